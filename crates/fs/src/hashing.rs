@@ -1,0 +1,136 @@
+//! Hashing open files with a buffer that is used again, never through a memory map: a file that somebody truncates under a map kills
+//! the process.
+
+use crate::cancel::Cancel;
+use crate::content::{Content, ContentHash};
+use crate::progress::Progress;
+use crate::tree_hash;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+/// Read size. Larger pieces were slower on warm caches, smaller ones on cold disks.
+pub(crate) const PIECE: usize = 1 << 20;
+
+/// From this size on, a file is hashed by all cores at once.
+const PARALLEL_FROM: u64 = 64 << 20;
+
+/// A buffer for hashing one file after the other.
+#[derive(Debug)]
+pub struct HashBuffer {
+    piece: Vec<u8>,
+}
+
+impl Default for HashBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HashBuffer {
+    /// Allocates the buffer.
+    pub fn new() -> Self {
+        Self { piece: vec![0; PIECE] }
+    }
+
+    /// Hashes a file from its first byte to its end, wherever its read position is. `size` is what the caller believes, and only
+    /// decides how: a file that turns out shorter than a large `size` is `UnexpectedEof`, because it changed.
+    ///
+    /// Cancellation is an error that holds [`Cancelled`](crate::Cancelled).
+    pub fn hash_file(&mut self, file: &File, size: u64, cancel: &Cancel, progress: &dyn Progress) -> io::Result<Content> {
+        if size >= PARALLEL_FROM {
+            return tree_hash::hash_range(file, size, cancel, progress);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut offset = 0;
+        loop {
+            interrupted(cancel)?;
+            let count = retry(|| file.read_at(&mut self.piece, offset))?;
+            if count == 0 {
+                return Ok(Content { hash: hasher.finalize().into(), size: offset });
+            }
+            hasher.update(&self.piece[..count]);
+            offset += count as u64;
+            progress.advance(0, count as u64);
+        }
+    }
+}
+
+/// Cancellation as an I/O error, for functions that read. Not `ErrorKind::Interrupted`, upon which readers try again for ever.
+pub(crate) fn interrupted(cancel: &Cancel) -> io::Result<()> {
+    cancel.check().map_err(io::Error::other)
+}
+
+/// A read that a signal interrupted is tried again.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Hashes bytes in memory.
+pub fn hash_bytes(bytes: &[u8]) -> Content {
+    Content { hash: blake3::hash(bytes).into(), size: bytes.len() as u64 }
+}
+
+/// Hashes whatever is read through it.
+#[derive(Debug)]
+pub struct HashingReader<R> {
+    inner: R,
+    hasher: blake3::Hasher,
+}
+
+impl<R: Read> HashingReader<R> {
+    /// Nothing read yet.
+    pub fn new(inner: R) -> Self {
+        Self { inner, hasher: blake3::Hasher::new() }
+    }
+
+    /// What was read so far, as a content.
+    pub fn content(&self) -> Content {
+        Content { hash: ContentHash::from(self.hasher.finalize()), size: self.hasher.count() }
+    }
+
+    /// The reader underneath.
+    pub fn inner(&self) -> &R {
+        &self.inner
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::NoProgress;
+    use std::io::Write;
+
+    #[test]
+    fn a_large_file_has_the_digest_of_the_standard() {
+        let mut file = tempfile::tempfile().expect("temp");
+        let mut expected = blake3::Hasher::new();
+        let mut block = vec![0u8; 3 << 20];
+        for index in 0..43u8 {
+            block.fill(index);
+            file.write_all(&block).expect("write");
+            expected.update(&block);
+        }
+        file.write_all(b"tail").expect("write");
+        expected.update(b"tail");
+        let size = expected.count();
+        assert!(size > PARALLEL_FROM, "the parallel way is taken");
+        let content = HashBuffer::new().hash_file(&file, size, &Cancel::new(), &NoProgress).expect("hash");
+        assert_eq!(content, Content { hash: expected.finalize().into(), size });
+        let shorter = HashBuffer::new().hash_file(&file, size + 1, &Cancel::new(), &NoProgress);
+        assert_eq!(shorter.expect_err("it shrank").kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

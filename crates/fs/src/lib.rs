@@ -1,0 +1,35 @@
+//! Linux file access for a program that must not lose a file.
+//!
+//! This crate owns how bytes on a local disk are reached, hashed, moved and made durable: paths as bytes, directories as
+//! descriptors, `openat2` without symlinks, renames that replace nothing, read leases, and the syncs that make a change survive a
+//! power cut. It knows nothing of volumes, runs or destinations, and it never follows a symlink below a directory that it was given.
+//!
+//! It is separate because the index, the offload, the restore and the local destinations need the same few operations, and each of
+//! them is a way to lose data when it is written twice with a small difference.
+
+mod cancel;
+mod content;
+mod dir;
+mod filesystem;
+mod hashing;
+mod lease;
+mod lock;
+mod path;
+mod progress;
+mod random;
+mod stat;
+mod tree_hash;
+mod write;
+
+pub use cancel::{Cancel, Cancelled};
+pub use content::{Content, ContentHash, ParseHashError};
+pub use dir::{Dir, Entries, EntryRef, Mounts};
+pub use filesystem::{Filesystem, filesystem_of};
+pub use hashing::{HashBuffer, HashingReader, hash_bytes};
+pub use lease::{LeaseError, LeasedFile};
+pub use lock::{LockFile, LockState};
+pub use path::{PathError, RelPath};
+pub use progress::{NoProgress, Progress};
+pub use random::{Id128, ParseIdError};
+pub use stat::{FileKind, FileStat};
+pub use write::{DirSync, drop_from_cache, replace_file, sync_filesystem};

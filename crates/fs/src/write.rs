@@ -1,0 +1,64 @@
+//! Making changes durable, and replacing our own small files.
+
+use crate::dir::Dir;
+use crate::random::Id128;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+/// Directories whose entries changed, each kept open until all are made durable at once.
+#[derive(Debug, Default)]
+pub struct DirSync {
+    dirs: HashMap<(u64, u64), Dir>,
+}
+
+impl DirSync {
+    /// Nothing to sync yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Remembers a directory in which an entry was made, moved or removed.
+    pub fn changed(&mut self, dir: &Dir) -> io::Result<()> {
+        let stat = dir.own_stat()?;
+        if let std::collections::hash_map::Entry::Vacant(place) = self.dirs.entry((stat.device, stat.inode)) {
+            place.insert(dir.try_clone()?);
+        }
+        Ok(())
+    }
+
+    /// Makes all of them durable. After an error the state on disk is unknown, and nothing may be concluded from it.
+    pub fn sync(self) -> io::Result<()> {
+        self.dirs.values().try_for_each(Dir::sync)
+    }
+}
+
+/// Makes everything written so far to the file system of `fd` durable: data, sizes and names. An error means that some earlier
+/// write to it failed (Linux 5.8 and newer report this).
+pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(fd)?)
+}
+
+/// Asks the kernel to forget the cached pages of a file, so that the next read comes from the device. Only clean pages go: sync
+/// first. Advice, not a promise: tmpfs has no device, and pages that others mapped stay.
+pub fn drop_from_cache(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
+/// Replaces a small file of our own atomically: after a power cut it holds either the old or the new bytes, whole.
+pub fn replace_file(dir: &Dir, name: &[u8], bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut temporary = name.to_vec();
+    temporary.extend_from_slice(format!(".{}.tmp", Id128::random()?).as_bytes());
+    let written = (|| {
+        let mut file = dir.create_new(&temporary, mode)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        dir.rename_over(&temporary, name)
+    })();
+    if let Err(error) = written {
+        // The write's error is the one to report; a leftover temporary is harmless.
+        drop(dir.unlink(&temporary));
+        return Err(error);
+    }
+    dir.sync()
+}

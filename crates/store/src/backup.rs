@@ -1,0 +1,158 @@
+//! The index as a file: checking it, copying it, and putting a copy back.
+
+use crate::db;
+use crate::error::{Result, StoreError};
+use crate::store::{NewEpoch, Store, StoreOptions, sibling};
+use lastcopy_fs::{LockFile, LockState};
+use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+impl Store {
+    /// Checks the index: SQLite's structures, references, and what the model says of its rows. Empty when nothing is wrong.
+    pub fn check(&self) -> Result<Vec<String>> {
+        self.read(|tx| check(tx))
+    }
+
+    /// Writes a copy of the index to a new file, whole and durable, while others go on working. Refuses an existing file.
+    pub fn backup(&self, to: &Path) -> Result<()> {
+        if to.exists() {
+            return Err(StoreError::Refused(format!("{} exists already", to.display())));
+        }
+        let connection = self.reader()?;
+        // `VACUUM INTO` syncs the file and its directory under synchronous=FULL.
+        connection.execute("VACUUM INTO ?", [to.as_os_str().as_bytes()]).or_else(|_| {
+            let text = to.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", to.display())))?;
+            Ok::<_, StoreError>(connection.execute("VACUUM INTO ?", [text])?)
+        })?;
+        Ok(())
+    }
+
+    /// The schema, as SQL.
+    pub fn schema(&self) -> Result<String> {
+        self.read(|tx| {
+            let mut statement = tx.prepare(
+                "SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'refinery%' ORDER BY type DESC, name",
+            )?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.join("\n"))
+        })
+    }
+}
+
+fn check(connection: &Connection) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut statement = connection.prepare("PRAGMA integrity_check(100)")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for line in rows {
+        let line = line?;
+        if line != "ok" {
+            wrong.push(line);
+        }
+    }
+    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    for row in rows {
+        let (table, id) = row?;
+        wrong.push(format!("row {} of {table} refers to nothing", id.unwrap_or_default()));
+    }
+    let rules = [
+        ("present files whose interval has ended", "SELECT count(*) FROM file WHERE (until_seq IS NULL) <> (status = 'present')"),
+        ("files newer than the newest run", "SELECT count(*) FROM file WHERE present_since > (SELECT max(id) FROM run)"),
+        (
+            "files whose size is not their content's",
+            "SELECT count(*) FROM file f JOIN content c ON c.id = f.content WHERE c.size <> f.size",
+        ),
+        ("vectors above the newest run", "SELECT count(*) FROM vector WHERE component > (SELECT max(id) FROM run)"),
+        (
+            "quarantined files that no open intent knows",
+            "SELECT count(*) FROM file f WHERE f.status = 'quarantined' AND NOT EXISTS
+             (SELECT 1 FROM intent i WHERE i.file = f.id AND i.state IN ('moving', 'held', 'deleting'))",
+        ),
+    ];
+    for (what, sql) in rules {
+        let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        if count > 0 {
+            wrong.push(format!("{count} {what}"));
+        }
+    }
+    Ok(wrong)
+}
+
+/// Puts a copy of the index in its place, and begins a new epoch: the copy believes in what was lost since it was made.
+///
+/// Refused while anything runs. The index that was there stays beside it, under the name that is returned. The copy is checked
+/// before anything is touched; after a power cut there is the old index or the new one.
+pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, NewEpoch, Option<PathBuf>)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if !backup.is_file() {
+        return Err(StoreError::NotFound(format!("{} is no file", backup.display())));
+    }
+    let copy = Connection::open_with_flags(backup, flags)?;
+    let (found, known) = (db::found_version(&copy)?, db::known_version());
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    if found == 0 {
+        return Err(StoreError::Corrupt { detail: format!("{} is no index", backup.display()) });
+    }
+    if let Some(wrong) = check(&copy)?.first() {
+        return Err(StoreError::Corrupt { detail: wrong.clone() });
+    }
+    let aside = put_in_place(&options.path, &copy)?;
+    let (store, news) = Store::open(options)?;
+    let news = match news {
+        Some(news) => news,
+        None => store.begin_epoch("the index was restored from a copy", None)?,
+    };
+    Ok((store, news, aside))
+}
+
+fn put_in_place(path: &Path, copy: &Connection) -> Result<Option<PathBuf>> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent).map_err(StoreError::io(parent))?;
+    let opening = sibling(path, ".lock");
+    let _opening = LockFile::wait(&opening).map_err(StoreError::io(&opening))?;
+    refuse_while_running(path)?;
+    let incoming = sibling(path, ".incoming");
+    if incoming.exists() {
+        std::fs::remove_file(&incoming).map_err(StoreError::io(&incoming))?;
+    }
+    let text = incoming.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", incoming.display())))?;
+    copy.execute("VACUUM INTO ?", [text])?;
+    let aside = path.exists().then(|| move_aside(path)).transpose()?;
+    std::fs::rename(&incoming, path).map_err(StoreError::io(path))?;
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent))?;
+    Ok(aside)
+}
+
+/// By their locks, not by the index, which may be damaged.
+fn refuse_while_running(path: &Path) -> Result<()> {
+    let runs = sibling(path, ".runs");
+    if !runs.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&runs).map_err(StoreError::io(&runs))? {
+        let lock = entry.map_err(StoreError::io(&runs))?.path();
+        if matches!(LockFile::try_take(&lock).map_err(StoreError::io(&lock))?, LockState::Held) {
+            return Err(StoreError::Refused("a run is going on: wait for it to end, or abort it, then try again".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Moves the index with what belongs to it, the write-ahead log first: a log beside another database would be replayed into it.
+fn move_aside(path: &Path) -> Result<PathBuf> {
+    let aside = (1..)
+        .map(|number| sibling(path, &format!(".before-restore-{number}")))
+        .find(|candidate| !candidate.exists())
+        .ok_or_else(|| StoreError::Refused("no name is left for the index that was here".into()))?;
+    for suffix in ["-wal", "-shm", ""] {
+        let (from, to) = (sibling(path, suffix), sibling(&aside, suffix));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(StoreError::io(&from))?;
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,110 @@
+//! SQLite connections with every guard set and read back, and the schema.
+
+use crate::error::{Result, StoreError};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a transaction waits for another process's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `lcpy` in ASCII: tells an index from any other SQLite file.
+const APPLICATION_ID: i64 = 0x6c63_7079;
+
+mod embedded {
+    refinery::embed_migrations!("src/schema");
+}
+
+/// What a connection is for; decides its cache, in KiB (as SQLite counts: negative pages).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Write,
+    Read,
+}
+
+/// Opens the index, making it if `create`, and sets and reads back every guard.
+pub(crate) fn connect(path: &Path, purpose: Use, create: bool) -> Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if create {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    set(&connection, "journal_mode", "wal", "wal")?;
+    set(&connection, "synchronous", "FULL", "2")?;
+    set(&connection, "foreign_keys", "ON", "1")?;
+    set(&connection, "trusted_schema", "OFF", "0")?;
+    set(&connection, "cell_size_check", "ON", "1")?;
+    let cache = if purpose == Use::Write { "-49152" } else { "-16384" };
+    set(&connection, "cache_size", cache, cache)?;
+    if purpose == Use::Read {
+        set(&connection, "query_only", "ON", "1")?;
+    }
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn set(connection: &Connection, pragma: &str, value: &str, expected: &str) -> Result<()> {
+    // Some pragmas answer with their value, some with nothing; the second statement asks all of them.
+    connection.pragma_update_and_check(None, pragma, value, |_| Ok(())).or_else(|error| match error {
+        rusqlite::Error::QueryReturnedNoRows => Ok(()),
+        error => Err(error),
+    })?;
+    let found = connection.pragma_query_value(None, pragma, |row| {
+        row.get::<_, rusqlite::types::Value>(0).map(|value| match value {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => format!("{other:?}"),
+        })
+    })?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(StoreError::ReadOnly { detail: format!("SQLite set {pragma} to `{found}` instead of `{expected}`") })
+    }
+}
+
+/// The newest schema that this program knows.
+pub(crate) fn known_version() -> i64 {
+    embedded::migrations::runner().get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+}
+
+/// The schema version of an index: 0 for a new, empty file. Refuses what is no index, or one that is damaged at first sight.
+pub(crate) fn found_version(connection: &Connection) -> Result<i64> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application != APPLICATION_ID {
+        return Err(StoreError::Corrupt { detail: "the file is an SQLite database, but not an index of lastcopy".into() });
+    }
+    let version = "SELECT ifnull(max(version), 0) FROM refinery_schema_history";
+    Ok(connection.query_row(version, [], |row| row.get(0))?)
+}
+
+/// Brings the schema up to date in one transaction, and refuses one whose past migrations are not ours to the letter.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    embedded::migrations::runner()
+        .set_abort_divergent(true)
+        .set_abort_missing(true)
+        .set_grouped(true)
+        .run(connection)
+        .map(|_report| ())
+        .map_err(|error| StoreError::Corrupt { detail: format!("the schema is not ours: {error}") })
+}
+
+/// A writing transaction. `BEGIN IMMEDIATE`, because a deferred one that upgrades fails at once, whatever the busy timeout.
+pub(crate) fn writing<T>(connection: &mut Connection, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// A consistent view over several queries.
+pub(crate) fn reading<T>(connection: &mut Connection, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    work(&transaction)
+}

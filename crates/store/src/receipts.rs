@@ -1,0 +1,279 @@
+//! Receipts: what a destination holds, and how that was proven.
+
+use crate::alarms::{self, AlarmKind, Subject};
+use crate::destination::Probed;
+use crate::error::{Result, StoreError};
+use crate::ids::{ContentId, DestinationId, RunId, Timestamp, VolumeId, text_enum};
+use crate::policy::Method;
+use crate::proof::Proven;
+use crate::runs::{EvidenceChange, Kind, Offload, Run, Sync, Tx, Verify};
+use crate::store::Store;
+use lastcopy_fs::{Content, ContentHash};
+use rusqlite::Transaction;
+
+text_enum! {
+    /// How much a receipt says.
+    pub enum ReceiptLevel {
+        /// It was accepted there; at most presence and size are known.
+        Stored = "stored",
+        /// The bytes held there were checked.
+        Verified = "verified",
+    }
+}
+
+/// Where in a destination a content lies. Empty is the content's own address, as the destination's format defines it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Location(pub Vec<u8>);
+
+/// A receipt as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The destination.
+    pub destination: DestinationId,
+    /// Row of the content.
+    pub content_id: ContentId,
+    /// The content.
+    pub content: Content,
+    /// Where it lies.
+    pub location: Location,
+    /// How much is known.
+    pub level: ReceiptLevel,
+    /// How it was learnt.
+    pub method: Method,
+    /// Who said so.
+    pub incarnation: String,
+    /// When the bytes, or a fingerprint bound to them, were last checked.
+    pub verified_at: Option<Timestamp>,
+    /// When it was last looked at by any means.
+    pub checked_at: Timestamp,
+    /// When it was found lost.
+    pub lost_at: Option<Timestamp>,
+}
+
+/// What is to be checked, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyOrder {
+    /// By content, which is the cheapest order.
+    Content,
+    /// The longest unchecked first.
+    LongestUnchecked,
+}
+
+fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, proven: Proven) -> Result<()> {
+    let upsert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, verified_at, checked_at, run)
+         SELECT ?1, id, ?3, 'verified', ?4, ?5, ?6, ?6, ?7 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
+         ON CONFLICT DO UPDATE SET level = 'verified', method = ?4, incarnation = ?5, verified_at = ?6, checked_at = ?6,
+            lost_at = NULL, source = NULL, run = ?7";
+    let rows = tx.sql.prepare_cached(upsert)?.execute((
+        probed.destination,
+        content,
+        &location.0,
+        proven.method(),
+        probed.incarnation.as_str(),
+        tx.now,
+        tx.run,
+        proven.content().hash.0,
+        proven.content().size,
+    ))?;
+    if rows != 1 {
+        return Err(StoreError::Refused(format!("a proof of {} is no proof of content {content}", proven.content().hash)));
+    }
+    // What was lost is there again.
+    alarms::end(tx, AlarmKind::LostObject, Subject::content_there(probed.destination, content))
+}
+
+fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+    let update = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1
+         WHERE destination = ?2 AND content = ?3 AND location = ?4";
+    tx.sql.prepare_cached(update)?.execute((tx.now, probed.destination, content, &location.0))?;
+    let subject = Subject::content_there(probed.destination, content);
+    alarms::raise(tx, AlarmKind::LostObject, subject, detail).map(drop)
+}
+
+/// A content that was proven to be held somewhere.
+#[derive(Debug, Clone)]
+pub struct ProvenAt {
+    /// Row of the content.
+    pub content: ContentId,
+    /// Where.
+    pub location: Location,
+    /// The proof.
+    pub proven: Proven,
+}
+
+impl Run<Sync> {
+    /// Records what was proven, in one transaction.
+    pub fn record(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<()> {
+        self.write(|tx| proofs.iter().try_for_each(|at| record_proven(tx, probed, at.content, &at.location, at.proven)))
+    }
+
+    /// Records that what a receipt counted on is not held there.
+    pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+        self.write(|tx| record_lost(tx, probed, content, location, detail))
+    }
+}
+
+impl Run<Verify> {
+    /// Records what was proven again, in one transaction.
+    pub fn record(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<()> {
+        self.write(|tx| proofs.iter().try_for_each(|at| record_proven(tx, probed, at.content, &at.location, at.proven)))
+    }
+
+    /// Records what is there with its size, and no more: that moves no `verified_at` (I8).
+    pub fn seen(&self, seen: &[(ContentId, Location)], probed: &Probed) -> Result<()> {
+        self.write(|tx| {
+            let update = "UPDATE receipt SET checked_at = ? WHERE destination = ? AND content = ? AND location = ?";
+            let mut update = tx.sql.prepare_cached(update)?;
+            seen.iter()
+                .try_for_each(|(content, location)| update.execute((tx.now, probed.destination, content, &location.0)).map(drop))?;
+            Ok(())
+        })
+    }
+
+    /// Records that what a receipt counted on is not held there.
+    pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+        self.write(|tx| record_lost(tx, probed, content, location, detail))
+    }
+}
+
+impl Run<Offload> {
+    /// Records that what a receipt counted on is not held there.
+    pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+        self.write(|tx| record_lost(tx, probed, content, location, detail))
+    }
+}
+
+impl<K: Kind> Run<K> {
+    /// The time by the index's clock.
+    pub fn now(&self) -> Timestamp {
+        self.store().now()
+    }
+}
+
+impl Run<EvidenceChange> {
+    /// Records what a repair stored again and proved.
+    pub fn repaired(&self, probed: &Probed, at: &ProvenAt) -> Result<()> {
+        self.write(|tx| {
+            record_proven(tx, probed, at.content, &at.location, at.proven)?;
+            tx.sql.execute(
+                "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
+                (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Records, without proof, that a destination says it holds a content: what `recover` learns from it.
+    pub fn record_stored(&self, probed: &Probed, stored: &[(Content, Location)]) -> Result<()> {
+        self.write(|tx| {
+            let insert =
+                "INSERT OR IGNORE INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
+                 VALUES (?, ?, ?, 'stored', 'presence', ?, ?, ?)";
+            let mut insert = tx.sql.prepare_cached(insert)?;
+            for (content, location) in stored {
+                let content = crate::files::content_id(tx.sql, *content)?;
+                insert.execute((probed.destination, content, &location.0, probed.incarnation.as_str(), tx.now, tx.run))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+const RECORD: &str =
+    "SELECT r.destination, r.content, c.blake3, c.size, r.location, r.level, r.method, r.incarnation, r.verified_at,
+    r.checked_at, r.lost_at FROM receipt r JOIN content c ON c.id = r.content";
+
+fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Receipt> {
+    Ok(Receipt {
+        destination: row.get(0)?,
+        content_id: row.get(1)?,
+        content: Content { hash: ContentHash(row.get(2)?), size: row.get(3)? },
+        location: Location(row.get(4)?),
+        level: row.get(5)?,
+        method: row.get(6)?,
+        incarnation: row.get(7)?,
+        verified_at: row.get(8)?,
+        checked_at: row.get(9)?,
+        lost_at: row.get(10)?,
+    })
+}
+
+fn collect(tx: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Receipt>> {
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map(values, record)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+impl Store {
+    /// Every receipt of a content, live or not.
+    pub fn receipts_of(&self, content: ContentId) -> Result<Vec<Receipt>> {
+        let sql = format!("{RECORD} WHERE r.destination IN (SELECT id FROM destination) AND r.content = ? ORDER BY r.destination");
+        self.read(|tx| collect(tx, &sql, [content]))
+    }
+
+    /// The receipts of some contents at one destination, lost ones included, in the order given.
+    pub fn receipts_at(&self, destination: DestinationId, contents: &[ContentId]) -> Result<Vec<Receipt>> {
+        let sql = format!("{RECORD} WHERE r.destination = ? AND r.content = ?");
+        self.read(|tx| {
+            let mut found = Vec::with_capacity(contents.len());
+            for content in contents {
+                found.extend(collect(tx, &sql, (destination, content))?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// The contents that a destination was found not to hold any more.
+    pub fn lost_at(&self, destination: DestinationId) -> Result<Vec<Receipt>> {
+        let sql = format!("{RECORD} WHERE r.destination = ? AND r.lost_at IS NOT NULL ORDER BY r.content");
+        self.read(|tx| collect(tx, &sql, [destination]))
+    }
+
+    /// The contents for which a destination has receipts, in the order in which they are to be checked, with their sizes. Scoped to
+    /// the contents of a volume's files where one is given.
+    pub fn to_verify(
+        &self,
+        destination: DestinationId,
+        volume: Option<VolumeId>,
+        order: VerifyOrder,
+        each: &mut dyn FnMut(ContentId, u64) -> Result<()>,
+    ) -> Result<()> {
+        let order = match order {
+            VerifyOrder::Content => "r.content",
+            VerifyOrder::LongestUnchecked => "ifnull(r.verified_at, 0), r.content",
+        };
+        let sql = format!(
+            "SELECT r.content, c.size FROM receipt r JOIN content c ON c.id = r.content WHERE r.destination = ?1
+             AND (?2 IS NULL OR EXISTS (SELECT 1 FROM file f WHERE f.volume = ?2 AND f.content = r.content))
+             ORDER BY {order}"
+        );
+        self.read(|tx| {
+            let mut statement = tx.prepare(&sql)?;
+            let mut rows = statement.query((destination, volume))?;
+            while let Some(row) = rows.next()? {
+                each(row.get(0)?, row.get(1)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// How many live receipts a destination has, by level: stored, verified; and how many are lost.
+    pub fn count_receipts(&self, destination: DestinationId) -> Result<(u64, u64, u64)> {
+        self.read(|tx| {
+            let count = "SELECT count(*) FILTER (WHERE lost_at IS NULL AND level = 'stored'),
+                count(*) FILTER (WHERE lost_at IS NULL AND level = 'verified'), count(*) FILTER (WHERE lost_at IS NOT NULL)
+                FROM receipt WHERE destination = ?";
+            Ok(tx.query_row(count, [destination], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+        })
+    }
+
+    /// The run that last pushed a volume to a destination and was not refused, with its end.
+    pub fn last_push(&self, volume: VolumeId, destination: DestinationId) -> Result<Option<(RunId, Option<Timestamp>)>> {
+        use rusqlite::OptionalExtension;
+        self.read(|tx| {
+            let last = "SELECT id, ended_at FROM run WHERE kind = 'sync' AND volume = ? AND destination = ?
+                AND status IN ('success', 'partial') ORDER BY id DESC LIMIT 1";
+            Ok(tx.query_row(last, (volume, destination), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        })
+    }
+}

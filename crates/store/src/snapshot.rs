@@ -1,0 +1,390 @@
+//! Snapshots: what one push set out to make durable, and the claims that only they can make.
+//!
+//! A file row is current from one change of the index until another, and neither end ever moves; so the files that were present at
+//! one instant are named by one number, and stay the same while others work. A claim is made from a snapshot, which it consumes, and
+//! from the answer of the destination that was probed; nothing that borrows a live table can become one (I2).
+
+use crate::destination::Probed;
+use crate::error::{Result, StoreError};
+use crate::files::FileStatus;
+use crate::ids::{ContentId, DestinationId, EpochId, FileId, HeadId, RunId, VolumeId};
+use crate::runs::{Outcome, Run, Sync, Tx};
+use crate::store::Store;
+use crate::vectors::{self, Vector};
+use lastcopy_fs::{Content, ContentHash, RelPath};
+use rusqlite::Transaction;
+
+/// The present files of a volume at one instant, and the horizon at that instant. Immutable.
+#[derive(Debug)]
+pub struct Snapshot {
+    store: Store,
+    run: RunId,
+    volume: VolumeId,
+    destination: DestinationId,
+    taken: Taken,
+}
+
+/// The instant.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken {
+    seq: i64,
+    epoch: EpochId,
+    /// This node's own component.
+    horizon: RunId,
+}
+
+/// A content of a snapshot that its destination is not proven to hold, with one file that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// Row of the content.
+    pub content_id: ContentId,
+    /// The content.
+    pub content: Content,
+    /// A file that has it; the oldest row.
+    pub file: SnapshotFile,
+    /// How many files of the snapshot have it.
+    pub files: u64,
+}
+
+/// A file of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// Its row.
+    pub id: FileId,
+    /// Path below the volume's root.
+    pub path: RelPath,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Change time as last seen, nanoseconds since 1970.
+    pub ctime_ns: i64,
+    /// Inode as last seen.
+    pub inode: u64,
+}
+
+/// What a snapshot holds, and what of it lacks proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Files.
+    pub files: u64,
+    /// Files whose content lacks proof.
+    pub lacking_files: u64,
+    /// Distinct contents that lack proof.
+    pub lacking_contents: u64,
+    /// Their bytes.
+    pub lacking_bytes: u64,
+}
+
+/// A line of a segment: what a path became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Path below the volume's root.
+    pub path: RelPath,
+    /// What it holds, or held last.
+    pub content: Content,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Permission bits.
+    pub mode: u32,
+    /// How it stands.
+    pub status: FileStatus,
+    row: FileId,
+    held: bool,
+}
+
+impl Line {
+    /// Whether the destination is proven to hold the content of a present file. A line that would promise bytes which are not
+    /// there is not written, but kept for a later segment.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Its row, for withholding it.
+    pub fn row(&self) -> FileId {
+        self.row
+    }
+}
+
+/// A claim: the highest run that the receipts of a snapshot carry. It is computed, and checked, in the transaction that advances.
+#[derive(Debug)]
+#[must_use = "a claim that is not advanced claims nothing"]
+pub struct Claim {
+    snapshot: Snapshot,
+    probed: Probed,
+}
+
+/// What finishing a push did to the durability vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// Whether the own component moved.
+    pub advanced: bool,
+    /// The snapshot's horizon.
+    pub horizon: Vector,
+    /// The vector now.
+    pub vector: Vector,
+}
+
+/// Takes a snapshot in the transaction that begins its run.
+pub(crate) fn take(tx: &Tx<'_>, volume: VolumeId, destination: DestinationId) -> Result<Taken> {
+    let horizon = own_horizon(tx.sql, volume)?;
+    let seq = tx.seq()?;
+    let insert = "INSERT INTO snapshot (run, volume, destination, seq) VALUES (?, ?, ?, ?)";
+    tx.sql.execute(insert, (tx.run, volume, destination, seq))?;
+    let insert = "INSERT INTO snapshot_horizon (run, epoch, component)
+         SELECT ?1, ?2, ?3 UNION ALL SELECT ?1, epoch, component FROM horizon WHERE volume = ?4 AND epoch <> ?2";
+    tx.sql.execute(insert, (tx.run, tx.epoch, horizon, volume))?;
+    Ok(Taken { seq, epoch: tx.epoch, horizon })
+}
+
+/// The newest run that can have added present files to the volume, below every one that still may.
+fn own_horizon(tx: &Transaction<'_>, volume: VolumeId) -> Result<RunId> {
+    let horizon = "WITH adds AS
+            (SELECT id, status FROM run WHERE volume = ? AND kind IN ('index', 'receive', 'restore', 'offload') AND status <> 'refused')
+         SELECT ifnull(max(id), 0) FROM adds
+         WHERE id < (SELECT ifnull(min(id), 9223372036854775807) FROM adds WHERE status = 'running')";
+    Ok(tx.query_row(horizon, [volume], |row| row.get(0))?)
+}
+
+/// The condition on `f` under which a file row belongs to a snapshot.
+const IN_SNAPSHOT: &str = "f.volume = :volume AND f.since_seq <= :seq AND (f.until_seq IS NULL OR f.until_seq > :seq)";
+/// The condition on `f` under which its content lacks a live verified receipt.
+const LACKS: &str = "NOT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
+    AND r.level = 'verified' AND r.lost_at IS NULL AND r.incarnation = :incarnation)";
+
+impl Snapshot {
+    pub(crate) fn new(store: Store, run: RunId, volume: VolumeId, destination: DestinationId, taken: Taken) -> Self {
+        Self { store, run, volume, destination, taken }
+    }
+
+    /// The run that took it.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// This node's own component of the horizon.
+    pub fn horizon(&self) -> RunId {
+        self.taken.horizon
+    }
+
+    /// Counts its files, and those that lack proof at the destination that answered.
+    pub fn totals(&self, probed: &Probed) -> Result<Totals> {
+        let sql =
+            format!("SELECT f.content, count(*) FROM file f WHERE {IN_SNAPSHOT} AND {LACKS} GROUP BY f.content ORDER BY f.content");
+        self.store.read(|tx| {
+            let count = format!("SELECT count(*) FROM file f WHERE {IN_SNAPSHOT}");
+            let files = tx.query_row(&count, &[(":volume", &self.volume.0), (":seq", &self.taken.seq)], |row| row.get(0))?;
+            let mut totals = Totals { files, ..Totals::default() };
+            let mut statement = tx.prepare(&sql)?;
+            let mut size = tx.prepare("SELECT size FROM content WHERE id = ?")?;
+            let mut rows = statement.query(rusqlite::named_params! {
+                ":volume": self.volume, ":seq": self.taken.seq,
+                ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
+            })?;
+            while let Some(row) = rows.next()? {
+                totals.lacking_contents += 1;
+                totals.lacking_files += row.get::<_, u64>(1)?;
+                totals.lacking_bytes += size.query_row([row.get::<_, ContentId>(0)?], |row| row.get::<_, u64>(0))?;
+            }
+            Ok(totals)
+        })
+    }
+
+    /// The next contents that lack proof, after the one given, in the order of their rows, at most `limit`.
+    pub fn lacking(&self, probed: &Probed, after: Option<ContentId>, limit: usize) -> Result<Vec<Lacking>> {
+        let sql = format!(
+            "SELECT p.content, c.blake3, c.size, p.files, f.id, d.path, f.name, f.mtime_ns, f.ctime_ns, f.inode FROM
+                (SELECT f.content AS content, min(f.id) AS file, count(*) AS files FROM file f
+                 WHERE {IN_SNAPSHOT} AND f.content > :after AND {LACKS} GROUP BY f.content ORDER BY f.content LIMIT :limit) p
+             JOIN content c ON c.id = p.content JOIN file f ON f.id = p.file JOIN directory d ON d.id = f.directory
+             ORDER BY p.content"
+        );
+        self.store.read(|tx| {
+            let mut statement = tx.prepare_cached(&sql)?;
+            let mut rows = statement.query(rusqlite::named_params! {
+                ":volume": self.volume, ":seq": self.taken.seq,
+                ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
+                ":after": after.unwrap_or(ContentId(0)), ":limit": i64::try_from(limit).unwrap_or(i64::MAX),
+            })?;
+            let mut lacking = Vec::new();
+            while let Some(row) = rows.next()? {
+                lacking.push(Lacking {
+                    content_id: row.get(0)?,
+                    content: Content { hash: ContentHash(row.get(1)?), size: row.get(2)? },
+                    files: row.get(3)?,
+                    file: snapshot_file(row, 4)?,
+                });
+            }
+            Ok(lacking)
+        })
+    }
+
+    /// The files of the snapshot that have a content.
+    pub fn files_with(&self, content: ContentId) -> Result<Vec<SnapshotFile>> {
+        let sql = format!(
+            "SELECT f.id, d.path, f.name, f.mtime_ns, f.ctime_ns, f.inode FROM file f JOIN directory d ON d.id = f.directory
+             WHERE {IN_SNAPSHOT} AND f.content = :content ORDER BY f.id"
+        );
+        self.store.read(|tx| {
+            let mut statement = tx.prepare_cached(&sql)?;
+            let mut rows = statement.query(rusqlite::named_params! {
+                ":volume": self.volume, ":seq": self.taken.seq, ":content": content,
+            })?;
+            let mut files = Vec::new();
+            while let Some(row) = rows.next()? {
+                files.push(snapshot_file(row, 0)?);
+            }
+            Ok(files)
+        })
+    }
+
+    /// Goes through what the sealed segments before `since` do not say yet: every path that became something else between the two
+    /// instants, and what was withheld. Without `since`, everything that the index knows of the volume.
+    pub fn lines(&self, probed: &Probed, since: Option<HeadId>, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        self.store.read(|tx| {
+            let from: i64 = match since {
+                Some(head) => tx.query_row("SELECT seq FROM head WHERE id = ?", [head], |row| row.get(0))?,
+                None => -1,
+            };
+            // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes.
+            let sql = format!(
+                "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq, f.until_seq, f.changed_seq,
+                        f.until_seq IS NULL OR f.until_seq > :seq, NOT ({LACKS}),
+                        EXISTS (SELECT 1 FROM withheld w WHERE w.head = :head AND w.file = f.id),
+                        EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.id > f.id
+                                AND n.since_seq <= :seq)
+                 FROM file f JOIN directory d ON d.id = f.directory JOIN content c ON c.id = f.content
+                 WHERE f.volume = :volume AND f.since_seq <= :seq
+                   AND f.id IN (SELECT id FROM file WHERE volume = :volume AND changed_seq > :from
+                                UNION SELECT file FROM withheld WHERE head = :head)
+                 ORDER BY f.id"
+            );
+            let mut statement = tx.prepare(&sql)?;
+            let mut rows = statement.query(rusqlite::named_params! {
+                ":volume": self.volume, ":seq": self.taken.seq, ":from": from, ":head": since,
+                ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
+            })?;
+            while let Some(row) = rows.next()? {
+                if let Some(line) = line(row, from)? {
+                    each(line)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the claim of this snapshot at the destination that answered. The snapshot is used up.
+    pub fn claim(self, probed: Probed) -> Result<Claim> {
+        if probed.destination != self.destination {
+            return Err(StoreError::Refused("the destination that answered is not the one that the snapshot was taken for".into()));
+        }
+        Ok(Claim { snapshot: self, probed })
+    }
+}
+
+/// What a row has to say in a segment that follows the change `from`, if anything.
+fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
+    let status: FileStatus = row.get(7)?;
+    let (since, until, changed): (i64, Option<i64>, i64) = (row.get(8)?, row.get(9)?, row.get(10)?);
+    let (present, held, withheld, followed): (bool, bool, bool, bool) = (row.get(11)?, row.get(12)?, row.get(13)?, row.get(14)?);
+    let says_something = if present {
+        since > from || withheld
+    } else {
+        // The path's newer row, if there is one, says what it became.
+        !followed && (until > Some(from) || changed > from)
+    };
+    if !says_something {
+        return Ok(None);
+    }
+    Ok(Some(Line {
+        row: row.get(0)?,
+        path: crate::files::joined(row.get(1)?, row.get(2)?)?,
+        content: Content { hash: ContentHash(row.get(3)?), size: row.get(4)? },
+        mtime_ns: row.get(5)?,
+        mode: row.get(6)?,
+        status: if present { FileStatus::Present } else { status },
+        held: held || !present,
+    }))
+}
+
+fn snapshot_file(row: &rusqlite::Row<'_>, first: usize) -> Result<SnapshotFile> {
+    Ok(SnapshotFile {
+        id: row.get(first)?,
+        path: crate::files::joined(row.get(first + 1)?, row.get(first + 2)?)?,
+        mtime_ns: row.get(first + 3)?,
+        ctime_ns: row.get(first + 4)?,
+        inode: row.get::<_, i64>(first + 5)?.cast_unsigned(),
+    })
+}
+
+impl Run<Sync> {
+    /// Records that a file cannot be stored there, or not be read here: it gets no receipt, and holds nothing back.
+    pub fn exclude(&self, file: FileId, reason: &str) -> Result<()> {
+        self.write(|tx| {
+            let insert = "INSERT OR IGNORE INTO exclusion (run, file, reason) VALUES (?, ?, ?)";
+            tx.sql.execute(insert, (tx.run, file, reason))?;
+            Ok(())
+        })
+    }
+
+    /// Advances the durability vector as far as the receipts carry the claim (I3), seals the head that was announced, and closes
+    /// the run: one transaction. `summary` tells of the advance what the command prints.
+    pub fn finish_sync(
+        self,
+        claim: Claim,
+        sealed: Option<HeadId>,
+        outcome: &Outcome,
+        summary: impl FnOnce(&Advance) -> String,
+    ) -> Result<Advance> {
+        let Claim { snapshot, probed } = claim;
+        if snapshot.run != self.id() {
+            return Err(StoreError::Refused(format!("a claim of run {} is not run {}'s to make", snapshot.run, self.id())));
+        }
+        self.finish_summed(
+            outcome,
+            |tx| {
+                let advance = advance(tx, &snapshot, &probed)?;
+                if let Some(head) = sealed {
+                    crate::heads::seal(tx, head)?;
+                }
+                Ok(advance)
+            },
+            |advance| Some(summary(advance)),
+        )
+    }
+}
+
+/// Moves the own component up to what the receipts carry, if that is up.
+fn advance(tx: &Tx<'_>, snapshot: &Snapshot, probed: &Probed) -> Result<Advance> {
+    let carried = carried(tx.sql, snapshot, probed)?;
+    let (volume, destination) = (snapshot.volume, snapshot.destination);
+    let before = vectors::component(tx.sql, volume, destination, snapshot.taken.epoch)?;
+    // Writing an equal value moves nothing, and refreshes nothing (I8).
+    let advanced = carried > before && tx.epoch == snapshot.taken.epoch;
+    if let (true, Some(after)) = (advanced, carried) {
+        vectors::write(tx, volume, destination, snapshot.taken.epoch, before, after)?;
+    }
+    let horizon = vectors::of_snapshot(tx.sql, snapshot.run)?;
+    let vector = vectors::of_pair(tx.sql, volume, destination)?;
+    Ok(Advance { advanced, horizon, vector })
+}
+
+/// The highest run that the receipts of a snapshot carry: its horizon, or the newest `present_since` below the oldest file that
+/// lacks a live verified receipt in the incarnation that answered, or none. Excluded files aside.
+fn carried(tx: &Transaction<'_>, snapshot: &Snapshot, probed: &Probed) -> Result<Option<RunId>> {
+    let oldest = format!(
+        "SELECT min(f.present_since) FROM file f WHERE {IN_SNAPSHOT} AND f.present_since <= :horizon AND {LACKS}
+         AND NOT EXISTS (SELECT 1 FROM exclusion x WHERE x.run = :run AND x.file = f.id)"
+    );
+    let horizon = snapshot.taken.horizon;
+    let oldest: Option<RunId> = tx.query_row(
+        &oldest,
+        rusqlite::named_params! {
+            ":volume": snapshot.volume, ":seq": snapshot.taken.seq, ":horizon": horizon, ":run": snapshot.run,
+            ":destination": snapshot.destination, ":incarnation": probed.incarnation.as_str(),
+        },
+        |row| row.get(0),
+    )?;
+    let Some(oldest) = oldest else { return Ok((horizon > RunId(0)).then_some(horizon)) };
+    let below = format!("SELECT max(f.present_since) FROM file f WHERE {IN_SNAPSHOT} AND f.present_since < :oldest");
+    let values = rusqlite::named_params! { ":volume": snapshot.volume, ":seq": snapshot.taken.seq, ":oldest": oldest };
+    Ok(tx.query_row(&below, values, |row| row.get(0))?)
+}

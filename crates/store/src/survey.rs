@@ -1,0 +1,158 @@
+//! Surveys: the counts behind "am I safe?", and what is known of contents across volumes.
+
+use crate::error::Result;
+use crate::files::{self, FileRecord, FileStatus};
+use crate::ids::{DestinationId, RunId, Timestamp, VolumeId};
+use crate::policy::Method;
+use crate::store::{Store, current_epoch};
+use crate::vectors;
+use lastcopy_fs::{Content, ContentHash};
+use rusqlite::named_params;
+
+/// How a volume stands at one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PairSurvey {
+    /// Present files.
+    pub total: u64,
+    /// Present files that a live verified receipt and the vector cover.
+    pub covered: u64,
+    /// Those of them whose bytes were last checked before the given time.
+    pub stale: u64,
+    /// How the covered ones were verified; several where it differs.
+    pub methods: Vec<Method>,
+    /// When the bytes of the longest unchecked covered file were last checked.
+    pub verified_since: Option<Timestamp>,
+    /// This node's component of the vector.
+    pub component: Option<RunId>,
+}
+
+/// How a volume stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VolumeSurvey {
+    /// Files and bytes by status.
+    pub by_status: Vec<(FileStatus, u64, u64)>,
+    /// Offloaded files that no live receipt covers.
+    pub uncovered_offloaded: u64,
+    /// Offloaded files that only unproven receipts cover.
+    pub unproven_offloaded: u64,
+    /// Standing alarms on files of this volume.
+    pub file_alarms: u64,
+    /// The last index run that ended, and when.
+    pub last_index: Option<(RunId, Timestamp)>,
+}
+
+/// A content that several present files hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The content.
+    pub content: Content,
+    /// How many files hold it.
+    pub files: u64,
+}
+
+/// Under which conditions a receipt `r` at destination `d` is live.
+const LIVE: &str = "r.lost_at IS NULL AND r.incarnation IS d.incarnation AND r.incarnation IS d.answered";
+
+impl Store {
+    /// Surveys a pair. What was last checked before `stale_before` counts as stale.
+    pub fn survey_pair(&self, volume: VolumeId, destination: DestinationId, stale_before: Timestamp) -> Result<PairSurvey> {
+        self.read(|tx| {
+            let (epoch, _) = current_epoch(tx)?;
+            let component = vectors::component(tx, volume, destination, epoch)?;
+            // The best live verified receipt of each content, then the files that have it.
+            let sql = format!(
+                "SELECT count(*), count(*) FILTER (WHERE covered), count(*) FILTER (WHERE covered AND at < :stale),
+                    min(at) FILTER (WHERE covered), group_concat(DISTINCT CASE WHEN covered THEN method END)
+                 FROM (SELECT v.at AS at, v.method AS method, v.at IS NOT NULL AND f.present_since <= :component AS covered
+                       FROM file f LEFT JOIN
+                          (SELECT r.content AS content, max(r.verified_at) AS at, r.method AS method FROM receipt r
+                           JOIN destination d ON d.id = r.destination
+                           WHERE r.destination = :destination AND r.level = 'verified' AND {LIVE} GROUP BY r.content) v
+                       ON v.content = f.content WHERE f.volume = :volume AND f.until_seq IS NULL)"
+            );
+            let values = named_params! {
+                ":volume": volume, ":destination": destination, ":stale": stale_before,
+                ":component": component.unwrap_or(RunId(0)),
+            };
+            let mut survey = tx.query_row(&sql, values, |row| {
+                let methods: Option<String> = row.get(4)?;
+                let methods = methods.iter().flat_map(|text| text.split(',')).filter_map(Method::from_name);
+                Ok(PairSurvey {
+                    total: row.get(0)?,
+                    covered: row.get(1)?,
+                    stale: row.get(2)?,
+                    verified_since: row.get(3)?,
+                    methods: methods.collect(),
+                    component,
+                })
+            })?;
+            survey.methods.sort_unstable();
+            Ok(survey)
+        })
+    }
+
+    /// Surveys a volume.
+    pub fn survey_volume(&self, volume: VolumeId) -> Result<VolumeSurvey> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare("SELECT status, count(*), sum(size) FROM file WHERE volume = ? GROUP BY status ORDER BY status")?;
+            let by_status = statement.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let by_status = by_status.collect::<rusqlite::Result<_>>()?;
+            let without = |level: &str| {
+                format!(
+                    "SELECT count(*) FROM file f WHERE f.volume = ? AND f.status = 'offloaded' AND NOT EXISTS
+                     (SELECT 1 FROM destination d JOIN receipt r ON r.destination = d.id
+                      WHERE r.content = f.content AND {LIVE} {level})"
+                )
+            };
+            let uncovered: u64 = tx.query_row(&without(""), [volume], |row| row.get(0))?;
+            let unverified: u64 = tx.query_row(&without("AND r.level = 'verified'"), [volume], |row| row.get(0))?;
+            let alarms = "SELECT count(*) FROM alarm JOIN file ON file.id = alarm.file
+                WHERE alarm.ended_at IS NULL AND file.volume = ?";
+            let last = "SELECT id, ended_at FROM run WHERE volume = ? AND kind = 'index' AND status IN ('success', 'partial')
+                ORDER BY id DESC LIMIT 1";
+            let mut last = tx.prepare(last)?;
+            let mut last = last.query([volume])?;
+            Ok(VolumeSurvey {
+                by_status,
+                uncovered_offloaded: uncovered,
+                unproven_offloaded: unverified - uncovered,
+                file_alarms: tx.query_row(alarms, [volume], |row| row.get(0))?,
+                last_index: last.next()?.map(|row| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?))).transpose()?,
+            })
+        })
+    }
+
+    /// How many offloaded files, of all volumes, have no live receipt but those at this destination; and how many have any there.
+    /// What a reset or an adopt leaves without proof.
+    pub fn offloaded_depending_on(&self, destination: DestinationId) -> Result<(u64, u64)> {
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM destination d JOIN receipt r ON r.destination = d.id
+                        WHERE d.id <> ?1 AND r.content = f.content AND {LIVE} AND r.level = 'verified')),
+                    count(*)
+             FROM file f WHERE f.status = 'offloaded' AND EXISTS
+                (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.content = f.content AND r.lost_at IS NULL)"
+        );
+        self.read(|tx| Ok(tx.query_row(&sql, [destination], |row| Ok((row.get(0)?, row.get(1)?)))?))
+    }
+
+    /// Contents that more than one present file holds, the largest waste first.
+    pub fn duplicates(&self) -> Result<Vec<Duplicate>> {
+        self.read(|tx| {
+            let mut statement = tx.prepare(
+                "SELECT c.blake3, c.size, count(*) AS files FROM file f JOIN content c ON c.id = f.content
+                 WHERE f.until_seq IS NULL GROUP BY f.content HAVING count(*) > 1 ORDER BY c.size * (count(*) - 1) DESC, c.blake3",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(Duplicate { content: Content { hash: ContentHash(row.get(0)?), size: row.get(1)? }, files: row.get(2)? })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The newest rows of all volumes with a status, by volume and path.
+    pub fn files_with_status(&self, status: FileStatus) -> Result<Vec<FileRecord>> {
+        let sql = format!("{} WHERE f.status = ? ORDER BY f.volume, d.path, f.name", files::RECORD);
+        self.read(|tx| files::collect(tx, &sql, [status]))
+    }
+}

@@ -1,0 +1,418 @@
+//! Volumes: handles that prove what they stand for.
+//!
+//! A [`Volume`] exists only where the configured path, the path recorded in the index and the marker on the disk agree (I5). So an
+//! unmounted disk, a typo or a copied tree is never taken for an empty volume, and no operation can be begun on one.
+
+use crate::error::{Result, StoreError};
+use crate::ids::{Timestamp, VolumeId};
+use crate::policy::Policy;
+use crate::runs::{BeginError, Index, Run};
+use crate::store::{NewEpoch, Store, random_id};
+use crate::witness::{Witness, hex_id};
+use lastcopy_fs::{Dir, FileStat, Id128, Mounts, RelPath, replace_file};
+use rusqlite::{OptionalExtension, Transaction};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The directory in a volume that is ours: marker, quarantine, incoming and kept files.
+pub const VOLUME_DIR: &str = ".lastcopy";
+const MARKER: &[u8] = b"volume.toml";
+const WITNESS: &[u8] = b"newest-run.json";
+
+/// A volume whose place was proven. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: VolumeId,
+    uuid: Id128,
+    node: Id128,
+    name: String,
+    path: PathBuf,
+    root: Dir,
+    root_stat: FileStat,
+    configured_policy: Option<Policy>,
+}
+
+/// What the marker file of a volume says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// Version of this file's format.
+    pub format: u32,
+    /// The volume.
+    #[serde(with = "hex_id")]
+    pub volume: Id128,
+    /// The node that cares for this tree.
+    #[serde(with = "hex_id")]
+    pub node: Id128,
+    /// The volume's name when it was added; for people.
+    pub name: String,
+}
+
+/// What the index records of a volume, proven or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeRecord {
+    /// Its row.
+    pub id: VolumeId,
+    /// Its identity.
+    pub uuid: Id128,
+    /// Its name.
+    pub name: String,
+    /// Its recorded path.
+    pub path: PathBuf,
+    /// When it was added.
+    pub added_at: Timestamp,
+}
+
+/// Why a volume cannot be opened, or a tree not be added as one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VolumeError {
+    /// The name was never added.
+    #[error("volume `{name}` was never added to the index")]
+    NotAdded {
+        /// The name.
+        name: String,
+    },
+    /// The configured path does not lead to a directory.
+    #[error("volume `{name}`: {}: {source}", path.display())]
+    Unreachable {
+        /// The name.
+        name: String,
+        /// The configured path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Configuration and index name different trees.
+    #[error("volume `{name}`: the configuration says {}, the index says {}", configured.display(), recorded.display())]
+    PathMismatch {
+        /// The name.
+        name: String,
+        /// What the configuration says, without symbolic links.
+        configured: PathBuf,
+        /// What the index says.
+        recorded: PathBuf,
+    },
+    /// There is no marker in the tree.
+    #[error("volume `{name}`: {} holds no marker `.lastcopy/volume.toml`", path.display())]
+    MarkerMissing {
+        /// The name.
+        name: String,
+        /// The tree.
+        path: PathBuf,
+    },
+    /// The marker is another volume's or another node's, or is damaged.
+    #[error("volume `{name}`: the marker in {} {detail}", path.display())]
+    MarkerMismatch {
+        /// The name.
+        name: String,
+        /// The tree.
+        path: PathBuf,
+        /// What it says instead.
+        detail: String,
+    },
+    /// The name or the tree is taken.
+    #[error("{0}")]
+    Taken(String),
+    /// The index is an old or a second copy; a new epoch has begun, and the operation may be begun again.
+    #[error("the index is an old or a second copy: {}", .0.reason)]
+    NewEpoch(NewEpoch),
+    /// A contradicting run.
+    #[error(transparent)]
+    Begin(#[from] Box<BeginError>),
+    /// The index.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for VolumeError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Volume {
+    /// Its row.
+    pub fn id(&self) -> VolumeId {
+        self.inner.id
+    }
+
+    /// Its identity.
+    pub fn uuid(&self) -> Id128 {
+        self.inner.uuid
+    }
+
+    /// Its name, for people.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The absolute path of its root, without symbolic links. For printing: operations go through [`root`](Self::root).
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Its root directory, open.
+    pub fn root(&self) -> &Dir {
+        &self.inner.root
+    }
+
+    /// Its root directory, as it was when the volume was opened.
+    pub fn root_stat(&self) -> &FileStat {
+        &self.inner.root_stat
+    }
+
+    /// The offload policy that the configuration gives it.
+    pub fn configured_policy(&self) -> Option<&Policy> {
+        self.inner.configured_policy.as_ref()
+    }
+
+    /// Looks at the disk again, by path: the same directory, the same marker. Before anything is recorded as missing.
+    pub fn prove_again(&self) -> Result<(), VolumeError> {
+        let (dir, stat) = open_root(&self.inner.name, &self.inner.path)?;
+        if !stat.same_inode(&self.inner.root_stat) {
+            return Err(VolumeError::MarkerMismatch {
+                name: self.inner.name.clone(),
+                path: self.inner.path.clone(),
+                detail: "lies in another directory than a moment ago: something was mounted, unmounted or moved".into(),
+            });
+        }
+        let marker = read_marker(&self.inner.name, &self.inner.path, &dir)?;
+        self.inner.agrees(&marker)
+    }
+
+    /// Our own directory in the volume, made if it was removed.
+    pub fn own_dir(&self) -> io::Result<Dir> {
+        own_dir(&self.inner.root)
+    }
+
+    /// Mirrors the newest run in the volume. What hinders it (a full or read-only volume) hinders no run: the same fact lies
+    /// beside the index.
+    pub(crate) fn write_witness(&self, witness: &Witness) -> io::Result<()> {
+        witness.write(&self.own_dir()?, WITNESS)
+    }
+}
+
+impl Inner {
+    fn agrees(&self, marker: &Marker) -> Result<(), VolumeError> {
+        let detail = if marker.volume != self.uuid {
+            format!("is that of volume {} (`{}`), not of {}", marker.volume, marker.name, self.uuid)
+        } else if marker.node != self.node {
+            format!("says that node {} cares for this tree, not this node", marker.node)
+        } else {
+            return Ok(());
+        };
+        Err(VolumeError::MarkerMismatch { name: self.name.clone(), path: self.path.clone(), detail })
+    }
+}
+
+fn own_dir(root: &Dir) -> io::Result<Dir> {
+    let path = RelPath::new(VOLUME_DIR).map_err(io::Error::other)?;
+    root.create_dir_all(&path, 0o700, &mut Dir::sync)
+}
+
+/// Opens the root by its path without symbolic links.
+fn open_root(name: &str, path: &Path) -> Result<(Dir, FileStat), VolumeError> {
+    let unreachable = |source| VolumeError::Unreachable { name: name.to_owned(), path: path.to_owned(), source };
+    let dir = Dir::open(path).map_err(unreachable)?;
+    let stat = dir.own_stat().map_err(unreachable)?;
+    Ok((dir, stat))
+}
+
+/// Reads the marker of the volume in whose root `dir` is, if there is one.
+pub fn find_marker(dir: &Dir) -> io::Result<Option<Marker>> {
+    let own = match dir.open_dir(&RelPath::new(VOLUME_DIR).map_err(io::Error::other)?, Mounts::Stay) {
+        Ok(own) => own,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if own.entry(MARKER)?.is_none() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    let path = RelPath::root().join(MARKER).map_err(io::Error::other)?;
+    own.open_file(&path, Mounts::Stay)?.take(64 * 1024).read_to_string(&mut text)?;
+    toml::from_str(&text).map(Some).map_err(|error| io::Error::other(format!("is damaged: {}", error.message())))
+}
+
+fn read_marker(name: &str, path: &Path, dir: &Dir) -> Result<Marker, VolumeError> {
+    match find_marker(dir) {
+        Ok(Some(marker)) => Ok(marker),
+        Ok(None) => Err(VolumeError::MarkerMissing { name: name.to_owned(), path: path.to_owned() }),
+        Err(error) => Err(VolumeError::MarkerMismatch { name: name.to_owned(), path: path.to_owned(), detail: error.to_string() }),
+    }
+}
+
+fn write_marker(dir: &Dir, marker: &Marker) -> Result<()> {
+    let body = toml::to_string(marker).map_err(|error| StoreError::impossible(error.to_string()))?;
+    let text = format!(
+        "# This tree is a volume of lastcopy. The marker tells it from an unmounted disk, a typo or a copy;\n\
+         # without it, lastcopy records nothing here and deletes nothing.\n{body}"
+    );
+    own_dir(dir)
+        .and_then(|own| replace_file(&own, MARKER, text.as_bytes(), 0o644))
+        .map_err(StoreError::io(Path::new(VOLUME_DIR).join("volume.toml")))
+}
+
+fn canonical(name: &str, path: &Path) -> Result<PathBuf, VolumeError> {
+    std::fs::canonicalize(path).map_err(|source| VolumeError::Unreachable { name: name.to_owned(), path: path.to_owned(), source })
+}
+
+impl Store {
+    /// Every volume that was added.
+    pub fn volumes(&self) -> Result<Vec<VolumeRecord>> {
+        self.read(|tx| {
+            let mut statement = tx.prepare("SELECT id, uuid, name, path, added_at FROM volume ORDER BY name")?;
+            let rows = statement.query_map([], volume_record)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// A volume by name, as recorded.
+    pub fn volume_record(&self, name: &str) -> Result<Option<VolumeRecord>> {
+        self.read(|tx| record_by_name(tx, name))
+    }
+
+    /// Opens a volume, if configuration, index and marker agree on what it is (I5).
+    pub fn open_volume(&self, name: &str, configured: &Path, policy: Option<Policy>) -> Result<Volume, VolumeError> {
+        let record = self.volume_record(name)?.ok_or_else(|| VolumeError::NotAdded { name: name.to_owned() })?;
+        let path = canonical(name, configured)?;
+        if path != record.path {
+            return Err(VolumeError::PathMismatch { name: name.to_owned(), configured: path, recorded: record.path });
+        }
+        self.open_recorded(record, policy)
+    }
+
+    fn open_recorded(&self, record: VolumeRecord, configured_policy: Option<Policy>) -> Result<Volume, VolumeError> {
+        let VolumeRecord { id, uuid, name, path, .. } = record;
+        let (root, root_stat) = open_root(&name, &path)?;
+        let marker = read_marker(&name, &path, &root)?;
+        let inner = Inner { id, uuid, node: self.node(), name, path, root, root_stat, configured_policy };
+        inner.agrees(&marker)?;
+        let witness_file = inner.path.join(VOLUME_DIR).join("newest-run.json");
+        let witness = own_dir(&inner.root).and_then(|own| Witness::read(&own, WITNESS)).map_err(StoreError::io(witness_file))?;
+        if let Some(witness) = witness
+            && let Some(news) = self.heed(&witness, &format!("volume `{}`", inner.name))?
+        {
+            return Err(VolumeError::NewEpoch(news));
+        }
+        Ok(Volume { inner: Arc::new(inner) })
+    }
+
+    /// Adds a tree as a volume: records it, then writes its marker. Begins, and is finished by the caller, as an index run.
+    ///
+    /// A tree that carries a marker already is this volume's (then it is taken up again), or somebody else's: with `take_over`, a
+    /// person says that this node shall care for it from now on.
+    pub fn add_volume(&self, name: &str, path: &Path, take_over: bool) -> Result<(Volume, Run<Index>), VolumeError> {
+        let path = canonical(name, path)?;
+        let (root, _) = open_root(name, &path)?;
+        let found = find_marker(&root).map_err(|error| VolumeError::MarkerMismatch {
+            name: name.to_owned(),
+            path: path.clone(),
+            detail: error.to_string(),
+        })?;
+        if let Some(marker) = &found
+            && (marker.node != self.node() || self.record_by_uuid(marker.volume)?.is_none())
+            && !take_over
+        {
+            let detail = format!("says that node {} cares for this tree as volume `{}`", marker.node, marker.name);
+            return Err(VolumeError::MarkerMismatch { name: name.to_owned(), path, detail });
+        }
+        let record = self.insert_volume(name, &path, &root, found.as_ref())?;
+        let volume = self.open_recorded(record, None)?;
+        let run = self.begin_index(&volume).map_err(Box::new)?;
+        Ok((volume, run))
+    }
+
+    fn record_by_uuid(&self, uuid: Id128) -> Result<Option<VolumeRecord>> {
+        self.read(|tx| {
+            let query = "SELECT id, uuid, name, path, added_at FROM volume WHERE uuid = ?";
+            Ok(tx.query_row(query, [uuid.0], volume_record).optional()?)
+        })
+    }
+
+    fn insert_volume(&self, name: &str, path: &Path, root: &Dir, found: Option<&Marker>) -> Result<VolumeRecord, VolumeError> {
+        let now = self.now();
+        let uuid = found.map_or_else(random_id, |marker| Ok(marker.volume))?;
+        // The marker is written inside the transaction: a tree that cannot carry one is not recorded.
+        let mark = |uuid: Id128| {
+            let marker = Marker { format: 1, volume: uuid, node: self.node(), name: name.to_owned() };
+            if found == Some(&marker) { Ok(()) } else { write_marker(root, &marker) }
+        };
+        self.write(|tx| {
+            if let Some(record) = record_by_name(tx, name)? {
+                // Repeating an add that was cut short, or one that changes nothing, is fine; anything else is not this.
+                let same = record.path == path && found.is_none_or(|marker| marker.volume == record.uuid);
+                let used: bool =
+                    tx.query_row("SELECT EXISTS (SELECT 1 FROM directory WHERE volume = ?)", [record.id], |row| row.get(0))?;
+                if same && (found.is_some() || !used) {
+                    mark(record.uuid)?;
+                    return Ok(Ok(record));
+                }
+                let taken = format!("volume `{name}` is {} already", record.path.display());
+                return Ok(Err(VolumeError::Taken(taken)));
+            }
+            let other = "SELECT name FROM volume WHERE uuid = ?1 OR path = ?2";
+            let path_bytes = path.as_os_str().as_bytes();
+            let other: Option<String> = tx.query_row(other, (uuid.0, path_bytes), |row| row.get(0)).optional()?;
+            if let Some(other) = other {
+                let taken = format!("{} is volume `{other}` already", path.display());
+                return Ok(Err(VolumeError::Taken(taken)));
+            }
+            let insert = "INSERT INTO volume (uuid, name, path, added_at) VALUES (?, ?, ?, ?)";
+            tx.execute(insert, (uuid.0, name, path_bytes, now))?;
+            let id = VolumeId(tx.last_insert_rowid());
+            mark(uuid)?;
+            Ok(Ok(VolumeRecord { id, uuid, name: name.to_owned(), path: path.to_owned(), added_at: now }))
+        })?
+    }
+
+    /// Follows a volume to where its tree was moved: only where the marker proves that it is the same one, and only if its old
+    /// place does not hold it any more. Begins, and is finished by the caller, as an index run.
+    pub fn move_volume(&self, name: &str, to: &Path) -> Result<(Volume, Run<Index>), VolumeError> {
+        let record = self.volume_record(name)?.ok_or_else(|| VolumeError::NotAdded { name: name.to_owned() })?;
+        let path = canonical(name, to)?;
+        let (root, _) = open_root(name, &path)?;
+        let marker = read_marker(name, &path, &root)?;
+        if marker.volume != record.uuid || marker.node != self.node() {
+            let detail = format!("is that of volume {} (`{}`) of node {}", marker.volume, marker.name, marker.node);
+            return Err(VolumeError::MarkerMismatch { name: name.to_owned(), path, detail });
+        }
+        if path != record.path && self.open_recorded(record.clone(), None).is_ok() {
+            let taken = format!("volume `{name}` is still at {}: {} is a copy of it", record.path.display(), path.display());
+            return Err(VolumeError::Taken(taken));
+        }
+        let moved = VolumeRecord { path: path.clone(), ..record };
+        let volume = self.open_recorded(moved, None)?;
+        let run = self.begin_index(&volume).map_err(Box::new)?;
+        run.write(|tx| {
+            tx.sql.execute("UPDATE volume SET path = ? WHERE id = ?", (path.as_os_str().as_bytes(), volume.id()))?;
+            Ok(())
+        })?;
+        Ok((volume, run))
+    }
+}
+
+fn record_by_name(tx: &Transaction<'_>, name: &str) -> Result<Option<VolumeRecord>> {
+    let query = "SELECT id, uuid, name, path, added_at FROM volume WHERE name = ?";
+    Ok(tx.query_row(query, [name], volume_record).optional()?)
+}
+
+fn volume_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<VolumeRecord> {
+    let path: Vec<u8> = row.get(3)?;
+    Ok(VolumeRecord {
+        id: row.get(0)?,
+        uuid: Id128(row.get(1)?),
+        name: row.get(2)?,
+        path: PathBuf::from(OsStr::from_bytes(&path)),
+        added_at: row.get(4)?,
+    })
+}

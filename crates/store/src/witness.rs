@@ -1,0 +1,56 @@
+//! Witnesses of how far an index had come: small files beside it and in every volume, and the heads at destinations.
+//!
+//! An index that is behind one of them is an old or a second copy. It believes in what was lost since, so it begins a new epoch.
+
+use crate::ids::RunId;
+use lastcopy_fs::{Dir, Id128, replace_file};
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// How far the index of a node had come, as somebody other than the index remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// The node.
+    #[serde(with = "hex_id")]
+    pub node: Id128,
+    /// The life of its index.
+    #[serde(with = "hex_id")]
+    pub epoch: Id128,
+    /// Its newest run.
+    pub run: RunId,
+    /// Its newest change; 0 where the witness does not know.
+    pub seq: i64,
+}
+
+/// Ids as hex in files.
+pub(crate) mod hex_id {
+    use lastcopy_fs::Id128;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(id: &Id128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Id128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Witness {
+    /// Reads a witness file. A damaged one is an error: it was written whole, so somebody else touched it.
+    pub(crate) fn read(dir: &Dir, name: &[u8]) -> io::Result<Option<Self>> {
+        if dir.entry(name)?.is_none() {
+            return Ok(None);
+        }
+        let path = lastcopy_fs::RelPath::root().join(name).map_err(io::Error::other)?;
+        let file = dir.open_file(&path, lastcopy_fs::Mounts::Stay)?;
+        Ok(Some(serde_json::from_reader(io::Read::take(file, 4096))?))
+    }
+
+    /// Writes a witness file, durably, so that it holds either the old or the new state.
+    pub(crate) fn write(&self, dir: &Dir, name: &[u8]) -> io::Result<()> {
+        let mut text = serde_json::to_string(self)?;
+        text.push('\n');
+        replace_file(dir, name, text.as_bytes(), 0o600)
+    }
+}
