@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Work that sees it finishes the item in hand, records what is done, and returns [`Cancelled`].
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    raised: Arc<AtomicBool>,
+    outer: Option<Arc<Cancel>>,
+}
 
 /// The work was stopped on request; everything recorded so far stays valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,14 +30,19 @@ impl Cancel {
         Self::default()
     }
 
+    /// A flag for a part of the work: raised by itself, or with this one.
+    pub fn child(&self) -> Self {
+        Self { raised: Arc::default(), outer: Some(Arc::new(self.clone())) }
+    }
+
     /// Asks everything that holds this flag to stop. Safe in a signal handler: it only stores an atomic.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.raised.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.raised.load(Ordering::Relaxed) || self.outer.as_ref().is_some_and(|outer| outer.is_cancelled())
     }
 
     /// For use with `?` between items.

@@ -32,4 +32,4 @@ pub use path::{PathError, RelPath};
 pub use progress::{NoProgress, Progress};
 pub use random::{Id128, ParseIdError};
 pub use stat::{FileKind, FileStat};
-pub use write::{DirSync, drop_from_cache, replace_file, sync_filesystem};
+pub use write::{DirSync, drop_from_cache, replace_file, start_writeback, sync_filesystem};

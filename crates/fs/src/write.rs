@@ -3,8 +3,9 @@
 use crate::dir::Dir;
 use crate::random::Id128;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Directories whose entries changed, each kept open until all are made durable at once.
 #[derive(Debug, Default)]
@@ -37,6 +38,14 @@ impl DirSync {
 /// write to it failed (Linux 5.8 and newer report this).
 pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::syncfs(fd)?)
+}
+
+/// Asks the kernel to begin writing a part of a file to the device, without waiting for it: so that a later sync finds little to do.
+/// Advice; where it is not understood, nothing is lost.
+pub fn start_writeback(file: &File, offset: u64, len: u64) {
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+    #[expect(unsafe_code, reason = "sync_file_range(2) takes integers and touches no memory of ours")]
+    let _advice_only = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Asks the kernel to forget the cached pages of a file, so that the next read comes from the device. Only clean pages go: sync

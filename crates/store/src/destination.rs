@@ -203,9 +203,19 @@ impl Run<EvidenceChange> {
         })
     }
 
-    /// Takes all evidence of a destination for unproven, on a person's word.
-    pub fn reset(&self, destination: DestinationId, reason: &str) -> Result<()> {
-        self.write(|tx| forget(tx, "reset", destination, reason))
+    /// Takes all evidence of a destination for unproven, on a person's word. One that is surely gone is forgotten: it may be
+    /// initialised anew, under another id, so that nothing proven of the old one is ever taken for the new one's.
+    pub fn reset(&self, destination: DestinationId, reason: &str, gone: bool) -> Result<()> {
+        let uuid = random_id()?;
+        self.write(|tx| {
+            forget(tx, "reset", destination, reason)?;
+            if gone {
+                let update = "UPDATE destination SET incarnation = NULL, answered = NULL, uuid = ? WHERE id = ?";
+                tx.sql.execute(update, (uuid.0, destination))?;
+                alarms::end(tx, AlarmKind::IdentityChanged, alarms::Subject::destination(destination))?;
+            }
+            Ok(())
+        })
     }
 }
 

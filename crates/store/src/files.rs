@@ -191,7 +191,7 @@ fn known_file<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<KnownFile<'a>>
 }
 
 /// Six columns in the order of the struct.
-fn seen(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Seen> {
+pub(crate) fn seen(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Seen> {
     Ok(Seen {
         size: row.get(first)?,
         mtime_ns: row.get(first + 1)?,

@@ -6,7 +6,7 @@
 
 use crate::destination::Probed;
 use crate::error::{Result, StoreError};
-use crate::files::FileStatus;
+use crate::files::{FileStatus, Seen};
 use crate::ids::{ContentId, DestinationId, EpochId, FileId, HeadId, RunId, VolumeId};
 use crate::runs::{Outcome, Run, Sync, Tx};
 use crate::store::Store;
@@ -53,12 +53,8 @@ pub struct SnapshotFile {
     pub id: FileId,
     /// Path below the volume's root.
     pub path: RelPath,
-    /// Modification time, nanoseconds since 1970.
-    pub mtime_ns: i64,
-    /// Change time as last seen, nanoseconds since 1970.
-    pub ctime_ns: i64,
-    /// Inode as last seen.
-    pub inode: u64,
+    /// How it was seen last.
+    pub seen: Seen,
 }
 
 /// What a snapshot holds, and what of it lacks proof.
@@ -191,7 +187,7 @@ impl Snapshot {
     /// The next contents that lack proof, after the one given, in the order of their rows, at most `limit`.
     pub fn lacking(&self, probed: &Probed, after: Option<ContentId>, limit: usize) -> Result<Vec<Lacking>> {
         let sql = format!(
-            "SELECT p.content, c.blake3, c.size, p.files, f.id, d.path, f.name, f.mtime_ns, f.ctime_ns, f.inode FROM
+            "SELECT p.content, c.blake3, c.size, p.files, f.id, d.path, f.name, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.mode, f.racy FROM
                 (SELECT f.content AS content, min(f.id) AS file, count(*) AS files FROM file f
                  WHERE {IN_SNAPSHOT} AND f.content > :after AND {LACKS} GROUP BY f.content ORDER BY f.content LIMIT :limit) p
              JOIN content c ON c.id = p.content JOIN file f ON f.id = p.file JOIN directory d ON d.id = f.directory
@@ -220,7 +216,7 @@ impl Snapshot {
     /// The files of the snapshot that have a content.
     pub fn files_with(&self, content: ContentId) -> Result<Vec<SnapshotFile>> {
         let sql = format!(
-            "SELECT f.id, d.path, f.name, f.mtime_ns, f.ctime_ns, f.inode FROM file f JOIN directory d ON d.id = f.directory
+            "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.mode, f.racy FROM file f JOIN directory d ON d.id = f.directory
              WHERE {IN_SNAPSHOT} AND f.content = :content ORDER BY f.id"
         );
         self.store.read(|tx| {
@@ -309,9 +305,7 @@ fn snapshot_file(row: &rusqlite::Row<'_>, first: usize) -> Result<SnapshotFile> 
     Ok(SnapshotFile {
         id: row.get(first)?,
         path: crate::files::joined(row.get(first + 1)?, row.get(first + 2)?)?,
-        mtime_ns: row.get(first + 3)?,
-        ctime_ns: row.get(first + 4)?,
-        inode: row.get::<_, i64>(first + 5)?.cast_unsigned(),
+        seen: crate::files::seen(row, first + 3)?,
     })
 }
 

@@ -244,6 +244,16 @@ impl Store {
         Ok(NewEpoch { reason: reason.to_owned() })
     }
 
+    /// The epoch before the current one, if this index had one.
+    pub fn previous_epoch(&self) -> Result<Option<Id128>> {
+        self.read(|tx| {
+            let (current, _) = current_epoch(tx)?;
+            let previous = "SELECT uuid FROM epoch WHERE id < ?1 AND node = (SELECT node FROM epoch WHERE id = ?1)
+                ORDER BY id DESC LIMIT 1";
+            Ok(tx.query_row(previous, [current], |row| row.get(0)).optional()?.map(Id128))
+        })
+    }
+
     /// The current epoch's id.
     pub fn epoch(&self) -> Result<Id128> {
         self.read(|tx| Ok(current_epoch(tx)?.1))

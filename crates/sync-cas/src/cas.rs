@@ -1,0 +1,332 @@
+//! The destination kind `cas`, on any medium.
+
+use crate::layout::{FORMAT, HEAD, KIND, MARKER, Marker, SEGMENTS, VOLUMES, place, segment_name};
+use crate::local::Local;
+use crate::medium::Medium;
+use crate::pipeline;
+use async_trait::async_trait;
+use lastcopy_fs::{Cancelled, Content, HashBuffer, Id128};
+use lastcopy_store::{DestinationKind, Incarnation, Location, Method, ProofError, Volume};
+use lastcopy_sync::segment::{FoundHead, Place, hex, parse_head};
+use lastcopy_sync::{
+    Capabilities, Context, Depth, Destination, DestinationError, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink,
+    Scratch, VerifySink, WorkList,
+};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Threads that check or fetch: they wait for the device more than they compute.
+const WORKERS: usize = 4;
+
+/// A content-addressed store.
+#[derive(Clone)]
+pub struct Cas {
+    medium: Arc<dyn Medium>,
+}
+
+impl Cas {
+    /// In a local directory, by its absolute path. Nothing is looked at yet.
+    pub fn local(path: &Path) -> Self {
+        Self { medium: Arc::new(Local::new(path)) }
+    }
+
+    /// On any medium.
+    pub fn on(medium: Box<dyn Medium>) -> Self {
+        Self { medium: Arc::from(medium) }
+    }
+
+    /// Runs blocking work on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Medium) -> Result<T, DestinationError> + Send + 'static,
+    ) -> Result<T, DestinationError> {
+        let medium = self.medium.clone();
+        medium.look_again();
+        // A panic is a bug of ours; it must not pass for an answer of the destination.
+        tokio::task::spawn_blocking(move || work(medium.as_ref()))
+            .await
+            .unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+    }
+}
+
+/// What an I/O error of a medium means for the destination.
+pub(crate) fn error(medium: &dyn Medium, what: &str, source: io::Error) -> DestinationError {
+    let address = medium.address();
+    match source.kind() {
+        _ if Cancelled::caused(&source) => Cancelled.into(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DestinationError::Full { address },
+        io::ErrorKind::PermissionDenied => DestinationError::Auth { address, reason: source.to_string() },
+        io::ErrorKind::ReadOnlyFilesystem => DestinationError::Auth { address, reason: "it is mounted read-only".into() },
+        _ => DestinationError::Io { address: format!("{address}/{what}"), source },
+    }
+}
+
+fn probe(medium: &dyn Medium) -> Result<Probe, DestinationError> {
+    match medium.read_small(MARKER) {
+        Ok(Some(bytes)) => Ok(read_marker(&bytes)),
+        Ok(None) => match medium.is_empty() {
+            Ok(true) => Ok(Probe::Nothing),
+            Ok(false) => Ok(Probe::CannotTell(format!("it holds other files, and no {MARKER}"))),
+            Err(failed) if failed.kind() == io::ErrorKind::NotFound => {
+                Ok(Probe::CannotTell("the directory that should hold it does not exist; is it mounted?".into()))
+            }
+            Err(failed) => Err(error(medium, "", failed)),
+        },
+        Err(failed) => match failed.kind() {
+            io::ErrorKind::NotADirectory => Ok(Probe::CannotTell("it is not a directory".into())),
+            _ => Err(error(medium, MARKER, failed)),
+        },
+    }
+}
+
+fn read_marker(bytes: &[u8]) -> Probe {
+    match serde_json::from_slice::<Marker>(bytes) {
+        Err(error) => Probe::CannotTell(format!("its {MARKER} is damaged: {error}")),
+        Ok(marker) if marker.kind != KIND => {
+            Probe::CannotTell(format!("it holds a destination of kind `{}`, not `{KIND}`", marker.kind))
+        }
+        Ok(marker) if marker.format != FORMAT => {
+            Probe::CannotTell(format!("it has format {}, this lastcopy knows {FORMAT}", marker.format))
+        }
+        Ok(marker) => match marker.id.parse::<Id128>() {
+            Ok(id) => Probe::Found(Incarnation::new(id.to_string())),
+            Err(error) => Probe::CannotTell(format!("its {MARKER} is damaged: {error}")),
+        },
+    }
+}
+
+/// The heads of one volume.
+fn heads(medium: &dyn Medium, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
+    let dir = format!("{VOLUMES}/{volume}");
+    let mut found = Vec::new();
+    for name in medium.list(&dir).map_err(|failed| error(medium, &dir, failed))? {
+        let Ok(epoch) = name.parse::<Id128>() else { continue };
+        let path = format!("{dir}/{name}/{HEAD}");
+        let Some(bytes) = medium.read_small(&path).map_err(|failed| error(medium, &path, failed))? else { continue };
+        found.push(parse_head(Place { volume, epoch }, &bytes).map_err(|detail| DestinationError::Damaged {
+            what: "a head".into(),
+            address: format!("{}/{path}", medium.address()),
+            detail,
+        })?);
+    }
+    Ok(found)
+}
+
+/// Works through a list on several threads. Blocks.
+fn each_item(mut list: WorkList<HeldItem>, context: &Context, work: impl Fn(HeldItem, &mut HashBuffer) + Sync) {
+    let (give, items) = crossbeam_channel::bounded::<HeldItem>(1000);
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            let (items, work) = (items.clone(), &work);
+            scope.spawn(move || {
+                let mut buffer = HashBuffer::new();
+                for item in items {
+                    if !context.cancel.is_cancelled() {
+                        work(item, &mut buffer);
+                    }
+                }
+            });
+        }
+        drop(items);
+        while let Some(group) = list.blocking_recv() {
+            if context.cancel.is_cancelled() || group.into_iter().any(|item| give.send(item).is_err()) {
+                break;
+            }
+        }
+        drop(give);
+    });
+}
+
+fn check(medium: &dyn Medium, item: HeldItem, depth: Depth, sink: &dyn VerifySink, context: &Context, buffer: &mut HashBuffer) {
+    if item.location != Location::default() {
+        return sink.unverifiable(item, "it lies in a place of a newer format".into());
+    }
+    match depth {
+        Depth::Presence => match medium.object_size(item.content.hash) {
+            Ok(Some(size)) if size == item.content.size => {
+                context.progress.advance(1, 0);
+                sink.seen(item);
+            }
+            Ok(Some(size)) => {
+                let detail = format!("the object has {size} bytes instead of {}", item.content.size);
+                sink.lost(item, detail);
+            }
+            Ok(None) => sink.lost(item, "the object is not there".into()),
+            Err(failed) => sink.unverifiable(item, error(medium, "objects", failed).to_string()),
+        },
+        Depth::Bytes => match medium.prove(item.content, buffer, &context.cancel, context.progress.as_ref()) {
+            Ok(proof) => {
+                context.progress.advance(1, 0);
+                sink.verified(item, proof.into());
+            }
+            Err(ProofError::Differs { found }) => {
+                sink.lost(item, format!("the object is damaged: its {} bytes hash to {}", found.size, found.hash));
+            }
+            Err(ProofError::Io(failed)) if Cancelled::caused(&failed) => {}
+            Err(ProofError::Io(failed)) if failed.kind() == io::ErrorKind::NotFound => {
+                sink.lost(item, "the object is not there".into());
+            }
+            Err(failed) => sink.unverifiable(item, failed.to_string()),
+        },
+    }
+}
+
+fn fetch_one(medium: &dyn Medium, item: &HeldItem, sink: &dyn FetchSink, context: &Context) {
+    if item.location != Location::default() {
+        return sink.failed(item, "it lies in a place of a newer format".into());
+    }
+    let mut arrival = match sink.begin(item) {
+        Ok(arrival) => arrival,
+        Err(failed) => return sink.failed(item, failed.to_string()),
+    };
+    match medium.copy_out(item.content.hash, &mut arrival, &context.cancel) {
+        Ok(()) => arrival.finish(),
+        Err(failed) if failed.kind() == io::ErrorKind::NotFound => sink.failed(item, "the object is not there".into()),
+        Err(failed) => sink.failed(item, failed.to_string()),
+    }
+}
+
+#[async_trait]
+impl Destination for Cas {
+    fn kind(&self) -> DestinationKind {
+        DestinationKind::Cas
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { methods: vec![Method::ReadBack], address: self.medium.address(), device: self.medium.device() }
+    }
+
+    fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {
+        match self.medium.contains(volume.path()) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(DestinationError::Unsupported(format!(
+                "volume `{}` lies in the destination at {}: its files would be offloaded on their own word",
+                volume.name(),
+                self.medium.address()
+            ))),
+            Err(failed) => Err(error(self.medium.as_ref(), "", failed)),
+        }
+    }
+
+    async fn probe(&self) -> Result<Probe, DestinationError> {
+        self.blocking(probe).await
+    }
+
+    async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {
+        let marker = Marker { format: FORMAT, id: permit.id().to_string(), kind: KIND.into(), created: permit.created().into() };
+        self.blocking(move |medium| {
+            let mut bytes = serde_json::to_vec(&marker).map_err(|failed| error(medium, MARKER, failed.into()))?;
+            bytes.push(b'\n');
+            medium.create_root().map_err(|failed| error(medium, "", failed))?;
+            medium.create_small(MARKER, &bytes).map_err(|failed| error(medium, MARKER, failed))?;
+            Ok(Incarnation::new(marker.id))
+        })
+        .await
+    }
+
+    async fn push(
+        &self,
+        volume: Id128,
+        plan: WorkList<PlanItem>,
+        sink: Arc<dyn PushSink>,
+        context: &Context,
+    ) -> Result<(), DestinationError> {
+        let context = context.clone();
+        self.blocking(move |medium| pipeline::push(medium, volume, plan, &sink, &context)).await
+    }
+
+    async fn verify(
+        &self,
+        held: WorkList<HeldItem>,
+        depth: Depth,
+        sink: Arc<dyn VerifySink>,
+        context: &Context,
+    ) -> Result<(), DestinationError> {
+        let context = context.clone();
+        self.blocking(move |medium| {
+            each_item(held, &context, |item, buffer| check(medium, item, depth, sink.as_ref(), &context, buffer));
+            Ok(context.cancel.check()?)
+        })
+        .await
+    }
+
+    async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError> {
+        let context = context.clone();
+        self.blocking(move |medium| {
+            each_item(wanted, &context, |item, _| fetch_one(medium, &item, sink.as_ref(), &context));
+            Ok(context.cancel.check()?)
+        })
+        .await
+    }
+
+    async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
+        self.blocking(move |medium| heads(medium, volume)).await
+    }
+
+    async fn places(&self) -> Result<Vec<FoundHead>, DestinationError> {
+        self.blocking(|medium| {
+            let names = medium.list(VOLUMES).map_err(|failed| error(medium, VOLUMES, failed))?;
+            let mut found = Vec::new();
+            for volume in names.iter().filter_map(|name| name.parse().ok()) {
+                found.extend(heads(medium, volume)?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+        let (dir, head) = (place(at.volume, at.epoch), head.to_vec());
+        self.blocking(move |medium| {
+            let mut segment = segment;
+            let path = format!("{dir}/{SEGMENTS}/{}", segment_name(sequence));
+            let failed = |source| error(medium, &path, source);
+            let expected = lastcopy_sync::segment::digest_of(&mut segment).map_err(failed)?;
+            let found = medium.create_file(&path, &mut segment).map_err(failed)?;
+            if found != expected {
+                return Err(DestinationError::Damaged {
+                    what: "a segment that was just written".into(),
+                    address: format!("{}/{path}", medium.address()),
+                    detail: format!("it hashes to {} instead of {}", hex(&found), hex(&expected)),
+                });
+            }
+            let path = format!("{dir}/{HEAD}");
+            medium.replace_small(&path, &head).map_err(|source| error(medium, &path, source))
+        })
+        .await
+    }
+
+    async fn segment(&self, at: &Place, sequence: i64) -> Result<File, DestinationError> {
+        let path = format!("{}/{SEGMENTS}/{}", place(at.volume, at.epoch), segment_name(sequence));
+        self.blocking(move |medium| medium.open_file(&path).map_err(|failed| error(medium, &path, failed))).await
+    }
+
+    async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {
+        let (give, mut take) = tokio::sync::mpsc::channel(1000);
+        let listing = self.blocking(move |medium| {
+            let listed = medium.objects(&mut |content| {
+                // Nobody listens any more: then nobody misses it.
+                if give.blocking_send(content).is_err() {}
+            });
+            listed.map_err(|failed| error(medium, "objects", failed))
+        });
+        let (listed, ()) = tokio::join!(listing, async {
+            while let Some(content) = take.recv().await {
+                each(content, Location::default());
+            }
+        });
+        listed
+    }
+
+    async fn scratch(&self) -> Result<Scratch, DestinationError> {
+        self.blocking(|medium| {
+            let address = medium.address();
+            let (part, remove) = medium.scratch().map_err(|failed| error(medium, "", failed))?;
+            let remove = move || remove().map_err(|source| DestinationError::Io { address, source });
+            Ok(Scratch { destination: Arc::new(Self::on(part)), remove: Box::new(remove) })
+        })
+        .await
+    }
+}

@@ -1,0 +1,367 @@
+//! A `cas` destination in a local directory.
+//!
+//! Every file is reached from the root's descriptor, without following a symbolic link. A temporary name is the digest itself, below a
+//! directory of the volume that is pushed: only one push of it runs at a time, so an interrupted one finds its own parts again.
+
+use crate::layout::{DAMAGED, INCOMING, OBJECTS, fan, path};
+use crate::medium::{Medium, ScratchRemoval, Staged, StagedFile};
+use lastcopy_fs::{
+    Cancel, Content, ContentHash, Dir, DirSync, FileStat, HashBuffer, Id128, Mounts, Progress, drop_from_cache, replace_file,
+    start_writeback, sync_filesystem,
+};
+use lastcopy_store::{Proof, ProofError, ReadBack};
+use std::collections::HashMap;
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes that are copied at a time. Larger writes were slower.
+const PIECE: usize = 1 << 20;
+
+/// Bytes after which the device is asked to begin writing a large file.
+const WRITEBACK: u64 = 16 << 20;
+
+/// From this size on, a part that an interrupted push left is worth reading again.
+const RESUME_FROM: u64 = 64 << 20;
+
+/// Up to so many objects are synced one by one; from there on, one sync of the whole file system is cheaper.
+const SYNC_SINGLY: usize = 8;
+
+/// Objects are never rewritten, so nobody may write them.
+const OBJECT_MODE: u32 = 0o444;
+
+/// A local directory.
+#[derive(Debug)]
+pub struct Local {
+    path: PathBuf,
+    /// Directories that were opened, by their path in the layout.
+    dirs: Mutex<HashMap<String, Arc<Dir>>>,
+}
+
+impl Local {
+    /// The directory at an absolute path. It need not exist yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), dirs: Mutex::default() }
+    }
+
+    /// Opens the root by its path, each time: what is mounted there may have changed.
+    fn root(&self) -> io::Result<Dir> {
+        Dir::open(&std::fs::canonicalize(&self.path)?)
+    }
+
+    /// The root if it exists.
+    fn existing_root(&self) -> io::Result<Option<Dir>> {
+        match self.root() {
+            Ok(root) => Ok(Some(root)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A directory of the layout, made durably if it is missing.
+    fn make_dir(&self, text: &str) -> io::Result<Arc<Dir>> {
+        let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dir) = dirs.get(text) {
+            return Ok(dir.clone());
+        }
+        let dir = Arc::new(self.root()?.create_dir_all(&path(text)?, 0o755, &mut Dir::sync)?);
+        dirs.insert(text.to_owned(), dir.clone());
+        Ok(dir)
+    }
+
+    /// A directory of the layout, if it exists.
+    fn find_dir(&self, text: &str) -> io::Result<Option<Arc<Dir>>> {
+        if let Some(dir) = self.dirs.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
+            return Ok(Some(dir.clone()));
+        }
+        match self.root()?.open_dir(&path(text)?, Mounts::Stay) {
+            Ok(dir) => Ok(Some(Arc::new(dir))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_object(&self, hash: ContentHash) -> io::Result<File> {
+        let dir = self.find_dir(&fan(hash))?.ok_or(io::ErrorKind::NotFound)?;
+        dir.open_file(&path(&hash.to_string())?, Mounts::Stay)
+    }
+
+    fn incoming(&self, volume: Id128) -> io::Result<Arc<Dir>> {
+        self.make_dir(&format!("{INCOMING}/{volume}"))
+    }
+
+    /// Splits a path of the layout into its directory, made if it is missing, and its name.
+    fn parent(&self, text: &str) -> io::Result<(Arc<Dir>, Vec<u8>)> {
+        match text.rsplit_once('/') {
+            Some((dir, name)) => Ok((self.make_dir(dir)?, name.as_bytes().to_vec())),
+            None => Ok((Arc::new(self.root()?), text.as_bytes().to_vec())),
+        }
+    }
+}
+
+impl Medium for Local {
+    fn address(&self) -> String {
+        format!("file://{}", self.path.display())
+    }
+
+    fn look_again(&self) {
+        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn device(&self) -> Option<u64> {
+        self.root().ok()?.own_stat().ok().map(|stat| stat.device)
+    }
+
+    fn contains(&self, other: &Path) -> io::Result<bool> {
+        let Some(root) = self.existing_root()? else { return Ok(false) };
+        let root = root.own_stat()?;
+        for ancestor in std::fs::canonicalize(other)?.ancestors() {
+            if Dir::open(ancestor)?.own_stat()?.same_inode(&root) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_empty(&self) -> io::Result<bool> {
+        match self.existing_root()? {
+            // A new ext4 file system is as empty as it can be.
+            Some(root) => Ok(root.entries()?.iter().all(|entry| entry.name() == b"lost+found")),
+            None => {
+                let parent = self.path.parent().unwrap_or(Path::new("/"));
+                if parent.is_dir() { Ok(true) } else { Err(io::ErrorKind::NotFound.into()) }
+            }
+        }
+    }
+
+    fn create_root(&self) -> io::Result<()> {
+        if self.existing_root()?.is_some() {
+            return Ok(());
+        }
+        let parent = std::fs::canonicalize(self.path.parent().unwrap_or(Path::new("/")))?;
+        let name = self.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let name = lastcopy_fs::RelPath::new(name.as_bytes()).map_err(io::Error::other)?;
+        Dir::open(&parent)?.create_dir_all(&name, 0o755, &mut Dir::sync).map(drop)
+    }
+
+    fn read_small(&self, text: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some(root) = self.existing_root()? else { return Ok(None) };
+        let file = match root.open_file(&path(text)?, Mounts::Stay) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(1 << 20).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn create_small(&self, text: &str, bytes: &[u8]) -> io::Result<()> {
+        let (dir, name) = self.parent(text)?;
+        if dir.entry(&name)?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        replace_file(&dir, &name, bytes, 0o644)
+    }
+
+    fn replace_small(&self, text: &str, bytes: &[u8]) -> io::Result<()> {
+        let (dir, name) = self.parent(text)?;
+        replace_file(&dir, &name, bytes, 0o644)
+    }
+
+    fn create_file(&self, text: &str, bytes: &mut dyn Read) -> io::Result<[u8; 32]> {
+        let (dir, name) = self.parent(text)?;
+        let mut temporary = name.clone();
+        temporary.extend_from_slice(format!(".{}.tmp", Id128::random()?).as_bytes());
+        let mut file = dir.create_new(&temporary, 0o644)?;
+        let written = io::copy(bytes, &mut file).and_then(|_| file.sync_all()).and_then(|()| {
+            dir.rename_new(&temporary, &dir, &name)?;
+            dir.sync()
+        });
+        if let Err(error) = written {
+            // The first error is the one to report; a leftover temporary is harmless.
+            drop(dir.unlink(&temporary));
+            return Err(error);
+        }
+        drop_from_cache(&file)?;
+        lastcopy_sync::segment::digest_of(&mut file)
+    }
+
+    fn open_file(&self, text: &str) -> io::Result<File> {
+        self.root()?.open_file(&path(text)?, Mounts::Stay)
+    }
+
+    fn list(&self, text: &str) -> io::Result<Vec<String>> {
+        let Some(dir) = self.find_dir(text)? else { return Ok(Vec::new()) };
+        let mut names: Vec<_> = dir.entries()?.iter().filter_map(|entry| String::from_utf8(entry.name().to_vec()).ok()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn object_size(&self, hash: ContentHash) -> io::Result<Option<u64>> {
+        let Some(dir) = self.find_dir(&fan(hash))? else { return Ok(None) };
+        Ok(dir.entry(hash.to_string().as_bytes())?.map(|stat| stat.size))
+    }
+
+    fn stage(&self, volume: Id128, content: Content, bytes: &mut dyn Read) -> io::Result<Staged> {
+        let dir = self.incoming(volume)?;
+        let name = content.hash.to_string();
+        let mut file = dir.open_or_create(name.as_bytes(), 0o644)?;
+        let present = FileStat::of_fd(&file)?.size;
+        let resume = if content.size >= RESUME_FROM && present <= content.size { present } else { 0 };
+        if resume < present {
+            file.set_len(0)?;
+        }
+        let mut buffer = vec![0; PIECE.min(usize::try_from(content.size).unwrap_or(PIECE).max(1))];
+        let written = skip(bytes, resume, &mut buffer).and_then(|()| {
+            file.seek(SeekFrom::Start(resume))?;
+            copy(bytes, &mut file, resume, &mut buffer)?;
+            file.set_permissions(Permissions::from_mode(OBJECT_MODE))
+        });
+        if let Err(error) = written {
+            if content.size < RESUME_FROM {
+                // Not worth going on from. The first error is the one to report.
+                drop(dir.unlink(name.as_bytes()));
+            }
+            return Err(error);
+        }
+        Ok(Staged { content, temporary: Some(StagedFile { file, volume }) })
+    }
+
+    fn discard(&self, staged: Staged) {
+        if let Some(temporary) = staged.temporary
+            && let Ok(dir) = self.incoming(temporary.volume)
+        {
+            // What stays under a temporary name is harmless, and swept later.
+            drop(dir.unlink(staged.content.hash.to_string().as_bytes()));
+        }
+    }
+
+    fn publish(&self, staged: &[Staged]) -> io::Result<()> {
+        let singly = staged.len() <= SYNC_SINGLY;
+        let sync_all = || sync_filesystem(self.root()?);
+        if singly {
+            staged.iter().filter_map(|staged| staged.temporary.as_ref()).try_for_each(|temporary| temporary.file.sync_all())?;
+        } else {
+            sync_all()?;
+        }
+        let mut changed = DirSync::new();
+        for Staged { content, temporary } in staged {
+            let name = content.hash.to_string();
+            let to = self.make_dir(&fan(content.hash))?;
+            match temporary {
+                Some(temporary) => {
+                    let from = self.incoming(temporary.volume)?;
+                    match from.rename_new(name.as_bytes(), &to, name.as_bytes()) {
+                        // Somebody else stored the same content meanwhile; theirs is read back like ours.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => from.unlink(name.as_bytes())?,
+                        answer => answer?,
+                    }
+                    changed.changed(&from)?;
+                }
+                // It was there before, but nobody knows whether it is durable.
+                None if singly => self.open_object(content.hash)?.sync_all()?,
+                None => {}
+            }
+            changed.changed(&to)?;
+        }
+        if singly { changed.sync() } else { sync_all() }
+    }
+
+    fn prove(
+        &self,
+        content: Content,
+        buffer: &mut HashBuffer,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Proof<ReadBack>, ProofError> {
+        let file = self.open_object(content.hash)?;
+        drop_from_cache(&file)?;
+        Proof::read_file(content, &file, buffer, cancel, progress)
+    }
+
+    fn copy_out(&self, hash: ContentHash, to: &mut dyn Write, cancel: &Cancel) -> io::Result<()> {
+        let mut file = self.open_object(hash)?;
+        let size = FileStat::of_fd(&file)?.size;
+        let mut buffer = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).max(1))];
+        loop {
+            cancel.check().map_err(io::Error::other)?;
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => to.write_all(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn set_aside(&self, hash: ContentHash) -> io::Result<()> {
+        let from = self.find_dir(&fan(hash))?.ok_or(io::ErrorKind::NotFound)?;
+        let to = self.make_dir(DAMAGED)?;
+        let name = hash.to_string();
+        from.rename_new(name.as_bytes(), &to, format!("{name}.{}", Id128::random()?).as_bytes())?;
+        to.sync()?;
+        from.sync()
+    }
+
+    fn sweep(&self, volume: Id128) -> io::Result<()> {
+        let dir = self.incoming(volume)?;
+        let names: Vec<_> = dir.entries()?.iter().map(|entry| entry.name().to_vec()).collect();
+        names.iter().try_for_each(|name| dir.unlink(name))
+    }
+
+    fn objects(&self, each: &mut dyn FnMut(Content)) -> io::Result<()> {
+        for fan in self.list(OBJECTS)? {
+            let Some(dir) = self.find_dir(&format!("{OBJECTS}/{fan}"))? else { continue };
+            for entry in dir.entries()?.iter() {
+                let name = std::str::from_utf8(entry.name()).ok().and_then(|name| name.parse::<ContentHash>().ok());
+                let Some(hash) = name.filter(|hash| format!("{:02x}", hash.0[0]) == fan) else { continue };
+                if let Some(stat) = dir.entry(entry.name())? {
+                    each(Content { hash, size: stat.size });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scratch(&self) -> io::Result<(Box<dyn Medium>, ScratchRemoval)> {
+        let path = self.path.join(format!(".lastcopy-test-{}", Id128::random()?));
+        let part = Self::new(&path);
+        let remove = move || match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        Ok((Box::new(part), Box::new(remove)))
+    }
+}
+
+/// Reads past bytes that are there already.
+fn skip(bytes: &mut dyn Read, mut count: u64, buffer: &mut [u8]) -> io::Result<()> {
+    while count > 0 {
+        let piece = usize::try_from(count).unwrap_or(buffer.len()).min(buffer.len());
+        bytes.read_exact(&mut buffer[..piece])?;
+        count -= piece as u64;
+    }
+    Ok(())
+}
+
+fn copy(bytes: &mut dyn Read, file: &mut File, from: u64, buffer: &mut [u8]) -> io::Result<()> {
+    let (mut written, mut begun) = (from, from);
+    loop {
+        let count = match bytes.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        file.write_all(&buffer[..count])?;
+        written += count as u64;
+        if written - begun >= WRITEBACK {
+            start_writeback(file, begun, written - begun);
+            begun = written;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a `cas` destination needs of the place that holds it.
+
+use lastcopy_fs::{Cancel, Content, ContentHash, HashBuffer, Id128, Progress};
+use lastcopy_store::{Proof, ProofError, ReadBack};
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+/// An object that was written, but not yet published.
+#[derive(Debug)]
+pub struct Staged {
+    /// Its content, as expected.
+    pub content: Content,
+    /// Written now, and to be published; or there already, and only to be made durable.
+    pub(crate) temporary: Option<StagedFile>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StagedFile {
+    pub(crate) file: File,
+    pub(crate) volume: Id128,
+}
+
+impl Staged {
+    /// An object that was found there already, with the right size.
+    pub fn existing(content: Content) -> Self {
+        Self { content, temporary: None }
+    }
+
+    /// Whether it was sent now.
+    pub fn is_new(&self) -> bool {
+        self.temporary.is_some()
+    }
+}
+
+/// A place that holds objects and small files, all named relative to its root. Everything blocks.
+pub trait Medium: Send + Sync + 'static {
+    /// Where it is, for people.
+    fn address(&self) -> String;
+
+    /// Forgets what was opened: something else may be mounted, or have been moved, there. Called before each operation.
+    fn look_again(&self);
+
+    /// The device that holds it.
+    fn device(&self) -> Option<u64>;
+
+    /// Whether `path` lies in it.
+    fn contains(&self, path: &std::path::Path) -> io::Result<bool>;
+
+    /// Whether there is surely nothing: no root, though the directory that would hold it is there, or an empty one.
+    fn is_empty(&self) -> io::Result<bool>;
+
+    /// Makes the root, if it is missing.
+    fn create_root(&self) -> io::Result<()>;
+
+    /// A small file, whole; `None` if it is not there, or the root is not.
+    fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// Writes a small file where none is. Durable before it returns.
+    fn create_small(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes or replaces a small file atomically. Durable before it returns.
+    fn replace_small(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes a file from a stream where none is, and reads it back: its digest is the answer. Durable before it returns.
+    fn create_file(&self, path: &str, bytes: &mut dyn Read) -> io::Result<[u8; 32]>;
+
+    /// Opens a file for reading.
+    fn open_file(&self, path: &str) -> io::Result<File>;
+
+    /// The names in a directory, sorted; none if it is not there.
+    fn list(&self, path: &str) -> io::Result<Vec<String>>;
+
+    /// The size of an object, if it is there.
+    fn object_size(&self, hash: ContentHash) -> io::Result<Option<u64>>;
+
+    /// Writes an object under a temporary name, from a stream. A part that an interrupted attempt left is used again: as many bytes are
+    /// read from the stream, and not written.
+    fn stage(&self, volume: Id128, content: Content, bytes: &mut dyn Read) -> io::Result<Staged>;
+
+    /// Throws a staged object away: its bytes were not what they should be.
+    fn discard(&self, staged: Staged);
+
+    /// Makes staged objects durable, publishes them without replacing anything, and makes that durable.
+    fn publish(&self, staged: &[Staged]) -> io::Result<()>;
+
+    /// Reads an object from the device, all of it, and compares.
+    fn prove(
+        &self,
+        content: Content,
+        buffer: &mut HashBuffer,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Proof<ReadBack>, ProofError>;
+
+    /// Copies an object out.
+    fn copy_out(&self, hash: ContentHash, to: &mut dyn Write, cancel: &Cancel) -> io::Result<()>;
+
+    /// Moves an object that does not hash to its name out of the way, to where it can be looked at.
+    fn set_aside(&self, hash: ContentHash) -> io::Result<()>;
+
+    /// Removes what interrupted pushes of a volume left under temporary names. Only while nobody else pushes it.
+    fn sweep(&self, volume: Id128) -> io::Result<()>;
+
+    /// Every object, by name and size.
+    fn objects(&self, each: &mut dyn FnMut(Content)) -> io::Result<()>;
+
+    /// A part of the same place, and how to remove it with all that is in it.
+    fn scratch(&self) -> io::Result<(Box<dyn Medium>, ScratchRemoval)>;
+}
+
+/// Removes a scratch part.
+pub type ScratchRemoval = Box<dyn FnOnce() -> io::Result<()> + Send>;

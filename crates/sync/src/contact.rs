@@ -1,0 +1,108 @@
+//! First contact with a destination in a run: who is it, and does it remember what we remember?
+
+use crate::destination::{Context, Destination, Probe};
+use crate::error::{DestinationError, SyncError};
+use crate::segment::FoundHead;
+use lastcopy_fs::Id128;
+use lastcopy_store::{DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, VolumeId};
+use std::time::Duration;
+
+/// How long to wait before asking a second time for a head that seems to have gone back: some storage lists late.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
+
+/// A volume whose heads are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadsOf {
+    /// Its row.
+    pub id: VolumeId,
+    /// Its identity.
+    pub uuid: Id128,
+    /// Its name, for people.
+    pub name: String,
+}
+
+/// Asks a destination who it is, and compares its heads with those remembered here, for some volumes. Only after this, receipts may
+/// be recorded and claims be made.
+///
+/// Another identity or none is refused and raises an alarm; so does a head that went back, and every receipt there must be proven
+/// again. A head that another life of this index wrote begins a new epoch.
+pub fn contact<K: Kind>(
+    run: &Run<K>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    volumes: &[HeadsOf],
+    context: &Context,
+) -> Result<Probed, SyncError> {
+    let answer = match context.runtime.block_on(destination.probe())? {
+        Probe::Found(incarnation) => Some(incarnation),
+        Probe::Nothing => None,
+        // Whatever hides there, nobody ever accepted it.
+        Probe::CannotTell(_) if record.incarnation.is_none() => return Err(IdentityError::NeverInitialised.into()),
+        Probe::CannotTell(reason) => {
+            let address = destination.capabilities().address;
+            return Err(DestinationError::Unreachable { address, reason }.into());
+        }
+    };
+    let probed = run.probed(record.id, answer.as_ref())?;
+    for volume in volumes {
+        compare_heads(run, record, destination, volume, &probed, context)?;
+    }
+    Ok(probed)
+}
+
+fn compare_heads<K: Kind>(
+    run: &Run<K>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    volume: &HeadsOf,
+    probed: &Probed,
+    context: &Context,
+) -> Result<(), SyncError> {
+    let store = run.store();
+    let known = store.known_heads(volume.id, record.id)?;
+    let epoch = store.epoch()?;
+    let mut asked_twice = false;
+    loop {
+        let heads = context.runtime.block_on(destination.heads(volume.uuid))?;
+        for head in &heads {
+            if is_ours(run, head) && !store.knows_epoch(head.place.epoch)? {
+                return Err(new_epoch(run, head, &record.name)?);
+            }
+        }
+        let ours = heads.iter().find(|head| head.place.epoch == epoch);
+        match known.judge(ours.map(FoundHead::head).as_ref()) {
+            HeadVerdict::AsKnown => {
+                if known.sealed.is_some() {
+                    run.head_is_back(probed)?;
+                }
+                return Ok(());
+            }
+            HeadVerdict::Announced(id) => return Ok(run.head_was_accepted(id)?),
+            HeadVerdict::RolledBack if !asked_twice => {
+                asked_twice = true;
+                std::thread::sleep(SECOND_LOOK);
+            }
+            HeadVerdict::RolledBack => {
+                let expected = known.sealed.map_or(0, |(_, head)| head.sequence);
+                let found = ours.map_or_else(|| "none".into(), |head| format!("push {}", head.document.sequence));
+                let detail = format!("of volume `{}` it had accepted push {expected}, and now knows {found}", volume.name);
+                run.rolled_back(probed, volume.id, &detail)?;
+                return Err(SyncError::RolledBack(detail));
+            }
+            HeadVerdict::Foreign => {
+                // Every foreign verdict comes from a head that was found.
+                let Some(head) = ours else { return Ok(()) };
+                return Err(new_epoch(run, head, &record.name)?);
+            }
+        }
+    }
+}
+
+fn is_ours<K: Kind>(run: &Run<K>, head: &FoundHead) -> bool {
+    head.document.node == run.store().node().to_string()
+}
+
+fn new_epoch<K: Kind>(run: &Run<K>, head: &FoundHead, destination: &str) -> Result<SyncError, SyncError> {
+    let news = run.store().superseded_by_head(head.place.epoch, head.head().run, destination)?;
+    Ok(SyncError::NewEpoch(news))
+}

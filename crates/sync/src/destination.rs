@@ -1,0 +1,214 @@
+//! What a kind of destination has to do, and what it is handed for it.
+//!
+//! A kind never begins a run, takes a snapshot, records a receipt or advances a vector. It is given work through channels and answers
+//! through sinks; the order of a push is not its business.
+
+use crate::error::DestinationError;
+use crate::segment::{FoundHead, Place};
+use crate::source::Source;
+use async_trait::async_trait;
+use lastcopy_fs::{Cancel, Content, Id128, Progress};
+use lastcopy_store::{ContentId, DestinationKind, Incarnation, Location, Method, Proven, Volume};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
+
+/// Work comes in groups, so that a million small items cost little.
+pub type WorkList<T> = Receiver<Vec<T>>;
+
+/// What a kind can do with the storage that it was configured with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// How it will verify what it stores, strongest first; empty or `presence` alone can never open a gate.
+    pub methods: Vec<Method>,
+    /// Where it is, for people.
+    pub address: String,
+    /// The device that holds it, if it is a local directory: two destinations on one device count once.
+    pub device: Option<u64>,
+}
+
+/// Who answers at an address. Neither of the last two is ever taken for the first, and only the second allows `init`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A destination of this kind.
+    Found(Incarnation),
+    /// Surely nothing: an empty place that `init` may use.
+    Nothing,
+    /// Something is there, or hides what is there.
+    CannotTell(String),
+}
+
+/// What cancellation and progress a piece of work is under.
+#[derive(Clone)]
+pub struct Context {
+    /// Drives what waits on the world. The sequences themselves block: call them from a thread that may.
+    pub runtime: tokio::runtime::Handle,
+    /// Looked at between items.
+    pub cancel: Cancel,
+    /// Told of what is done.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// The right to create a repository: only an `init` command has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitPermit {
+    pub(crate) id: Id128,
+    pub(crate) created: String,
+}
+
+impl InitPermit {
+    /// For a part of the storage that a conformance test fills and empties again.
+    pub(crate) fn scratch(created: String) -> io::Result<Self> {
+        Ok(Self { id: Id128::random()?, created })
+    }
+
+    /// The id that the repository shall carry; recorded in the index before.
+    pub fn id(&self) -> Id128 {
+        self.id
+    }
+
+    /// The time of creation, RFC 3339.
+    pub fn created(&self) -> &str {
+        &self.created
+    }
+}
+
+/// A content that is to be stored and proven.
+#[derive(Debug, Clone)]
+pub struct PlanItem {
+    /// Row of the content.
+    pub content_id: ContentId,
+    /// The content.
+    pub content: Content,
+    /// How many files count on it.
+    pub files: u64,
+    /// Where its bytes come from.
+    pub source: Source,
+}
+
+/// A content that a receipt says is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldItem {
+    /// Row of the content.
+    pub content_id: ContentId,
+    /// The content.
+    pub content: Content,
+    /// Where it lies.
+    pub location: Location,
+}
+
+/// How hard to look at what is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// It is there, with its size and, where one exists, its fingerprint.
+    Presence,
+    /// Every byte.
+    Bytes,
+}
+
+/// Takes what a push did with each item: each item exactly once, by `proven`, `drift`, `excluded` or `failed`.
+pub trait PushSink: Send + Sync {
+    /// Bytes were sent for this item.
+    fn stored(&self, item: &PlanItem);
+    /// The destination holds it, and here is the proof.
+    fn proven(&self, item: PlanItem, location: Location, proof: Proven);
+    /// What was read here is not what the snapshot says.
+    fn drift(&self, item: PlanItem, drift: crate::source::Drift);
+    /// It cannot be stored there, or not be read here.
+    fn excluded(&self, item: PlanItem, reason: String);
+    /// It could not be stored or proven this time.
+    fn failed(&self, item: PlanItem, reason: String);
+}
+
+/// Takes what a check found of each item: each item exactly once.
+pub trait VerifySink: Send + Sync {
+    /// Its bytes were checked.
+    fn verified(&self, item: HeldItem, proof: Proven);
+    /// It is there, with its size; nothing more is known.
+    fn seen(&self, item: HeldItem);
+    /// It is not there, or other bytes are.
+    fn lost(&self, item: HeldItem, detail: String);
+    /// Nothing can be said of it this time.
+    fn unverifiable(&self, item: HeldItem, reason: String);
+}
+
+/// Takes bytes that come back: each item exactly once, by `begin` and the arrival's `finish`, or by `failed`.
+pub trait FetchSink: Send + Sync {
+    /// The bytes of an item are about to come.
+    fn begin(&self, item: &HeldItem) -> io::Result<Box<dyn Arrival>>;
+    /// They do not come, or not to their end.
+    fn failed(&self, item: &HeldItem, reason: String);
+}
+
+/// Where the bytes of one item go, in order. Dropped without `finish`, they are thrown away.
+pub trait Arrival: Write + Send {
+    /// All bytes were written.
+    fn finish(self: Box<Self>);
+}
+
+/// A part of the same storage that a conformance test may fill and empty.
+pub struct Scratch {
+    /// A destination of the same kind in that part.
+    pub destination: Arc<dyn Destination>,
+    /// Removes all that was put there.
+    pub remove: Box<dyn FnOnce() -> Result<(), DestinationError> + Send>,
+}
+
+/// One kind of destination, at one address.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Which kind.
+    fn kind(&self) -> DestinationKind;
+
+    /// What it can do there.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Refuses a volume that lies in this destination: every listing would agree with itself.
+    fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError>;
+
+    /// Who is there. Creates nothing.
+    async fn probe(&self) -> Result<Probe, DestinationError>;
+
+    /// Creates the repository, or finds that an earlier, interrupted init with this permit's id did. The only call that creates.
+    async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError>;
+
+    /// Stores and proves. Everything that `proven` is told of survives a power cut at the destination, as far as it can promise.
+    async fn push(
+        &self,
+        volume: Id128,
+        plan: WorkList<PlanItem>,
+        sink: Arc<dyn PushSink>,
+        context: &Context,
+    ) -> Result<(), DestinationError>;
+
+    /// Looks again at what is held.
+    async fn verify(
+        &self,
+        held: WorkList<HeldItem>,
+        depth: Depth,
+        sink: Arc<dyn VerifySink>,
+        context: &Context,
+    ) -> Result<(), DestinationError>;
+
+    /// Brings bytes back, in any order.
+    async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError>;
+
+    /// The head in each place of a volume: one for each epoch that ever pushed it here.
+    async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError>;
+
+    /// Every place that holds a head: what can be recovered from here.
+    async fn places(&self) -> Result<Vec<FoundHead>, DestinationError>;
+
+    /// Stores a segment where none of its number is, reads it back, then replaces the head. Durable, in this order.
+    async fn seal(&self, place: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError>;
+
+    /// A segment's bytes, as stored.
+    async fn segment(&self, place: &Place, sequence: i64) -> Result<File, DestinationError>;
+
+    /// Every content that is held, as far as a listing tells: digests and sizes, unproven.
+    async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError>;
+
+    /// A part of the same storage for conformance tests.
+    async fn scratch(&self) -> Result<Scratch, DestinationError>;
+}

@@ -1,0 +1,421 @@
+//! What a person does to a destination on purpose: init, adopt, reset, repair.
+
+use crate::contact::contact;
+use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink};
+use crate::error::{DestinationError, SyncError};
+use crate::push::outcome_of;
+use crate::segment::rfc3339;
+use crate::source::{Drift, Source, VolumeFile};
+use lastcopy_fs::{Content, ContentHash, Mounts};
+use lastcopy_store::{
+    ContentId, DestinationRecord, EvidenceChange, FileStatus, Incarnation, Location, Outcome, Proven, ProvenAt, Receipt, Run,
+    SnapshotFile, Store, StoreError, Volume,
+};
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What `init` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InitOutcome {
+    /// It made the repository.
+    Made(Incarnation),
+    /// An earlier init had made it, and was cut short before it could say so; or this init was repeated.
+    AlreadyOurs(Incarnation),
+}
+
+/// Why `init` refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// Somebody else's repository is there.
+    #[error("{address} holds the repository {found} already, which is not the one that this destination stands for")]
+    Foreign {
+        /// Where.
+        address: String,
+        /// Which.
+        found: Incarnation,
+    },
+    /// This destination was initialised before, and is gone from where it should be.
+    #[error("this destination was initialised before as {accepted}, and nothing is at {address} now")]
+    Gone {
+        /// Where.
+        address: String,
+        /// Who was accepted.
+        accepted: Incarnation,
+    },
+    /// Something else is there.
+    #[error("{address}: {reason}")]
+    Occupied {
+        /// Where.
+        address: String,
+        /// What.
+        reason: String,
+    },
+    /// Anything that can also go wrong elsewhere.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+}
+
+impl From<StoreError> for InitError {
+    fn from(error: StoreError) -> Self {
+        Self::Sync(error.into())
+    }
+}
+
+impl From<DestinationError> for InitError {
+    fn from(error: DestinationError) -> Self {
+        Self::Sync(error.into())
+    }
+}
+
+/// Makes the repository of a destination. The only way to.
+pub fn init(
+    store: &Store,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    context: &Context,
+) -> Result<InitOutcome, InitError> {
+    let run = store.begin_evidence_change(Some(record.id), None).map_err(SyncError::from)?;
+    let made = make(&run, record, destination, context);
+    let outcome = match &made {
+        Ok(_) => Outcome::Success,
+        Err(InitError::Sync(error)) => outcome_of(error),
+        Err(refused) => Outcome::Refused(refused.to_string()),
+    };
+    run.finish(&outcome, None)?;
+    made
+}
+
+fn make(
+    run: &Run<EvidenceChange>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    context: &Context,
+) -> Result<InitOutcome, InitError> {
+    let address = destination.capabilities().address;
+    let ours = Incarnation::new(record.uuid.to_string());
+    let outcome = match context.runtime.block_on(destination.probe())? {
+        Probe::Found(found) if Some(&found) == record.incarnation.as_ref() || found == ours => InitOutcome::AlreadyOurs(found),
+        Probe::Found(found) => return Err(InitError::Foreign { address, found }),
+        Probe::CannotTell(reason) => return Err(InitError::Occupied { address, reason }),
+        Probe::Nothing => {
+            if let Some(accepted) = record.incarnation.clone() {
+                return Err(InitError::Gone { address, accepted });
+            }
+            let permit = InitPermit { id: record.uuid, created: rfc3339(run.now()) };
+            InitOutcome::Made(context.runtime.block_on(destination.init(&permit))?)
+        }
+    };
+    let (InitOutcome::Made(incarnation) | InitOutcome::AlreadyOurs(incarnation)) = &outcome;
+    run.initialised(record.id, incarnation)?;
+    Ok(outcome)
+}
+
+/// Accepts who answers at a destination's address.
+pub fn adopt(
+    store: &Store,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    reason: &str,
+    context: &Context,
+) -> Result<Incarnation, SyncError> {
+    let answer = context.runtime.block_on(destination.probe())?;
+    let Probe::Found(incarnation) = answer else {
+        let reason = match answer {
+            Probe::CannotTell(reason) => reason,
+            _ => "there is no repository to adopt".into(),
+        };
+        return Err(DestinationError::Unreachable { address: destination.capabilities().address, reason }.into());
+    };
+    let run = store.begin_evidence_change(Some(record.id), None)?;
+    run.adopt(record.id, &incarnation, incarnation.as_str().parse().ok(), reason)?;
+    run.finish(&Outcome::Success, None)?;
+    Ok(incarnation)
+}
+
+/// Takes all evidence of a destination for unproven. If its repository is surely gone, the destination can be initialised anew.
+pub fn reset(
+    store: &Store,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    reason: &str,
+    context: &Context,
+) -> Result<bool, SyncError> {
+    // One that cannot be asked can be reset all the same; but only one that is surely gone is forgotten.
+    let gone = matches!(context.runtime.block_on(destination.probe()), Ok(Probe::Nothing));
+    let run = store.begin_evidence_change(Some(record.id), None)?;
+    run.reset(record.id, reason, gone)?;
+    run.finish(&Outcome::Success, None)?;
+    Ok(gone)
+}
+
+/// Another destination, with what the index knows of it.
+pub type Other = (DestinationRecord, Arc<dyn Destination>);
+
+/// What to repair where.
+pub struct Repair<'a> {
+    /// The index.
+    pub store: &'a Store,
+    /// What the index knows of the destination.
+    pub record: DestinationRecord,
+    /// The destination.
+    pub destination: Arc<dyn Destination>,
+    /// Volumes that may still hold the bytes.
+    pub volumes: Vec<Volume>,
+    /// Other destinations that may still hold the bytes.
+    pub others: Vec<Other>,
+    /// Cancellation, progress, and the runtime.
+    pub context: Context,
+}
+
+/// A lost content, and where its bytes still are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repairable {
+    /// The content.
+    pub item: HeldItem,
+    /// A present file that has it, or another destination with a live receipt; nothing if it is beyond repair.
+    pub from: Option<RepairSource>,
+}
+
+/// Where bytes still are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepairSource {
+    /// A file of a volume.
+    File(String, lastcopy_fs::RelPath),
+    /// Another destination.
+    Destination(String),
+}
+
+/// What a repair did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Contents that had been lost there.
+    pub lost: u64,
+    /// Contents that were stored again and proven.
+    pub repaired: u64,
+    /// Contents whose bytes are nowhere to be had, or could not be stored.
+    pub beyond: Vec<(Content, String)>,
+}
+
+impl Repair<'_> {
+    /// What could be repaired, and from where. Changes nothing.
+    pub fn plan(&self) -> Result<Vec<Repairable>, SyncError> {
+        let lost = self.store.lost_at(self.record.id)?;
+        lost.into_iter().map(|receipt| self.repairable(receipt)).collect()
+    }
+
+    fn repairable(&self, receipt: Receipt) -> Result<Repairable, SyncError> {
+        let file = self.present_file(receipt.content.hash)?;
+        let from = match file {
+            Some((volume, file)) => Some(RepairSource::File(volume.name().to_owned(), file.path)),
+            None => self.other(receipt.content_id)?.map(|(record, _)| RepairSource::Destination(record.name.clone())),
+        };
+        Ok(Repairable { item: receipt.into(), from })
+    }
+
+    fn present_file(&self, hash: ContentHash) -> Result<Option<(Volume, SnapshotFile)>, SyncError> {
+        let files = self.store.files_with_content(hash)?;
+        Ok(files.into_iter().filter(|file| file.status == FileStatus::Present).find_map(|file| {
+            let volume = self.volumes.iter().find(|volume| volume.id() == file.volume)?;
+            Some((volume.clone(), SnapshotFile { id: file.id, path: file.path, seen: file.seen }))
+        }))
+    }
+
+    fn other(&self, content: ContentId) -> Result<Option<&Other>, SyncError> {
+        let receipts = self.store.receipts_of(content)?;
+        let live = |receipt: &&Receipt| receipt.lost_at.is_none() && receipt.destination != self.record.id;
+        Ok(receipts.iter().filter(live).find_map(|receipt| self.others.iter().find(|(record, _)| record.id == receipt.destination)))
+    }
+
+    /// Stores again what was found lost or damaged, and proves it.
+    pub fn run(self, summary: impl FnOnce(&RepairReport) -> String) -> Result<RepairReport, SyncError> {
+        let run = self.store.begin_evidence_change(Some(self.record.id), None)?;
+        match self.repair(&run) {
+            Ok(report) => {
+                let outcome = match report.beyond.len() {
+                    0 => Outcome::Success,
+                    count => Outcome::Partial(format!("{count} not repaired")),
+                };
+                run.finish(&outcome, Some(&summary(&report)))?;
+                Ok(report)
+            }
+            Err(error) => match run.finish(&outcome_of(&error), None) {
+                Ok(()) | Err(StoreError::RunEnded { .. }) => Err(error),
+                Err(store) => Err(store.into()),
+            },
+        }
+    }
+
+    fn repair(&self, run: &Run<EvidenceChange>) -> Result<RepairReport, SyncError> {
+        let probed = contact(run, &self.record, self.destination.as_ref(), &[], &self.context)?;
+        let lost = self.store.lost_at(self.record.id)?;
+        self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
+        let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
+        for receipt in lost {
+            self.context.cancel.check()?;
+            let content = receipt.content;
+            match self.store_again(&receipt)? {
+                Ok(at) => {
+                    run.repaired(&probed, &at)?;
+                    report.repaired += 1;
+                }
+                Err(why) => report.beyond.push((content, why)),
+            }
+            self.context.progress.advance(1, content.size);
+        }
+        Ok(report)
+    }
+
+    fn store_again(&self, receipt: &Receipt) -> Result<Result<ProvenAt, String>, SyncError> {
+        let mut why = String::from("no present file and no other destination has its bytes");
+        let mut sources = Vec::new();
+        if let Some((volume, file)) = self.present_file(receipt.content.hash)? {
+            sources.push((volume.uuid(), Source::File(VolumeFile { volume, file, mounts: Mounts::Cross })));
+        }
+        if sources.is_empty() {
+            match self.fetch_elsewhere(receipt)? {
+                Ok(Some(file)) => sources.push((self.record.uuid, Source::Temporary(Arc::new(file)))),
+                Ok(None) => {}
+                Err(failed) => why = failed,
+            }
+        }
+        for (volume, source) in sources {
+            let item = PlanItem { content_id: receipt.content_id, content: receipt.content, files: 1, source };
+            let sink = Arc::new(One::default());
+            let pushed = self.context.runtime.block_on(async {
+                let (give, take) = tokio::sync::mpsc::channel(1);
+                let (given, pushed) = tokio::join!(
+                    async move { give.send(vec![item]).await },
+                    self.destination.push(volume, take, sink.clone(), &self.context)
+                );
+                pushed.map(|()| drop(given))
+            });
+            pushed?;
+            let answer = sink.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match answer {
+                Some(Ok((location, proven))) => {
+                    return Ok(Ok(ProvenAt { content: receipt.content_id, location, proven }));
+                }
+                Some(Err(failed)) => why = failed,
+                None => why = "the destination gave no answer".into(),
+            }
+        }
+        Ok(Err(why))
+    }
+
+    fn fetch_elsewhere(&self, receipt: &Receipt) -> Result<Result<Option<File>, String>, SyncError> {
+        let Some((record, other)) = self.other(receipt.content_id)? else { return Ok(Ok(None)) };
+        let receipts = self.store.receipts_at(record.id, &[receipt.content_id])?;
+        let Some(held) = receipts.into_iter().find(|held| held.lost_at.is_none()) else { return Ok(Ok(None)) };
+        let arriving = Arc::new(Arriving::new(receipt.content).map_err(SyncError::Temporary)?);
+        fetch_one(other.as_ref(), held.into(), arriving.clone(), &self.context)?;
+        Ok(arriving.taken().map(Some).map_err(|why| format!("from `{}`: {why}", record.name)))
+    }
+}
+
+/// Fetches one content.
+pub fn fetch_one(
+    destination: &dyn Destination,
+    item: HeldItem,
+    sink: Arc<dyn FetchSink>,
+    context: &Context,
+) -> Result<(), DestinationError> {
+    context.runtime.block_on(async {
+        let (give, take) = tokio::sync::mpsc::channel(1);
+        let (given, fetched) = tokio::join!(async move { give.send(vec![item]).await }, destination.fetch(take, sink, context));
+        fetched.map(|()| drop(given))
+    })
+}
+
+/// Takes the answer to a push of one item.
+#[derive(Default)]
+struct One(Mutex<Option<Result<(Location, Proven), String>>>);
+
+impl One {
+    fn set(&self, answer: Result<(Location, Proven), String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+}
+
+impl PushSink for One {
+    fn stored(&self, _item: &PlanItem) {}
+
+    fn proven(&self, _item: PlanItem, location: Location, proof: Proven) {
+        self.set(Ok((location, proof)));
+    }
+
+    fn drift(&self, _item: PlanItem, drift: Drift) {
+        self.set(Err(format!("the file {drift}")));
+    }
+
+    fn excluded(&self, _item: PlanItem, reason: String) {
+        self.set(Err(reason));
+    }
+
+    fn failed(&self, _item: PlanItem, reason: String) {
+        self.set(Err(reason));
+    }
+}
+
+/// Takes the bytes of one content into a temporary file, and hashes them on the way.
+struct Arriving {
+    expected: Content,
+    file: File,
+    outcome: Arc<Mutex<Result<(), String>>>,
+}
+
+struct ArrivingBytes {
+    expected: Content,
+    file: File,
+    hasher: blake3::Hasher,
+    outcome: Arc<Mutex<Result<(), String>>>,
+}
+
+impl Arriving {
+    fn new(expected: Content) -> io::Result<Self> {
+        let outcome = Arc::new(Mutex::new(Err("it sent nothing".into())));
+        Ok(Self { expected, file: tempfile::tempfile()?, outcome })
+    }
+
+    /// The file, if the right bytes arrived whole.
+    fn taken(&self) -> Result<File, String> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        self.file.try_clone().map_err(|error| error.to_string())
+    }
+}
+
+impl FetchSink for Arriving {
+    fn begin(&self, _item: &HeldItem) -> io::Result<Box<dyn Arrival>> {
+        Ok(Box::new(ArrivingBytes {
+            expected: self.expected,
+            file: self.file.try_clone()?,
+            hasher: blake3::Hasher::new(),
+            outcome: self.outcome.clone(),
+        }))
+    }
+
+    fn failed(&self, _item: &HeldItem, reason: String) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Err(reason);
+    }
+}
+
+impl Write for ArrivingBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Arrival for ArrivingBytes {
+    fn finish(self: Box<Self>) {
+        let found = Content { hash: self.hasher.finalize().into(), size: self.hasher.count() };
+        let outcome = if found == self.expected { Ok(()) } else { Err(format!("it sent bytes that hash to {}", found.hash)) };
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    }
+}

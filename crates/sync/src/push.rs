@@ -1,0 +1,399 @@
+//! The push, once for every kind:
+//!
+//! open volume → begin run and snapshot → probe → plan → transfer → verify → record receipts → announce the head → write segment and
+//! head → advance and finish.
+
+use crate::contact::{HeadsOf, contact};
+use crate::destination::{Context, Destination, PlanItem, PushSink};
+use crate::error::SyncError;
+use crate::segment::{self, Author, Place};
+use crate::source::{Drift, Source, VolumeFile};
+use lastcopy_fs::{Mounts, RelPath};
+use lastcopy_store::{
+    Advance, ContentId, DestinationRecord, FileId, HeadId, Location, Outcome, Probed, Proven, ProvenAt, Run, Snapshot,
+    SnapshotFile, Store, StoreError, Sync, Totals, Volume,
+};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Items in one group of the plan, and receipts in one transaction.
+const GROUP: usize = 1000;
+
+/// Receipts wait at most so long for company.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// How many paths of one kind are remembered for people; all are counted.
+const EXAMPLES: usize = 100;
+
+/// What to push where.
+#[derive(Clone)]
+pub struct Push {
+    /// The index.
+    pub store: Store,
+    /// The volume.
+    pub volume: Volume,
+    /// What the index knows of the destination.
+    pub record: DestinationRecord,
+    /// The destination.
+    pub destination: Arc<dyn Destination>,
+    /// Whether files on other mounts belong to the volume.
+    pub mounts: Mounts,
+    /// Cancellation, progress, and the runtime.
+    pub context: Context,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushReport {
+    /// Files of the snapshot.
+    pub files: u64,
+    /// Files whose content lacked proof there.
+    pub planned: u64,
+    /// Contents that were sent.
+    pub stored: u64,
+    /// Files that were proven before, and needed nothing.
+    pub already: u64,
+    /// Files that were proven by this push.
+    pub verified: u64,
+    /// Files that were not what the snapshot says.
+    pub drift: Named,
+    /// Files that cannot be stored there or be read here.
+    pub excluded: Named,
+    /// Files that could not be stored or proven this time.
+    pub failed: Named,
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// What became of the vector.
+    pub advance: Option<Advance>,
+}
+
+/// Paths, and what is to say of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<(RelPath, String)>,
+}
+
+impl Named {
+    fn add(&mut self, source: &Source, files: u64, what: impl fmt::Display) {
+        self.count += files;
+        if let Source::File(file) = source
+            && self.first.len() < EXAMPLES
+        {
+            self.first.push((file.file.path.clone(), what.to_string()));
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vanished => f.write_str("is gone since it was indexed"),
+            Self::Changed => f.write_str("was changed since it was indexed"),
+            Self::ChangedSilently(found) => {
+                write!(f, "holds other bytes ({}) although its size and times are as indexed", found.hash)
+            }
+        }
+    }
+}
+
+impl PushReport {
+    fn outcome(&self) -> Outcome {
+        match (self.drift.count, self.excluded.count, self.failed.count) {
+            (0, 0, 0) => Outcome::Success,
+            (drift, excluded, failed) => {
+                Outcome::Partial(format!("{drift} changed since they were indexed, {excluded} excluded, {failed} failed"))
+            }
+        }
+    }
+}
+
+impl Push {
+    /// Pushes. `summary` makes of the report what is recorded with the run.
+    pub fn run(self, summary: impl FnOnce(&PushReport) -> String) -> Result<PushReport, SyncError> {
+        self.destination.accept_volume(&self.volume)?;
+        let (run, snapshot) = self.store.begin_sync(&self.volume, &self.record)?;
+        match self.transfer(&run, &snapshot) {
+            Ok((mut report, probed, sealed)) => {
+                let claim = snapshot.claim(probed)?;
+                let outcome = report.outcome();
+                let advance = run.finish_sync(claim, sealed, &outcome, |advance| {
+                    summary(&PushReport { advance: Some(advance.clone()), ..report.clone() })
+                })?;
+                report.advance = Some(advance);
+                Ok(report)
+            }
+            Err(error) => Err(end(run, error)),
+        }
+    }
+
+    fn transfer(&self, run: &Run<Sync>, snapshot: &Snapshot) -> Result<(PushReport, Probed, Option<HeadId>), SyncError> {
+        let volume = HeadsOf { id: self.volume.id(), uuid: self.volume.uuid(), name: self.volume.name().to_owned() };
+        let destination = self.destination.as_ref();
+        let probed = contact(run, &self.record, destination, std::slice::from_ref(&volume), &self.context)?;
+        let totals = snapshot.totals(&probed)?;
+        let mut report = PushReport {
+            files: totals.files,
+            planned: totals.lacking_files,
+            already: totals.files - totals.lacking_files,
+            ..PushReport::default()
+        };
+        if totals.lacking_contents > 0 {
+            self.send(run, snapshot, &probed, totals, &mut report)?;
+        }
+        self.context.cancel.check()?;
+        let sealed = self.seal(run, snapshot, &probed)?;
+        Ok((report, probed, sealed))
+    }
+
+    /// Sends what lacks proof. A content whose file drifted is tried again from its other files.
+    fn send(
+        &self,
+        run: &Run<Sync>,
+        snapshot: &Snapshot,
+        probed: &Probed,
+        totals: Totals,
+        report: &mut PushReport,
+    ) -> Result<(), SyncError> {
+        self.context.progress.phase("pushing", totals.lacking_contents, totals.lacking_bytes);
+        let mut drifted = HashMap::new();
+        self.round(run, probed, report, &mut drifted, |give| {
+            let mut after = None;
+            loop {
+                let page = snapshot.lacking(probed, after, GROUP)?;
+                let Some(last) = page.last() else { return Ok(()) };
+                after = Some(last.content_id);
+                let items = page.into_iter().map(|lacking| PlanItem {
+                    content_id: lacking.content_id,
+                    content: lacking.content,
+                    files: lacking.files,
+                    source: self.source(lacking.file),
+                });
+                if !give(items.collect()) {
+                    return Ok(());
+                }
+            }
+        })?;
+        let mut tried = 1;
+        while !drifted.is_empty() {
+            let items = self.others(snapshot, std::mem::take(&mut drifted), tried)?;
+            if items.is_empty() {
+                break;
+            }
+            tried += 1;
+            self.round(run, probed, report, &mut drifted, |give| {
+                items.chunks(GROUP).all(|group| give(group.to_vec()));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn source(&self, file: SnapshotFile) -> Source {
+        Source::File(VolumeFile { volume: self.volume.clone(), file, mounts: self.mounts })
+    }
+
+    /// The next file of each drifted content, where there is one.
+    fn others(&self, snapshot: &Snapshot, drifted: HashMap<ContentId, PlanItem>, tried: usize) -> Result<Vec<PlanItem>, SyncError> {
+        let mut items = Vec::new();
+        for (content, item) in drifted {
+            if let Some(file) = snapshot.files_with(content)?.into_iter().nth(tried) {
+                // The drifted file was counted by itself.
+                items.push(PlanItem { source: self.source(file), files: item.files - 1, ..item });
+            }
+        }
+        Ok(items)
+    }
+
+    /// One pass over a plan: one thread plans, the destination works, one thread records.
+    fn round(
+        &self,
+        run: &Run<Sync>,
+        probed: &Probed,
+        report: &mut PushReport,
+        drifted: &mut HashMap<ContentId, PlanItem>,
+        plan: impl FnOnce(&mut dyn FnMut(Vec<PlanItem>) -> bool) -> Result<(), StoreError> + Send,
+    ) -> Result<(), SyncError> {
+        let (give, take) = tokio::sync::mpsc::channel(4);
+        let (events, recorded) = sync_channel(4 * GROUP);
+        // Raised when recording fails: then there is no use in sending more.
+        let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
+        let stop = context.cancel.clone();
+        let sink = Arc::new(Sink { events });
+        std::thread::scope(|scope| {
+            let planner = scope.spawn(move || plan(&mut |items| give.blocking_send(items).is_ok()));
+            let recorder = scope.spawn(move || {
+                let recorded = Recorder { run, probed, report, drifted, proofs: Vec::new() }.work(&recorded);
+                if recorded.is_err() {
+                    stop.cancel();
+                }
+                recorded
+            });
+            let pushed = context.runtime.block_on(self.destination.push(self.volume.uuid(), take, sink, &context));
+            let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let recorded = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // An error of the index explains whatever else went wrong.
+            recorded?;
+            planned?;
+            Ok(pushed?)
+        })
+    }
+
+    /// Writes what rebuilds the paths, then the head; both announced here before.
+    fn seal(&self, run: &Run<Sync>, snapshot: &Snapshot, probed: &Probed) -> Result<Option<HeadId>, SyncError> {
+        let known = self.store.known_heads(self.volume.id(), self.record.id)?;
+        let place = Place { volume: self.volume.uuid(), epoch: self.store.epoch()? };
+        let author = Author {
+            place,
+            node: self.store.node(),
+            node_name: self.store.node_name().to_owned(),
+            volume_name: self.volume.name().to_owned(),
+            volume_path: self.volume.path().display().to_string(),
+            follows_epoch: if known.highest == 0 { self.store.previous_epoch()? } else { None },
+            now: self.store.now(),
+        };
+        let sequence = known.highest + 1;
+        let Some(written) = segment::write(snapshot, probed, &author, known.sealed, sequence)? else { return Ok(None) };
+        let head = run.announce(probed, &written.head, &written.withheld)?;
+        let sealing = self.destination.seal(&place, sequence, written.segment, &written.head_bytes);
+        self.context.runtime.block_on(sealing)?;
+        Ok(Some(head))
+    }
+}
+
+/// Ends a run because of an error, with the status that the error deserves.
+fn end(run: Run<Sync>, error: SyncError) -> SyncError {
+    let outcome = outcome_of(&error);
+    // A run that a new epoch closed cannot be closed again; its error is the news.
+    match run.finish(&outcome, None) {
+        Ok(()) | Err(StoreError::RunEnded { .. }) => error,
+        Err(store) => store.into(),
+    }
+}
+
+/// How a run ends that an error ended.
+pub(crate) fn outcome_of(error: &SyncError) -> Outcome {
+    match error {
+        error if error.is_cancelled() => Outcome::Aborted,
+        SyncError::Identity(_) | SyncError::RolledBack(_) | SyncError::Volume(_) => Outcome::Refused(error.to_string()),
+        error => Outcome::Failed(error.to_string()),
+    }
+}
+
+enum Event {
+    Stored(u64),
+    Proven(PlanItem, Location, Proven),
+    Drift(PlanItem, Drift),
+    Excluded(PlanItem, String),
+    Failed(PlanItem, String),
+}
+
+struct Sink {
+    events: SyncSender<Event>,
+}
+
+impl Sink {
+    fn tell(&self, event: Event) {
+        // Nobody listens any more: the recorder failed, and its error is what counts.
+        drop(self.events.send(event));
+    }
+}
+
+impl PushSink for Sink {
+    fn stored(&self, item: &PlanItem) {
+        self.tell(Event::Stored(item.content.size));
+    }
+
+    fn proven(&self, item: PlanItem, location: Location, proof: Proven) {
+        self.tell(Event::Proven(item, location, proof));
+    }
+
+    fn drift(&self, item: PlanItem, drift: Drift) {
+        self.tell(Event::Drift(item, drift));
+    }
+
+    fn excluded(&self, item: PlanItem, reason: String) {
+        self.tell(Event::Excluded(item, reason));
+    }
+
+    fn failed(&self, item: PlanItem, reason: String) {
+        self.tell(Event::Failed(item, reason));
+    }
+}
+
+/// Records what the destination tells, and counts it.
+struct Recorder<'a> {
+    run: &'a Run<Sync>,
+    probed: &'a Probed,
+    report: &'a mut PushReport,
+    drifted: &'a mut HashMap<ContentId, PlanItem>,
+    proofs: Vec<ProvenAt>,
+}
+
+impl Recorder<'_> {
+    fn work(mut self, events: &Receiver<Event>) -> Result<(), StoreError> {
+        loop {
+            match events.recv_timeout(FLUSH) {
+                Ok(event) => self.take(event)?,
+                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), StoreError> {
+        match event {
+            Event::Stored(bytes) => {
+                self.report.stored += 1;
+                self.report.bytes += bytes;
+            }
+            Event::Proven(item, location, proven) => {
+                self.report.verified += item.files;
+                self.proofs.push(ProvenAt { content: item.content_id, location, proven });
+                if self.proofs.len() >= GROUP {
+                    self.flush()?;
+                }
+            }
+            Event::Drift(item, drift) => {
+                self.report.drift.add(&item.source, 1, &drift);
+                if let Source::File(file) = &item.source
+                    && matches!(drift, Drift::ChangedSilently(_))
+                {
+                    self.run.content_changed(file.file.id, &drift.to_string())?;
+                }
+                if item.files > 1 {
+                    self.drifted.insert(item.content_id, item);
+                }
+            }
+            Event::Excluded(item, reason) => {
+                self.report.excluded.add(&item.source, item.files, &reason);
+                if let Some(file) = file_of(&item) {
+                    self.run.exclude(file, &reason)?;
+                }
+            }
+            Event::Failed(item, reason) => self.report.failed.add(&item.source, item.files, reason),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if self.proofs.is_empty() {
+            return Ok(());
+        }
+        self.run.record(self.probed, &self.proofs)?;
+        self.proofs.clear();
+        Ok(())
+    }
+}
+
+fn file_of(item: &PlanItem) -> Option<FileId> {
+    match &item.source {
+        Source::File(file) => Some(file.file.id),
+        Source::Temporary(_) => None,
+    }
+}

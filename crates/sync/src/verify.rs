@@ -1,0 +1,315 @@
+//! Checking again what a destination holds.
+
+use crate::contact::{HeadsOf, contact};
+use crate::destination::{Context, Depth, Destination, HeldItem, VerifySink};
+use crate::error::{DestinationError, SyncError};
+use crate::push::outcome_of;
+use lastcopy_store::{
+    ContentId, DestinationRecord, Location, Outcome, Probed, Proven, ProvenAt, Receipt, Run, Store, StoreError, Verify,
+    VerifyOrder, Volume,
+};
+use std::collections::HashMap;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Items in one group, and receipts in one transaction.
+const GROUP: usize = 1000;
+/// Findings wait at most so long for company.
+const FLUSH: Duration = Duration::from_millis(500);
+/// How many lost contents are remembered for people; all are counted.
+const EXAMPLES: usize = 100;
+
+/// How much to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Every byte of everything.
+    All,
+    /// Everything, but only that it is there with its size.
+    Quick,
+    /// So many bytes, of the longest unchecked.
+    Budget(u64),
+}
+
+/// What to check where.
+#[derive(Clone)]
+pub struct Verification {
+    /// The index.
+    pub store: Store,
+    /// Only the contents of this volume's files.
+    pub volume: Option<Volume>,
+    /// What the index knows of the destination.
+    pub record: DestinationRecord,
+    /// The destination.
+    pub destination: Arc<dyn Destination>,
+    /// How much.
+    pub extent: Extent,
+    /// Cancellation, progress, and the runtime.
+    pub context: Context,
+}
+
+/// What a verify found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Contents that were looked at.
+    pub checked: u64,
+    /// Contents whose bytes were checked and are right.
+    pub verified: u64,
+    /// Contents that are not there, or are other bytes.
+    pub lost: u64,
+    /// Contents of which nothing could be said.
+    pub unverifiable: u64,
+    /// Bytes that were read there.
+    pub bytes_read: u64,
+    /// The first lost and unverifiable ones.
+    pub first: Vec<(HeldItem, String)>,
+}
+
+impl VerifyReport {
+    fn outcome(&self) -> Outcome {
+        match (self.lost, self.unverifiable) {
+            (0, 0) => Outcome::Success,
+            (lost, unverifiable) => Outcome::Partial(format!("{lost} lost, {unverifiable} unverifiable")),
+        }
+    }
+}
+
+impl Verification {
+    /// Verifies. `summary` makes of the report what is recorded with the run.
+    pub fn run(self, summary: impl FnOnce(&VerifyReport) -> String) -> Result<VerifyReport, SyncError> {
+        let run = self.store.begin_verify(self.record.id, self.volume.as_ref())?;
+        match self.check(&run) {
+            Ok(report) => {
+                run.finish(&report.outcome(), Some(&summary(&report)))?;
+                Ok(report)
+            }
+            Err(error) => match run.finish(&outcome_of(&error), None) {
+                Ok(()) | Err(StoreError::RunEnded { .. }) => Err(error),
+                Err(store) => Err(store.into()),
+            },
+        }
+    }
+
+    fn check(&self, run: &Run<Verify>) -> Result<VerifyReport, SyncError> {
+        let volumes: Vec<_> = match &self.volume {
+            Some(volume) => vec![HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() }],
+            None => {
+                let all = self.store.volumes()?.into_iter();
+                all.map(|volume| HeadsOf { id: volume.id, uuid: volume.uuid, name: volume.name }).collect()
+            }
+        };
+        let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, &self.context)?;
+        let (list, count, bytes) = self.list()?;
+        self.context.progress.phase("verifying", count, bytes);
+        let (give, take) = tokio::sync::mpsc::channel(4);
+        let (events, findings) = sync_channel(4 * GROUP);
+        let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
+        let stop = context.cancel.clone();
+        let sink = Arc::new(Sink { events });
+        let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
+        let mut report = VerifyReport::default();
+        let recorder = Recorder { run, probed: &probed, report: &mut report, proofs: Vec::new(), seen: Vec::new(), depth };
+        std::thread::scope(|scope| {
+            let planner = scope.spawn(move || self.plan(list, &give));
+            let recorder = scope.spawn(move || {
+                let recorded = recorder.work(&findings);
+                if recorded.is_err() {
+                    stop.cancel();
+                }
+                recorded
+            });
+            let verified = context.runtime.block_on(self.destination.verify(take, depth, sink, &context));
+            let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            planned?;
+            Ok::<_, SyncError>(verified?)
+        })?;
+        self.context.cancel.check()?;
+        Ok(report)
+    }
+
+    /// What to check, written down first: checking moves it in its order.
+    fn list(&self) -> Result<(tempfile::SpooledTempFile, u64, u64), SyncError> {
+        let mut list = tempfile::SpooledTempFile::new(4 << 20);
+        let (mut count, mut bytes, mut failed) = (0, 0, None);
+        let (order, budget) = match self.extent {
+            Extent::Budget(budget) => (VerifyOrder::LongestUnchecked, budget),
+            Extent::All | Extent::Quick => (VerifyOrder::Content, u64::MAX),
+        };
+        let volume = self.volume.as_ref().map(Volume::id);
+        self.store.to_verify(self.record.id, volume, order, &mut |content, size| {
+            if bytes < budget && failed.is_none() {
+                failed = list.write_all(&content.get().to_le_bytes()).err();
+                count += 1;
+                bytes += size;
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err).map_err(SyncError::Temporary)?;
+        list.seek(SeekFrom::Start(0)).map_err(SyncError::Temporary)?;
+        Ok((list, count, bytes))
+    }
+
+    fn plan(&self, list: tempfile::SpooledTempFile, give: &tokio::sync::mpsc::Sender<Vec<HeldItem>>) -> Result<(), SyncError> {
+        let mut list = BufReader::new(list);
+        loop {
+            let mut group = Vec::with_capacity(GROUP);
+            let mut number = [0; 8];
+            while group.len() < GROUP {
+                match list.read_exact(&mut number) {
+                    Ok(()) => group.push(ContentId::spooled(i64::from_le_bytes(number))),
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                    Err(error) => return Err(SyncError::Temporary(error)),
+                }
+            }
+            if group.is_empty() {
+                return Ok(());
+            }
+            let items = self.store.receipts_at(self.record.id, &group)?.into_iter().map(HeldItem::from).collect();
+            if give.blocking_send(items).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl From<Receipt> for HeldItem {
+    fn from(receipt: Receipt) -> Self {
+        Self { content_id: receipt.content_id, content: receipt.content, location: receipt.location }
+    }
+}
+
+/// What a check found of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Its bytes were checked.
+    Verified(Proven),
+    /// It is there, with its size.
+    Seen,
+    /// It is not there, or other bytes are.
+    Lost(String),
+    /// Nothing can be said of it this time.
+    Unverifiable(String),
+}
+
+struct Sink {
+    events: SyncSender<(HeldItem, Finding)>,
+}
+
+impl Sink {
+    fn tell(&self, item: HeldItem, finding: Finding) {
+        // Nobody listens any more: the recorder failed, and its error is what counts.
+        drop(self.events.send((item, finding)));
+    }
+}
+
+impl VerifySink for Sink {
+    fn verified(&self, item: HeldItem, proof: Proven) {
+        self.tell(item, Finding::Verified(proof));
+    }
+
+    fn seen(&self, item: HeldItem) {
+        self.tell(item, Finding::Seen);
+    }
+
+    fn lost(&self, item: HeldItem, detail: String) {
+        self.tell(item, Finding::Lost(detail));
+    }
+
+    fn unverifiable(&self, item: HeldItem, reason: String) {
+        self.tell(item, Finding::Unverifiable(reason));
+    }
+}
+
+struct Recorder<'a> {
+    run: &'a Run<Verify>,
+    probed: &'a Probed,
+    report: &'a mut VerifyReport,
+    proofs: Vec<ProvenAt>,
+    seen: Vec<(ContentId, Location)>,
+    depth: Depth,
+}
+
+impl Recorder<'_> {
+    fn work(mut self, events: &Receiver<(HeldItem, Finding)>) -> Result<(), StoreError> {
+        loop {
+            match events.recv_timeout(FLUSH) {
+                Ok((item, finding)) => self.take(item, finding)?,
+                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+            }
+        }
+    }
+
+    fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), StoreError> {
+        self.report.checked += 1;
+        match finding {
+            Finding::Verified(proven) => {
+                self.report.verified += 1;
+                if self.depth == Depth::Bytes {
+                    self.report.bytes_read += item.content.size;
+                }
+                self.proofs.push(ProvenAt { content: item.content_id, location: item.location, proven });
+            }
+            Finding::Seen => self.seen.push((item.content_id, item.location)),
+            Finding::Lost(detail) => {
+                self.run.lost(self.probed, item.content_id, &item.location, &detail)?;
+                self.report.lost += 1;
+                self.name(item, detail);
+            }
+            Finding::Unverifiable(reason) => {
+                self.report.unverifiable += 1;
+                self.name(item, reason);
+            }
+        }
+        if self.proofs.len() + self.seen.len() >= GROUP { self.flush() } else { Ok(()) }
+    }
+
+    fn name(&mut self, item: HeldItem, what: String) {
+        if self.report.first.len() < EXAMPLES {
+            self.report.first.push((item, what));
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.proofs.is_empty() {
+            self.run.record(self.probed, &std::mem::take(&mut self.proofs))?;
+        }
+        if !self.seen.is_empty() {
+            self.run.seen(&std::mem::take(&mut self.seen), self.probed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at a few held items, and answers in their order: what confirms an offload.
+pub fn check_held(
+    destination: &dyn Destination,
+    items: &[HeldItem],
+    depth: Depth,
+    context: &Context,
+) -> Result<Vec<Finding>, DestinationError> {
+    let mut places: HashMap<ContentId, Vec<usize>> = HashMap::new();
+    for (place, item) in items.iter().enumerate() {
+        places.entry(item.content_id).or_default().push(place);
+    }
+    // Room for every answer: nobody listens before the last one is there.
+    let (events, findings) = sync_channel(items.len() + 1);
+    let sink = Arc::new(Sink { events });
+    context.runtime.block_on(async {
+        let (give, take) = tokio::sync::mpsc::channel(1);
+        let (given, verified) =
+            tokio::join!(async move { give.send(items.to_vec()).await }, destination.verify(take, depth, sink, context));
+        verified.map(|()| drop(given))
+    })?;
+    let mut answers: Vec<_> = items.iter().map(|_| Finding::Unverifiable("it gave no answer".into())).collect();
+    for (item, finding) in findings {
+        for place in places.get(&item.content_id).into_iter().flatten() {
+            if items[*place] == item {
+                answers[*place] = finding.clone();
+            }
+        }
+    }
+    Ok(answers)
+}
