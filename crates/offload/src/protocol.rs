@@ -1,0 +1,542 @@
+//! The removal protocol: one batch of files, step by step as in the model.
+//!
+//! Every file of a batch is leased from before it is hashed until it is gone or back. Whatever fails on the way, it is put back.
+
+use crate::decide::{Cause, Confirmation, Decision, Known, decide};
+use crate::offload::{Counts, FileOutcome, FileReport, Heard, Offloading, Verdict, blocked, own_refusal};
+use crate::quarantine::{Returned, move_aside, quarantine_path, stat_aside, tidy};
+use crate::settle::{OffloadError, put_back};
+use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
+use lastcopy_store::{
+    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Store,
+    Timestamp,
+};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+/// Between the two looks of the weaker protocol.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A file of the volume, open, and guarded as well as its file system allows.
+enum Guard {
+    /// Nobody can write it unnoticed.
+    Lease(LeasedFile),
+    /// No lease to be had: it is hashed twice, with a pause between.
+    Weak(File),
+}
+
+impl Guard {
+    fn file(&self) -> &File {
+        match self {
+            Self::Lease(lease) => lease.file(),
+            Self::Weak(file) => file,
+        }
+    }
+
+    fn stands(&self) -> bool {
+        match self {
+            Self::Lease(lease) => lease.stands(),
+            Self::Weak(_) => true,
+        }
+    }
+}
+
+/// A file that was hashed and may go.
+struct Ready {
+    facts: FileFacts,
+    evidence: Vec<Evidence>,
+    guard: Guard,
+    /// As it was before and after it was hashed.
+    stat: FileStat,
+}
+
+/// A file that is aside.
+struct Aside {
+    intent: Intent,
+    guard: Guard,
+    stat: FileStat,
+}
+
+/// Why a file does not go.
+enum Stop {
+    Blocked(Cause, String),
+    Drift(String),
+    Error(String),
+}
+
+pub(crate) struct Protocol<'a> {
+    offloading: &'a Offloading<'a>,
+    buffer: HashBuffer,
+    pub(crate) counts: Counts,
+    counted: Vec<DestinationId>,
+    /// In a rehearsal: how many names of an inode would be gone by now.
+    names_gone: HashMap<(u64, u64), u32>,
+}
+
+type Each<'a> = &'a mut dyn FnMut(FileReport);
+
+impl<'a> Protocol<'a> {
+    pub(crate) fn new(offloading: &'a Offloading<'a>) -> Self {
+        let counted = offloading.policy.counted();
+        Self { offloading, buffer: HashBuffer::new(), counts: Counts::default(), counted, names_gone: HashMap::new() }
+    }
+
+    fn report(&mut self, file: &FileRecord, outcome: FileOutcome, detail: Option<String>, each: Each<'_>) {
+        self.counts.add(outcome);
+        each(FileReport { path: file.path.clone(), content: file.content, outcome, refusals: Vec::new(), detail });
+    }
+
+    fn stop(&mut self, file: &FileRecord, stop: Stop, each: Each<'_>) {
+        match stop {
+            Stop::Blocked(cause, heard) => {
+                self.counts.add(FileOutcome::Blocked);
+                each(FileReport {
+                    path: file.path.clone(),
+                    content: file.content,
+                    outcome: FileOutcome::Blocked,
+                    refusals: own_refusal(cause, heard),
+                    detail: None,
+                });
+            }
+            Stop::Drift(detail) => self.report(file, FileOutcome::Drift, Some(detail), each),
+            Stop::Error(detail) => self.report(file, FileOutcome::Error, Some(detail), each),
+        }
+    }
+
+    fn refuse(&mut self, facts: &FileFacts, decision: Decision, each: Each<'_>) {
+        self.counts.add(FileOutcome::Blocked);
+        each(blocked(facts, decision));
+    }
+
+    fn known<'k>(&self, now: Timestamp, confirmations: &'k [Confirmation]) -> Known<'k> {
+        // Needed files were stopped when they were opened, by their inode.
+        Known { now, needed: false, confirmations }
+    }
+
+    /// Everything up to the first step that changes anything, and the confirmation.
+    pub(crate) fn rehearse(
+        &mut self,
+        store: &Store,
+        batch: Vec<(FileFacts, Vec<Evidence>)>,
+        each: Each<'_>,
+    ) -> Result<(), OffloadError> {
+        let mut ready = Vec::new();
+        for (facts, evidence) in batch {
+            match self.open(&facts.file.path).and_then(|(guard, stat)| self.unchanged(&facts.file, &stat).map(|()| (guard, stat))) {
+                Ok((guard, stat)) => ready.push(Ready { facts, evidence, guard, stat }),
+                Err(stop) => self.stop(&facts.file, stop, each),
+            }
+        }
+        let contents: Vec<_> = ready.iter().map(|ready| (ready.facts.file.id, ready.facts.file.content)).collect();
+        let heard = self.ask(None, &contents)?;
+        for (ready, heard) in ready.into_iter().zip(heard) {
+            let decision = decide(&ready.facts, &ready.evidence, self.offloading.policy, &self.known(store.now(), &heard));
+            if decision.passes() {
+                self.counts.bytes_freed += self.would_free(&ready.stat);
+                self.report(&ready.facts.file, FileOutcome::WouldOffload, None, each);
+            } else {
+                self.refuse(&ready.facts, decision, each);
+            }
+            self.offloading.progress.advance(1, ready.facts.file.content.size);
+        }
+        Ok(())
+    }
+
+    fn would_free(&mut self, stat: &FileStat) -> u64 {
+        let gone = self.names_gone.entry((stat.device, stat.inode)).or_default();
+        *gone += 1;
+        if *gone >= stat.links { stat.size } else { 0 }
+    }
+
+    /// The whole protocol for one batch.
+    pub(crate) fn offload(
+        &mut self,
+        run: &Run<Offload>,
+        batch: Vec<(FileFacts, Vec<Evidence>)>,
+        each: Each<'_>,
+    ) -> Result<(), OffloadError> {
+        let ready = self.prepare(batch, each)?;
+        let aside = self.set_aside(run, ready, each)?;
+        if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) }
+    }
+
+    /// Steps 1 to 3: open, lease, compare, hash.
+    fn prepare(&mut self, batch: Vec<(FileFacts, Vec<Evidence>)>, each: Each<'_>) -> Result<Vec<Ready>, OffloadError> {
+        let mut ready = Vec::new();
+        for (facts, evidence) in batch {
+            self.offloading.cancel.check()?;
+            let path = facts.file.path.clone();
+            match self
+                .open(&path)
+                .and_then(|(guard, stat)| self.is_indexed_content(&facts.file, &guard, &stat).map(|()| (guard, stat)))
+            {
+                Ok((guard, stat)) => ready.push(Ready { facts, evidence, guard, stat }),
+                Err(stop) => self.stop(&facts.file, stop, each),
+            }
+        }
+        self.offloading.cancel.check()?;
+        Ok(ready)
+    }
+
+    /// Steps 1 and 2, at the file's own path or where it is aside.
+    fn open(&self, path: &RelPath) -> Result<(Guard, FileStat), Stop> {
+        let file = self.offloading.volume.root().open_file(path, Mounts::Stay).map_err(|error| match error.raw_os_error() {
+            Some(XDEV) => Stop::Blocked(Cause::Filesystem, "it lies on another mount than the volume".into()),
+            Some(LOOP) => Stop::Drift("a symbolic link is in its place".into()),
+            _ if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
+                Stop::Drift("is gone since it was indexed".into())
+            }
+            _ => Stop::Error(format!("cannot be opened: {error}")),
+        })?;
+        let failed = |error: io::Error| Stop::Error(format!("cannot be looked at: {error}"));
+        let stat = FileStat::of_fd(&file).map_err(failed)?;
+        if stat.kind != FileKind::Regular {
+            return Err(Stop::Drift(format!("is a {} now", stat.kind.name())));
+        }
+        if self.offloading.needed.contains(&(stat.device, stat.inode)) {
+            let what = "this node needs it to reach its destinations or its index";
+            return Err(Stop::Blocked(Cause::Needed, what.into()));
+        }
+        let filesystem = filesystem_of(&file).map_err(failed)?;
+        let any = self.offloading.policy.any_filesystem;
+        if !filesystem.is_trusted() {
+            let name = filesystem.name();
+            return if any { Ok((Guard::Weak(file), stat)) } else { Err(Stop::Blocked(Cause::Filesystem, name)) };
+        }
+        match LeasedFile::take(file) {
+            Ok(lease) => Ok((Guard::Lease(lease), stat)),
+            Err(LeaseError::InUse) => Err(Stop::Blocked(Cause::InUse, "somebody has it open for writing".into())),
+            Err(LeaseError::Unsupported(error)) if any => {
+                let again = self.offloading.volume.root().open_file(path, Mounts::Stay);
+                let again = again.map_err(|_| Stop::Error(format!("no lease to be had: {error}")))?;
+                let same = FileStat::of_fd(&again).is_ok_and(|now| now.same_bytes_likely(&stat));
+                if same { Ok((Guard::Weak(again), stat)) } else { Err(Stop::Drift("changed while it was opened".into())) }
+            }
+            Err(LeaseError::Unsupported(error)) => {
+                Err(Stop::Blocked(Cause::Filesystem, format!("no lease to be had on it: {error}")))
+            }
+        }
+    }
+
+    /// Size and modification time are what the index says.
+    fn unchanged(&self, file: &FileRecord, stat: &FileStat) -> Result<(), Stop> {
+        if (stat.size, stat.mtime_ns) == (file.content.size, file.seen.mtime_ns) {
+            Ok(())
+        } else {
+            Err(Stop::Drift("was changed since it was indexed".into()))
+        }
+    }
+
+    /// Step 3: the metadata is what the index says, and so are the bytes, read through this very descriptor.
+    fn is_indexed_content(&mut self, file: &FileRecord, guard: &Guard, stat: &FileStat) -> Result<(), Stop> {
+        self.unchanged(file, stat)?;
+        self.hash(file, guard)?;
+        let after = FileStat::of_fd(guard.file()).map_err(|error| Stop::Error(format!("cannot be looked at: {error}")))?;
+        if !guard.stands() {
+            return Err(Stop::Blocked(Cause::InUse, "somebody opened it for writing".into()));
+        }
+        self.unchanged(file, &after)
+    }
+
+    fn hash(&mut self, file: &FileRecord, guard: &Guard) -> Result<(), Stop> {
+        let Offloading { cancel, progress, .. } = self.offloading;
+        match self.buffer.hash_file(guard.file(), file.content.size, cancel, *progress) {
+            Ok(found) if found == file.content => Ok(()),
+            Ok(found) => Err(Stop::Drift(format!("holds other bytes ({}) than the index says", found.hash))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Stop::Drift("became shorter".into())),
+            // The batch ends before anything is moved; what is said of this file does not matter any more.
+            Err(error) if Cancelled::caused(&error) => Err(Stop::Error("interrupted".into())),
+            Err(error) => Err(Stop::Error(format!("cannot be read: {error}"))),
+        }
+    }
+
+    /// Steps 4 to 6: decide again and record the intents, move aside, look at what was moved.
+    fn set_aside(&mut self, run: &Run<Offload>, ready: Vec<Ready>, each: Each<'_>) -> Result<Vec<Aside>, OffloadError> {
+        if ready.is_empty() {
+            return Ok(Vec::new());
+        }
+        let policy = self.offloading.policy;
+        let leaving: Vec<_> = ready
+            .iter()
+            .map(|ready| Leaving { file: ready.facts.file.id, device: ready.stat.device, inode: ready.stat.inode })
+            .collect();
+        let now = run.now();
+        let refused = RefCell::new(HashMap::new());
+        let intents = run.quarantine(&leaving, &self.counted, &|facts, evidence| {
+            let decision = decide(facts, evidence, policy, &self.known(now, &[]));
+            vouchers_or(decision, facts.file.id, &refused)
+        })?;
+        let mut moved = Vec::new();
+        let mut changed = DirSync::new();
+        for (ready, intent) in ready.into_iter().zip(intents) {
+            let Some(id) = intent else {
+                let decision = refused.borrow_mut().remove(&ready.facts.file.id).unwrap_or_default();
+                self.refuse(&ready.facts, decision, each);
+                continue;
+            };
+            let aside = Aside { intent: intent_of(run, id, &ready), guard: ready.guard, stat: ready.stat };
+            let path = &aside.intent.file.path;
+            match move_aside(self.offloading.volume, run.id(), path, &mut changed) {
+                Ok(()) => moved.push(aside),
+                Err(error) => {
+                    self.never_moved(run, &aside)?;
+                    self.stop(&aside.intent.file, Stop::Error(format!("cannot be moved aside: {error}")), each);
+                }
+            }
+        }
+        let synced = changed.sync();
+        if moved.iter().any(|aside| matches!(aside.guard, Guard::Weak(_))) {
+            std::thread::sleep(PAUSE);
+        }
+        let mut kept = Vec::new();
+        for aside in moved {
+            let verdict = match &synced {
+                Ok(()) => self.moved_is_hashed(run, &aside),
+                Err(error) => Err(Stop::Error(format!("moving it aside could not be made durable: {error}"))),
+            };
+            match verdict {
+                Ok(()) => kept.push(aside),
+                Err(stop) => self.put_back(run, &aside, stop, each)?,
+            }
+        }
+        Ok(kept)
+    }
+
+    /// An intent whose file was not moved: it is where it was, or whatever is there now is none of ours.
+    fn never_moved(&self, run: &Run<Offload>, aside: &Aside) -> Result<(), OffloadError> {
+        let path = &aside.intent.file.path;
+        let there = self.offloading.volume.root().stat(path).map_err(OffloadError::at(path))?;
+        let settled = match there {
+            Some(stat) if stat.same_inode(&aside.stat) => lastcopy_store::Settled::PutBack(crate::settle::unread(&stat)),
+            _ => lastcopy_store::Settled::Gone,
+        };
+        Ok(run.settle(aside.intent.id, settled)?)
+    }
+
+    /// Step 6: what is aside is the inode that was hashed, as it was when it was hashed.
+    fn moved_is_hashed(&mut self, run: &Run<Offload>, aside: &Aside) -> Result<(), Stop> {
+        let failed = |error: io::Error| Stop::Error(format!("cannot be looked at: {error}"));
+        let path = &aside.intent.file.path;
+        let moved = stat_aside(self.offloading.volume, run.id(), path).map_err(failed)?;
+        if !moved.is_some_and(|moved| moved.same_inode(&aside.stat)) {
+            return Err(Stop::Drift("was replaced while it was moved aside".into()));
+        }
+        let now = FileStat::of_fd(aside.guard.file()).map_err(failed)?;
+        if (now.size, now.mtime_ns) != (aside.stat.size, aside.stat.mtime_ns) {
+            return Err(Stop::Drift("was changed while it was moved aside".into()));
+        }
+        if let Guard::Weak(_) = aside.guard {
+            self.hash(&aside.intent.file, &aside.guard)?;
+        }
+        if aside.guard.stands() { Ok(()) } else { Err(Stop::Blocked(Cause::InUse, "somebody opened it for writing".into())) }
+    }
+
+    /// Step 7, where the policy has a grace: the run ends here.
+    fn hold(&mut self, run: &Run<Offload>, aside: Vec<Aside>, each: Each<'_>) -> Result<(), OffloadError> {
+        let until = Timestamp(run.now().0.saturating_add(self.offloading.policy.grace_ms));
+        let ids: Vec<_> = aside.iter().map(|aside| aside.intent.id).collect();
+        run.hold(&ids, until)?;
+        for aside in aside {
+            self.report(&aside.intent.file, FileOutcome::Quarantined, None, each);
+        }
+        Ok(())
+    }
+
+    /// Goes on with files whose grace is over: steps 2 and 3 on the file that is aside, then as always.
+    pub(crate) fn finish_held(&mut self, run: &Run<Offload>, held: Vec<Intent>, each: Each<'_>) -> Result<(), OffloadError> {
+        let mut aside = Vec::new();
+        for intent in held {
+            self.offloading.cancel.check()?;
+            let at = quarantine_path(intent.run, &intent.file.path).map_err(OffloadError::at(&intent.file.path))?;
+            let ready = self.open(&at).and_then(|(guard, stat)| {
+                if (stat.device, stat.inode) != (intent.device, intent.inode) {
+                    return Err(Stop::Drift("is another file than the one that was moved aside".into()));
+                }
+                self.is_indexed_content(&intent.file, &guard, &stat).map(|()| (guard, stat))
+            });
+            match ready {
+                Ok((guard, stat)) => aside.push(Aside { intent, guard, stat }),
+                Err(stop) => {
+                    let file = intent.file.clone();
+                    self.return_held(run, &intent)?;
+                    self.stop(&file, stop, each);
+                }
+            }
+        }
+        self.delete(run, aside, each)
+    }
+
+    /// Steps 8 and 9: confirm, decide once more, delete.
+    fn delete(&mut self, run: &Run<Offload>, aside: Vec<Aside>, each: Each<'_>) -> Result<(), OffloadError> {
+        if aside.is_empty() {
+            return Ok(());
+        }
+        let contents: Vec<_> = aside.iter().map(|aside| (aside.intent.file.id, aside.intent.file.content)).collect();
+        let heard = match self.ask(Some(run), &contents) {
+            Ok(heard) => heard,
+            Err(error) => {
+                // Whatever it is, nothing was confirmed: everything goes back before the run ends.
+                for aside in &aside {
+                    self.put_back(run, aside, Stop::Error(format!("could not be confirmed: {error}")), each)?;
+                }
+                return Err(error);
+            }
+        };
+        let by_file: HashMap<_, _> = contents.iter().map(|(file, _)| *file).zip(heard).collect();
+        let ids: Vec<_> = aside.iter().map(|aside| aside.intent.id).collect();
+        let (policy, now) = (self.offloading.policy, run.now());
+        let refused = RefCell::new(HashMap::new());
+        let begun = run.begin_deletion(&ids, &self.counted, &|facts, evidence| {
+            let heard = by_file.get(&facts.file.id).map_or(&[][..], Vec::as_slice);
+            let decision = decide(facts, evidence, policy, &self.known(now, heard));
+            vouchers_or(decision, facts.file.id, &refused)
+        })?;
+        let mut deleted = Vec::new();
+        let mut changed = DirSync::new();
+        for (aside, begun) in aside.into_iter().zip(begun) {
+            if !begun {
+                let decision = refused.borrow_mut().remove(&aside.intent.file.id);
+                self.put_back_refused(run, &aside, decision, each)?;
+                continue;
+            }
+            match self.unlink(&aside, &mut changed) {
+                Ok(freed) => deleted.push((aside, freed)),
+                Err(stop) => self.put_back(run, &aside, stop, each)?,
+            }
+        }
+        // If this fails, the names may come back after a power cut: then they are found aside, and put back.
+        changed.sync().map_err(OffloadError::at(&RelPath::root()))?;
+        let gone: Vec<_> = deleted.iter().map(|(aside, _)| aside.intent.id).collect();
+        run.offloaded(&gone)?;
+        for (aside, freed) in deleted {
+            self.counts.bytes_freed += freed;
+            self.report(&aside.intent.file, FileOutcome::Offloaded, None, each);
+        }
+        tidy(self.offloading.volume).map_err(OffloadError::at(&RelPath::root()))
+    }
+
+    /// Step 9: the only place in lastcopy where a person's file is deleted. Says how many bytes that frees: none while the file has
+    /// other names.
+    fn unlink(&mut self, aside: &Aside, changed: &mut DirSync) -> Result<u64, Stop> {
+        let failed = |error: io::Error| Stop::Error(format!("cannot be deleted: {error}"));
+        let path = quarantine_path(aside.intent.run, &aside.intent.file.path).map_err(failed)?;
+        let Some((parent, name)) = path.split() else { return Err(Stop::Error("has no name".into())) };
+        let dir = self.offloading.volume.root().open_dir(&parent, Mounts::Stay).map_err(failed)?;
+        let there = dir.entry(name).map_err(failed)?;
+        if !there.is_some_and(|stat| stat.same_inode(&aside.stat)) {
+            return Err(Stop::Drift("was replaced while it was aside".into()));
+        }
+        if let Guard::Weak(_) = aside.guard {
+            self.hash(&aside.intent.file, &aside.guard)?;
+        }
+        if !aside.guard.stands() {
+            return Err(Stop::Blocked(Cause::InUse, "somebody opened it for writing".into()));
+        }
+        changed.changed(&dir).map_err(failed)?;
+        let last = FileStat::of_fd(aside.guard.file()).map_err(failed)?.links <= 1;
+        dir.unlink(name).map_err(failed)?;
+        Ok(if last { aside.stat.size } else { 0 })
+    }
+
+    fn put_back(&mut self, run: &Run<Offload>, aside: &Aside, stop: Stop, each: Each<'_>) -> Result<(), OffloadError> {
+        let returned = put_back(run, self.offloading.volume, &aside.intent)?;
+        self.stop(&aside.intent.file, with_place(stop, returned, &aside.intent), each);
+        Ok(())
+    }
+
+    fn put_back_refused(
+        &mut self,
+        run: &Run<Offload>,
+        aside: &Aside,
+        decision: Option<Decision>,
+        each: Each<'_>,
+    ) -> Result<(), OffloadError> {
+        let Some(decision) = decision else {
+            let stop = Stop::Drift("its path holds another file now".into());
+            return self.put_back(run, aside, stop, each);
+        };
+        put_back(run, self.offloading.volume, &aside.intent)?;
+        self.counts.add(FileOutcome::Blocked);
+        each(FileReport {
+            path: aside.intent.file.path.clone(),
+            content: aside.intent.file.content,
+            outcome: FileOutcome::Blocked,
+            refusals: decision.refusals,
+            detail: None,
+        });
+        Ok(())
+    }
+
+    /// A held file that is not what it should be any more goes back; one that is gone is recorded so.
+    fn return_held(&self, run: &Run<Offload>, intent: &Intent) -> Result<(), OffloadError> {
+        let path = &intent.file.path;
+        if stat_aside(self.offloading.volume, intent.run, path).map_err(OffloadError::at(path))?.is_none() {
+            return Ok(run.settle(intent.id, lastcopy_store::Settled::Gone)?);
+        }
+        put_back(run, self.offloading.volume, intent).map(drop)
+    }
+
+    /// Asks every destination that counts about every file; nobody under `offline`.
+    fn ask(&self, run: Option<&Run<Offload>>, contents: &[(FileId, lastcopy_fs::Content)]) -> Result<Heard, OffloadError> {
+        let mut heard: Heard = contents.iter().map(|_| Vec::with_capacity(self.counted.len())).collect();
+        for destination in &self.counted {
+            if self.offloading.depth == Depth::Offline || contents.is_empty() {
+                heard.iter_mut().for_each(|heard| heard.push(Confirmation::NotAsked));
+                continue;
+            }
+            let verdicts = self.offloading.confirm.confirm(run, *destination, contents, self.offloading.depth)?;
+            for (place, heard) in heard.iter_mut().enumerate() {
+                heard.push(match verdicts.get(place) {
+                    Some(Verdict::Held) => Confirmation::Confirmed,
+                    Some(Verdict::NotHeld(detail)) => Confirmation::NotHeld(detail.clone()),
+                    Some(Verdict::Unreachable(reason)) => Confirmation::Unreachable(reason.clone()),
+                    None => Confirmation::Unreachable("it gave no answer".into()),
+                });
+            }
+        }
+        Ok(heard)
+    }
+}
+
+const XDEV: i32 = 18;
+const LOOP: i32 = 40;
+
+/// The names of the destinations that vouch, for the audit trail; or the decision, remembered for the report.
+fn vouchers_or(decision: Decision, file: FileId, refused: &RefCell<HashMap<FileId, Decision>>) -> Option<String> {
+    if decision.passes() {
+        let vouching: Vec<_> = decision.vouching.iter().map(|id| id.get()).collect();
+        return serde_json::to_string(&vouching).ok();
+    }
+    refused.borrow_mut().insert(file, decision);
+    None
+}
+
+fn intent_of(run: &Run<Offload>, id: IntentId, ready: &Ready) -> Intent {
+    let mut file = ready.facts.file.clone();
+    file.status = lastcopy_store::FileStatus::Quarantined;
+    Intent {
+        id,
+        run: run.id(),
+        file,
+        device: ready.stat.device,
+        inode: ready.stat.inode,
+        state: lastcopy_store::IntentState::Moving,
+        held_until: None,
+        current_epoch: true,
+    }
+}
+
+fn with_place(stop: Stop, returned: Returned, intent: &Intent) -> Stop {
+    if returned == Returned::Home {
+        return stop;
+    }
+    let place = format!("; its place is taken, so it is in .lastcopy/kept/{} now", intent.run);
+    match stop {
+        Stop::Blocked(cause, heard) => Stop::Blocked(cause, heard + &place),
+        Stop::Drift(detail) => Stop::Drift(detail + &place),
+        Stop::Error(detail) => Stop::Error(detail + &place),
+    }
+}

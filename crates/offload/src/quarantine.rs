@@ -1,0 +1,167 @@
+//! Moving files aside and back, without replacing anything and without ever having no name for them.
+//!
+//! A file of run 12 at `a/b` is aside at `.lastcopy/offload/12/a/b`, so that a person can move it back when every index is lost. One
+//! whose place was taken meanwhile goes to `.lastcopy/kept/<run>/a/b`.
+
+use lastcopy_fs::{Dir, DirSync, FileStat, Mounts, RelPath};
+use lastcopy_store::{RunId, VOLUME_DIR, Volume};
+use std::io;
+
+const OFFLOAD: &str = "offload";
+const KEPT: &str = "kept";
+const MODE: u32 = 0o700;
+
+/// Where a file that was moved back is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Returned {
+    /// In its place.
+    Home,
+    /// In the kept files.
+    Kept,
+}
+
+fn below(area: &str, run: RunId) -> io::Result<RelPath> {
+    RelPath::new(format!("{VOLUME_DIR}/{area}/{run}")).map_err(io::Error::other)
+}
+
+/// Where a file is, or would be, while it is aside.
+pub(crate) fn quarantine_path(run: RunId, path: &RelPath) -> io::Result<RelPath> {
+    Ok(below(OFFLOAD, run)?.join_path(path))
+}
+
+fn kept_path(run: RunId, path: &RelPath) -> io::Result<RelPath> {
+    Ok(below(KEPT, run)?.join_path(path))
+}
+
+fn split(path: &RelPath) -> io::Result<(RelPath, &[u8])> {
+    path.split().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Moves a file aside. The directories that changed are remembered in `changed`; nothing is durable before they are synced.
+pub(crate) fn move_aside(volume: &Volume, run: RunId, path: &RelPath, changed: &mut DirSync) -> io::Result<()> {
+    let (parent, name) = split(path)?;
+    let from = volume.root().open_dir(&parent, Mounts::Stay)?;
+    let aside = quarantine_path(run, path)?;
+    let (aside_parent, _) = split(&aside)?;
+    let to = volume.root().create_dir_all(&aside_parent, MODE, &mut |dir| changed.changed(dir))?;
+    from.rename_new(name, &to, name)?;
+    changed.changed(&to)?;
+    changed.changed(&from)
+}
+
+/// What is aside of a file, if anything.
+pub(crate) fn stat_aside(volume: &Volume, run: RunId, path: &RelPath) -> io::Result<Option<FileStat>> {
+    volume.root().stat(&quarantine_path(run, path)?)
+}
+
+/// What was kept of a file, if anything.
+pub(crate) fn stat_kept(volume: &Volume, run: RunId, path: &RelPath) -> io::Result<Option<FileStat>> {
+    volume.root().stat(&kept_path(run, path)?)
+}
+
+/// Moves a file that is aside back to its place, or, if that is taken, to the kept files. Durable before it returns.
+///
+/// A directory that was removed meanwhile is made again; one that is something else now counts as a place that is taken.
+pub(crate) fn move_back(volume: &Volume, run: RunId, path: &RelPath) -> io::Result<Returned> {
+    let aside = quarantine_path(run, path)?;
+    let (aside_parent, name) = split(&aside)?;
+    let from = volume.root().open_dir(&aside_parent, Mounts::Stay)?;
+    let mut changed = DirSync::new();
+    let home = (|| {
+        let (parent, _) = split(path)?;
+        let to = volume.root().create_dir_all(&parent, 0o755, &mut |dir| changed.changed(dir))?;
+        from.rename_new(name, &to, name)?;
+        changed.changed(&to)
+    })();
+    let returned = match home {
+        Ok(()) => Returned::Home,
+        // Whatever hinders it: the bytes must not stay where nobody looks. If even this fails, they stay aside.
+        Err(_) => {
+            keep(volume, run, path, &from, name, &mut changed)?;
+            Returned::Kept
+        }
+    };
+    changed.changed(&from)?;
+    changed.sync()?;
+    Ok(returned)
+}
+
+fn keep(volume: &Volume, run: RunId, path: &RelPath, from: &Dir, name: &[u8], changed: &mut DirSync) -> io::Result<()> {
+    let kept = kept_path(run, path)?;
+    let (kept_parent, _) = split(&kept)?;
+    let to = volume.root().create_dir_all(&kept_parent, MODE, &mut |dir| changed.changed(dir))?;
+    let mut free = name.to_vec();
+    for number in 1.. {
+        match from.rename_new(name, &to, &free) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                free = [name, format!(".{number}").as_bytes()].concat();
+            }
+            answer => {
+                answer?;
+                break;
+            }
+        }
+    }
+    changed.changed(&to)
+}
+
+/// Every file that is aside of any run, as (run, path). What is not a run's directory is none of ours.
+pub(crate) fn all_aside(volume: &Volume) -> io::Result<Vec<(RunId, RelPath)>> {
+    let area = RelPath::new(format!("{VOLUME_DIR}/{OFFLOAD}")).map_err(io::Error::other)?;
+    let mut found = Vec::new();
+    let Some(dir) = open_if_there(volume.root(), &area)? else { return Ok(found) };
+    for entry in dir.entries()?.iter() {
+        let run = std::str::from_utf8(entry.name()).ok().and_then(|name| name.parse().ok());
+        if let Some(run) = run {
+            let root = RelPath::root().join(entry.name()).map_err(io::Error::other)?;
+            let below = dir.open_dir(&root, Mounts::Stay)?;
+            files_below(&below, &RelPath::root(), &mut |path| found.push((RunId::from_user(run), path)))?;
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn files_below(dir: &Dir, path: &RelPath, each: &mut dyn FnMut(RelPath)) -> io::Result<()> {
+    for entry in dir.entries()?.iter() {
+        let here = path.join(entry.name()).map_err(io::Error::other)?;
+        match dir.entry(entry.name())? {
+            Some(stat) if stat.kind == lastcopy_fs::FileKind::Directory => {
+                let name = RelPath::root().join(entry.name()).map_err(io::Error::other)?;
+                files_below(&dir.open_dir(&name, Mounts::Stay)?, &here, each)?;
+            }
+            Some(_) => each(here),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_if_there(root: &Dir, path: &RelPath) -> io::Result<Option<Dir>> {
+    match root.open_dir(path, Mounts::Stay) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the empty directories that an offload leaves in its area. Directories with anything in them stay.
+pub(crate) fn tidy(volume: &Volume) -> io::Result<()> {
+    let area = RelPath::new(format!("{VOLUME_DIR}/{OFFLOAD}")).map_err(io::Error::other)?;
+    if let Some(dir) = open_if_there(volume.root(), &area)? {
+        remove_empty_below(&dir)?;
+    }
+    Ok(())
+}
+
+fn remove_empty_below(dir: &Dir) -> io::Result<()> {
+    for entry in dir.entries()?.iter() {
+        let directory = dir.entry(entry.name())?.is_some_and(|stat| stat.kind == lastcopy_fs::FileKind::Directory);
+        if directory {
+            let name = RelPath::root().join(entry.name()).map_err(io::Error::other)?;
+            remove_empty_below(&dir.open_dir(&name, Mounts::Stay)?)?;
+            dir.remove_empty_dir(entry.name())?;
+        }
+    }
+    Ok(())
+}

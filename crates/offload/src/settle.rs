@@ -1,0 +1,174 @@
+//! Settling: what a broken offload left behind is put right by the next run on the volume. Nothing is ever deleted by it.
+
+use crate::quarantine::{Returned, all_aside, move_back, stat_aside, stat_kept, tidy};
+use lastcopy_fs::{FileStat, RelPath};
+use lastcopy_store::{
+    BeginError, FileStatus, Index, Intent, IntentId, IntentState, Offload, Restore, Run, RunId, Seen, Settled, Store, StoreError,
+    Volume,
+};
+use std::collections::HashSet;
+use std::io;
+
+/// Why an offload, or settling one, ended early. What was moved aside by then is put back, now or by the next run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OffloadError {
+    /// It may not begin.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    /// The index.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The volume.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which path in it.
+        path: RelPath,
+        /// Why.
+        source: io::Error,
+    },
+    /// Stopped on request.
+    #[error(transparent)]
+    Cancelled(#[from] lastcopy_fs::Cancelled),
+}
+
+impl OffloadError {
+    pub(crate) fn at(path: &RelPath) -> impl FnOnce(io::Error) -> Self {
+        let path = path.clone();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// A kind of run that may settle what a broken offload left: index, offload and restore.
+pub trait Settles {
+    /// The index.
+    fn index(&self) -> &Store;
+    /// Records what became of one file.
+    fn settle(&self, intent: IntentId, settled: Settled) -> Result<(), StoreError>;
+}
+
+macro_rules! settles {
+    ($($kind:ident)*) => {$(
+        impl Settles for Run<$kind> {
+            fn index(&self) -> &Store {
+                self.store()
+            }
+
+            fn settle(&self, intent: IntentId, settled: Settled) -> Result<(), StoreError> {
+                Run::<$kind>::settle(self, intent, settled)
+            }
+        }
+    )*};
+}
+
+settles! { Index Offload Restore }
+
+/// What settling did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SettleReport {
+    /// Files that are back in their places.
+    pub put_back: Vec<RelPath>,
+    /// Files that are in the kept files now, because their places were taken.
+    pub kept: Vec<RelPath>,
+    /// Files that are gone: deleted as intended, or missing.
+    pub gone: Vec<RelPath>,
+}
+
+impl SettleReport {
+    /// Whether there was nothing to settle.
+    pub fn is_empty(&self) -> bool {
+        self.put_back.is_empty() && self.kept.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// Settles what broken offloads left on a volume. Files that are held for their grace stay where they are. Idempotent.
+pub fn settle(run: &impl Settles, volume: &Volume) -> Result<SettleReport, OffloadError> {
+    let mut report = SettleReport::default();
+    let intents = run.index().open_intents(volume.id())?;
+    let mut waiting: HashSet<(RunId, RelPath)> = HashSet::new();
+    for intent in &intents {
+        if intent.state == IntentState::Held && intent.current_epoch && intent.file.status == FileStatus::Quarantined {
+            waiting.insert((intent.run, intent.file.path.clone()));
+        } else {
+            settle_one(run, volume, intent, &mut report)?;
+        }
+    }
+    // What is aside without an open intent was moved by a life of the index that is forgotten.
+    let area = RelPath::root();
+    for (moved_by, path) in all_aside(volume).map_err(OffloadError::at(&area))? {
+        if !waiting.contains(&(moved_by, path.clone())) {
+            let returned = move_back(volume, moved_by, &path).map_err(OffloadError::at(&path))?;
+            report.add(returned, path);
+        }
+    }
+    tidy(volume).map_err(OffloadError::at(&area))?;
+    Ok(report)
+}
+
+/// Puts back, on a person's word, everything that an offload holds for its grace.
+pub fn undo(run: &Run<Restore>, volume: &Volume, of: RunId) -> Result<SettleReport, OffloadError> {
+    let mut report = SettleReport::default();
+    for intent in run.store().open_intents(volume.id())? {
+        if intent.run == of {
+            settle_one(run, volume, &intent, &mut report)?;
+        }
+    }
+    tidy(volume).map_err(OffloadError::at(&RelPath::root()))?;
+    Ok(report)
+}
+
+impl SettleReport {
+    fn add(&mut self, returned: Returned, path: RelPath) {
+        match returned {
+            Returned::Home => self.put_back.push(path),
+            Returned::Kept => self.kept.push(path),
+        }
+    }
+}
+
+/// Finds the bytes of one intent, wherever a crash left them, and puts them back.
+fn settle_one(run: &impl Settles, volume: &Volume, intent: &Intent, report: &mut SettleReport) -> Result<(), OffloadError> {
+    let path = &intent.file.path;
+    let at = || OffloadError::at(path);
+    if stat_aside(volume, intent.run, path).map_err(at())?.is_some() {
+        let returned = put_back(run, volume, intent)?;
+        report.add(returned, path.clone());
+        return Ok(());
+    }
+    let is_it = |stat: &FileStat| (stat.device, stat.inode) == (intent.device, intent.inode);
+    // Never moved, or moved back already: it is where it was.
+    if let Some(stat) = volume.root().stat(path).map_err(at())?
+        && is_it(&stat)
+    {
+        run.settle(intent.id, Settled::PutBack(unread(&stat)))?;
+        report.put_back.push(path.clone());
+    } else if stat_kept(volume, intent.run, path).map_err(at())?.is_some_and(|stat| is_it(&stat)) {
+        run.settle(intent.id, Settled::Kept)?;
+        report.kept.push(path.clone());
+    } else {
+        run.settle(intent.id, Settled::Gone)?;
+        report.gone.push(path.clone());
+    }
+    Ok(())
+}
+
+/// Moves the file of an intent back, durably, and then records it.
+pub(crate) fn put_back(run: &impl Settles, volume: &Volume, intent: &Intent) -> Result<Returned, OffloadError> {
+    let path = &intent.file.path;
+    let returned = move_back(volume, intent.run, path).map_err(OffloadError::at(path))?;
+    let settled = match returned {
+        Returned::Kept => Settled::Kept,
+        Returned::Home => match volume.root().stat(path).map_err(OffloadError::at(path))? {
+            Some(stat) => Settled::PutBack(unread(&stat)),
+            // Somebody moved it on at once; it is an index run's to find.
+            None => Settled::Kept,
+        },
+    };
+    run.settle(intent.id, settled)?;
+    Ok(returned)
+}
+
+/// How a file that was moved back looks. It is read again by the next index run, whatever it looks like.
+pub(crate) fn unread(stat: &FileStat) -> Seen {
+    Seen { size: stat.size, mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns, inode: stat.inode, mode: stat.mode, racy: true }
+}
