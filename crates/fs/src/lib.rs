@@ -31,5 +31,5 @@ pub use lock::{LockFile, LockState};
 pub use path::{PathError, RelPath};
 pub use progress::{NoProgress, Progress};
 pub use random::{Id128, ParseIdError};
-pub use stat::{FileKind, FileStat};
+pub use stat::{FileKind, FileStat, file_clock_ns};
 pub use write::{DirSync, drop_from_cache, replace_file, start_writeback, sync_filesystem};

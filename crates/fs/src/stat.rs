@@ -80,6 +80,12 @@ pub struct FileStat {
     pub allocated: u64,
 }
 
+/// Now, by the clock with which the kernel stamps files, in nanoseconds since 1970.
+pub fn file_clock_ns() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
 /// `MNT_ID` comes with 5.8 kernels; older ones answer 0 for every file, and crossing is then noticed by device alone.
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 

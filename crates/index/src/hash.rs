@@ -3,7 +3,9 @@
 use crate::error::IndexError;
 use crate::spool::{Candidate, Candidates, Spool};
 use crate::walk::threads;
-use lastcopy_fs::{Cancel, Cancelled, Content, Dir, FileKind, FileStat, Filesystem, HashBuffer, Mounts, Progress, RelPath};
+use lastcopy_fs::{
+    Cancel, Cancelled, Content, Dir, FileKind, FileStat, Filesystem, HashBuffer, Mounts, Progress, RelPath, file_clock_ns,
+};
 use lastcopy_store::Seen;
 use rustix::io::Errno;
 use std::io;
@@ -104,7 +106,7 @@ fn read(
 ) -> io::Result<Read> {
     let path = candidate.path()?;
     for _ in 0..ATTEMPTS {
-        let read_at_ns = coarse_now_ns();
+        let read_at_ns = file_clock_ns();
         let file = match root.open_file(&path, mounts) {
             Ok(file) => file,
             Err(error) if is_vanished(&error) => return Ok(Read::Vanished),
@@ -133,12 +135,6 @@ fn read(
 fn is_vanished(error: &io::Error) -> bool {
     let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO];
     gone.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// The clock by which the kernel stamps files.
-fn coarse_now_ns() -> i64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
 impl Candidate {

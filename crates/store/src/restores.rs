@@ -2,12 +2,11 @@
 
 use crate::error::{Result, StoreError};
 use crate::files::{self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present};
-use crate::ids::{ContentId, VolumeId};
+use crate::ids::{ContentId, FileId, VolumeId};
 use crate::runs::{Restore, Run};
 use crate::store::Store;
 use crate::volume::Volume;
 use lastcopy_fs::{Content, RelPath};
-use rusqlite::OptionalExtension;
 
 /// A file that was brought back to its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,31 +53,31 @@ impl Run<Restore> {
         })
     }
 
-    /// Records paths that a destination remembers, in one transaction. Paths that the index knows stay as they are.
-    pub fn recovered(&self, files: &[Recovered]) -> Result<usize> {
+    /// Records what a destination says of some paths, in the order in which it says it: a later word supersedes an earlier one.
+    pub fn recovered(&self, files: &[Recovered]) -> Result<()> {
         let volume = self.own_volume()?;
         self.write(|tx| {
             let mut directories = DirectoryCache::new(volume);
-            let mut count = 0;
             for file in files {
                 if file.status == FileStatus::Present {
                     return Err(StoreError::Refused("only a walk can find a file present".into()));
                 }
+                let content = content_id(tx.sql, file.content)?;
+                if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
+                    if (known.content_id, known.status) == (content, file.status) {
+                        continue;
+                    }
+                    close_row(tx, known.id, FileStatus::Superseded)?;
+                }
                 let (directory, name) = split(&file.path)?;
                 let directory = directories.id(tx.sql, &directory)?;
-                let known = "SELECT 1 FROM file WHERE directory = ? AND name = ? AND status <> 'superseded'";
-                if tx.sql.prepare_cached(known)?.query_row((directory, name), |_| Ok(())).optional()?.is_some() {
-                    continue;
-                }
-                let content = content_id(tx.sql, file.content)?;
                 let seen =
                     Seen { size: file.content.size, mtime_ns: file.mtime_ns, ctime_ns: 0, inode: 0, mode: file.mode, racy: true };
                 let row = NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run };
                 let id = insert_present(tx, &row)?;
                 close_row(tx, id, file.status)?;
-                count += 1;
             }
-            Ok(count)
+            Ok(())
         })
     }
 
@@ -93,26 +92,37 @@ fn split(path: &RelPath) -> Result<(RelPath, &[u8])> {
 }
 
 impl Store {
-    /// The newest rows of a volume at or below some paths, with one of these statuses, by path.
-    pub fn files_below(&self, volume: VolumeId, below: &[RelPath], statuses: &[FileStatus]) -> Result<Vec<FileRecord>> {
-        let mut found = Vec::new();
+    /// The newest rows of a volume at or below some paths, with one of these statuses, by path. Eight bytes each.
+    pub fn select_files(&self, volume: VolumeId, below: &[RelPath], statuses: &[FileStatus]) -> Result<Vec<FileId>> {
+        let sql = "SELECT f.id, d.path, f.name, f.status FROM file f JOIN directory d ON d.id = f.directory
+             WHERE f.volume = ? AND f.status <> 'superseded' ORDER BY d.path, f.name";
         self.read(|tx| {
-            let sql = format!(
-                "{} WHERE f.volume = ? AND f.status = ? AND f.status <> 'superseded' ORDER BY d.path, f.name",
-                files::RECORD
-            );
-            for status in statuses {
-                let mut statement = tx.prepare_cached(&sql)?;
-                let mut rows = statement.query((volume, status))?;
-                while let Some(row) = rows.next()? {
-                    let record = files::record(row)?;
-                    if below.iter().any(|ancestor| record.path.is_within(ancestor)) {
-                        found.push(record);
+            let mut statement = tx.prepare(sql)?;
+            let mut rows = statement.query([volume])?;
+            let mut selected = Vec::new();
+            while let Some(row) = rows.next()? {
+                if statuses.contains(&row.get(3)?) {
+                    let everything = below.iter().any(RelPath::is_root);
+                    let path = files::joined(row.get(1)?, row.get(2)?)?;
+                    if everything || below.iter().any(|ancestor| path.is_within(ancestor)) {
+                        selected.push(row.get(0)?);
                     }
                 }
             }
-            Ok(())
-        })?;
-        Ok(found)
+            Ok(selected)
+        })
+    }
+
+    /// How many paths of a volume are known, whatever became of them.
+    pub fn count_known(&self, volume: Option<VolumeId>) -> Result<u64> {
+        self.read(|tx| {
+            let count = "SELECT count(*) FROM file WHERE volume = ? AND status <> 'superseded'";
+            Ok(tx.query_row(count, [volume], |row| row.get(0))?)
+        })
+    }
+
+    /// Some rows, in the order given.
+    pub fn files(&self, ids: &[FileId]) -> Result<Vec<FileRecord>> {
+        self.read(|tx| ids.iter().map(|id| files::by_id(tx, *id)).collect())
     }
 }

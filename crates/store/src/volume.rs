@@ -56,6 +56,15 @@ pub struct Marker {
     pub name: String,
 }
 
+/// What a person says about a tree that is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VolumeClaim {
+    /// This node shall care for it, whatever its marker says.
+    pub take_over: bool,
+    /// It goes on as this volume, known from a destination.
+    pub id: Option<Id128>,
+}
+
 /// What the index records of a volume, proven or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeRecord {
@@ -307,26 +316,26 @@ impl Store {
         Ok(Volume { inner: Arc::new(inner) })
     }
 
-    /// Adds a tree as a volume: records it, then writes its marker. Begins, and is finished by the caller, as an index run.
+    /// Adds a tree as a volume: records it and writes its marker. Begins, and is finished by the caller, as an index run.
     ///
     /// A tree that carries a marker already is this volume's (then it is taken up again), or somebody else's: with `take_over`, a
-    /// person says that this node shall care for it from now on.
-    pub fn add_volume(&self, name: &str, path: &Path, take_over: bool) -> Result<(Volume, Run<Index>), VolumeError> {
+    /// person says that this node shall care for it from now on, or that a volume whose tree is lost goes on here.
+    pub fn add_volume(&self, name: &str, path: &Path, claim: VolumeClaim) -> Result<(Volume, Run<Index>), VolumeError> {
         let path = canonical(name, path)?;
         let (root, _) = open_root(name, &path)?;
-        let found = find_marker(&root).map_err(|error| VolumeError::MarkerMismatch {
-            name: name.to_owned(),
-            path: path.clone(),
-            detail: error.to_string(),
-        })?;
-        if let Some(marker) = &found
-            && (marker.node != self.node() || self.record_by_uuid(marker.volume)?.is_none())
-            && !take_over
-        {
-            let detail = format!("says that node {} cares for this tree as volume `{}`", marker.node, marker.name);
-            return Err(VolumeError::MarkerMismatch { name: name.to_owned(), path, detail });
+        let mismatch = |detail: String| VolumeError::MarkerMismatch { name: name.to_owned(), path: path.clone(), detail };
+        let found = find_marker(&root).map_err(|error| mismatch(error.to_string()))?;
+        if let Some(marker) = &found {
+            let ours = marker.node == self.node() && self.record_by_uuid(marker.volume)?.is_some();
+            if !ours && !claim.take_over {
+                let detail = format!("says that node {} cares for this tree as volume `{}`", marker.node, marker.name);
+                return Err(mismatch(detail));
+            }
+            if claim.id.is_some_and(|id| id != marker.volume) {
+                return Err(mismatch(format!("is that of volume {} (`{}`)", marker.volume, marker.name)));
+            }
         }
-        let record = self.insert_volume(name, &path, &root, found.as_ref())?;
+        let record = self.insert_volume(name, &path, &root, found.as_ref(), claim)?;
         let volume = self.open_recorded(record, None)?;
         let run = self.begin_index(&volume).map_err(Box::new)?;
         Ok((volume, run))
@@ -339,29 +348,43 @@ impl Store {
         })
     }
 
-    fn insert_volume(&self, name: &str, path: &Path, root: &Dir, found: Option<&Marker>) -> Result<VolumeRecord, VolumeError> {
+    fn insert_volume(
+        &self,
+        name: &str,
+        path: &Path,
+        root: &Dir,
+        found: Option<&Marker>,
+        claim: VolumeClaim,
+    ) -> Result<VolumeRecord, VolumeError> {
         let now = self.now();
-        let uuid = found.map_or_else(random_id, |marker| Ok(marker.volume))?;
+        let uuid = found.map(|marker| marker.volume).or(claim.id).map_or_else(random_id, Ok)?;
+        let lost = match self.volume_record(name)? {
+            Some(record) => self.open_recorded(record, None).is_err(),
+            None => false,
+        };
         // The marker is written inside the transaction: a tree that cannot carry one is not recorded.
         let mark = |uuid: Id128| {
             let marker = Marker { format: 1, volume: uuid, node: self.node(), name: name.to_owned() };
             if found == Some(&marker) { Ok(()) } else { write_marker(root, &marker) }
         };
         self.write(|tx| {
+            let path_bytes = path.as_os_str().as_bytes();
             if let Some(record) = record_by_name(tx, name)? {
-                // Repeating an add that was cut short, or one that changes nothing, is fine; anything else is not this.
-                let same = record.path == path && found.is_none_or(|marker| marker.volume == record.uuid);
-                let used: bool =
-                    tx.query_row("SELECT EXISTS (SELECT 1 FROM directory WHERE volume = ?)", [record.id], |row| row.get(0))?;
-                if same && (found.is_some() || !used) {
-                    mark(record.uuid)?;
-                    return Ok(Ok(record));
+                let its = found.is_none_or(|marker| marker.volume == record.uuid);
+                let used = "SELECT EXISTS (SELECT 1 FROM directory WHERE volume = ?)";
+                let used: bool = tx.query_row(used, [record.id], |row| row.get(0))?;
+                // Repeating an add that was cut short, or one that changes nothing, is fine; so is going on elsewhere, on a person's
+                // word, when the tree is lost; anything else is not this.
+                let again = record.path == path && its && (found.is_some() || !used);
+                if !again && !(its && lost && claim.take_over) {
+                    let taken = format!("volume `{name}` is {} already", record.path.display());
+                    return Ok(Err(VolumeError::Taken(taken)));
                 }
-                let taken = format!("volume `{name}` is {} already", record.path.display());
-                return Ok(Err(VolumeError::Taken(taken)));
+                mark(record.uuid)?;
+                tx.execute("UPDATE volume SET path = ? WHERE id = ?", (path_bytes, record.id))?;
+                return Ok(Ok(VolumeRecord { path: path.to_owned(), ..record }));
             }
             let other = "SELECT name FROM volume WHERE uuid = ?1 OR path = ?2";
-            let path_bytes = path.as_os_str().as_bytes();
             let other: Option<String> = tx.query_row(other, (uuid.0, path_bytes), |row| row.get(0)).optional()?;
             if let Some(other) = other {
                 let taken = format!("{} is volume `{other}` already", path.display());

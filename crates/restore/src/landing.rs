@@ -1,0 +1,205 @@
+//! Where bytes land: temporary files beside their final places, made durable in batches, then moved without replacing.
+
+use lastcopy_fs::{
+    Content, Dir, DirSync, FileStat, Filesystem, Id128, Mounts, RelPath, file_clock_ns, filesystem_of, sync_filesystem,
+};
+use lastcopy_store::{RunId, Seen, VOLUME_DIR};
+use rustix::fs::{Timespec, Timestamps};
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+
+/// Up to so many files are synced one by one; from there on, one sync of the whole file system is cheaper.
+const SYNC_SINGLY: usize = 8;
+
+/// The directory below which files come back, with a place for those that are on their way.
+pub(crate) struct Landing {
+    root: Dir,
+    incoming: Dir,
+    incoming_path: RelPath,
+    run: RunId,
+    filesystem: Filesystem,
+}
+
+/// A file whose bytes arrived, whole and right, under a temporary name.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    temporary: Vec<u8>,
+    /// Where it is to go.
+    pub(crate) path: RelPath,
+}
+
+/// What putting a landed file in its place came to.
+#[derive(Debug)]
+pub(crate) enum Placed {
+    /// It is there, and looks like this.
+    There(Seen),
+    /// Something else is there.
+    Occupied,
+    /// It could not be moved there.
+    Failed(io::Error),
+}
+
+/// A temporary file that is being written and hashed.
+pub(crate) struct Arriving {
+    file: File,
+    /// Boxed: it is large, and waits in queues.
+    hasher: Box<blake3::Hasher>,
+    temporary: Vec<u8>,
+}
+
+impl Landing {
+    /// For files of a run that come back below `root`.
+    pub(crate) fn new(root: &Dir, run: RunId) -> io::Result<Self> {
+        let incoming_path = RelPath::new(format!("{VOLUME_DIR}/incoming/{run}")).map_err(io::Error::other)?;
+        let incoming = root.create_dir_all(&incoming_path, 0o700, &mut |_| Ok(()))?;
+        let filesystem = filesystem_of(root)?;
+        Ok(Self { root: root.try_clone()?, incoming, incoming_path, run, filesystem })
+    }
+
+    /// The same, for threads that fetch.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            root: self.root.try_clone()?,
+            incoming: self.incoming.try_clone()?,
+            incoming_path: self.incoming_path.clone(),
+            run: self.run,
+            filesystem: self.filesystem,
+        })
+    }
+
+    /// A new temporary file.
+    pub(crate) fn begin(&self) -> io::Result<Arriving> {
+        let temporary = Id128::random()?.to_string().into_bytes();
+        let file = self.incoming.create_new(&temporary, 0o600)?;
+        Ok(Arriving { file, hasher: Box::new(blake3::Hasher::new()), temporary })
+    }
+
+    /// The end of an arrival: right bytes get the times and the mode of the file that they were; others are thrown away.
+    pub(crate) fn land(
+        &self,
+        arriving: Arriving,
+        expected: Content,
+        path: &RelPath,
+        mtime_ns: i64,
+        mode: u32,
+    ) -> io::Result<Landed> {
+        let found = Content { hash: arriving.hasher.finalize().into(), size: arriving.hasher.count() };
+        if found != expected {
+            self.discard(&arriving.temporary);
+            let text = format!("what arrived hashes to {} ({} bytes)", found.hash, found.size);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        set_metadata(&arriving.file, mtime_ns, mode)?;
+        Ok(Landed { temporary: arriving.temporary, path: path.clone() })
+    }
+
+    /// A second file with the bytes of one that landed, hashed again on the way.
+    pub(crate) fn copy(&self, from: &Landed, expected: Content, path: &RelPath, mtime_ns: i64, mode: u32) -> io::Result<Landed> {
+        let name = RelPath::new(&from.temporary[..]).map_err(io::Error::other)?;
+        let mut source = self.incoming.open_file(&name, Mounts::Stay)?;
+        let mut copy = self.begin()?;
+        io::copy(&mut source, &mut copy)?;
+        self.land(copy, expected, path, mtime_ns, mode)
+    }
+
+    /// Throws a temporary file away.
+    pub(crate) fn discard(&self, temporary: &[u8]) {
+        // What stays is below a directory of ours, and goes with it.
+        drop(self.incoming.unlink(temporary));
+    }
+
+    /// Makes landed files durable, moves each to its place without replacing anything, and makes that durable. With `keep`, what is in
+    /// the way is moved to the kept files first.
+    pub(crate) fn place(&self, landed: &[Landed], keep: bool) -> io::Result<Vec<Placed>> {
+        let singly = landed.len() <= SYNC_SINGLY;
+        if singly {
+            for landed in landed {
+                let name = RelPath::new(&landed.temporary[..]).map_err(io::Error::other)?;
+                self.incoming.open_file(&name, Mounts::Stay)?.sync_all()?;
+            }
+        } else {
+            sync_filesystem(&self.root)?;
+        }
+        let mut changed = DirSync::new();
+        let mut placed = landed.iter().map(|landed| self.place_one(landed, keep, &mut changed)).collect::<Vec<_>>();
+        if singly {
+            changed.changed(&self.incoming)?;
+            changed.sync()?;
+        } else {
+            sync_filesystem(&self.root)?;
+        }
+        // Looked at again, now that some time has passed since the move: what was not touched since need not be read again.
+        let now = file_clock_ns();
+        for (placed, landed) in placed.iter_mut().zip(landed) {
+            if let Placed::There(seen) = placed {
+                match self.root.stat(&landed.path)? {
+                    Some(stat) if seen.looks_like(&stat) => {
+                        *seen = Seen::from_stat(&stat, now, self.filesystem.timestamp_step_ns());
+                    }
+                    _ => seen.racy = true,
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    fn place_one(&self, landed: &Landed, keep: bool, changed: &mut DirSync) -> Placed {
+        let moved: io::Result<FileStat> = (|| {
+            let (parent, name) = landed.path.split().ok_or(io::ErrorKind::InvalidInput)?;
+            let to = self.root.create_dir_all(&parent, 0o755, &mut |dir| changed.changed(dir))?;
+            if keep && to.entry(name)?.is_some() {
+                self.keep(&to, name, &landed.path, changed)?;
+            }
+            self.incoming.rename_new(&landed.temporary, &to, name)?;
+            changed.changed(&to)?;
+            to.entry(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+        })();
+        match moved {
+            Ok(stat) => Placed::There(Seen::from_stat(&stat, stat.ctime_ns, self.filesystem.timestamp_step_ns())),
+            Err(error) => {
+                self.discard(&landed.temporary);
+                if error.kind() == io::ErrorKind::AlreadyExists { Placed::Occupied } else { Placed::Failed(error) }
+            }
+        }
+    }
+
+    /// Moves what is in the way to the kept files.
+    fn keep(&self, dir: &Dir, name: &[u8], path: &RelPath, changed: &mut DirSync) -> io::Result<()> {
+        let kept = RelPath::new(format!("{VOLUME_DIR}/kept/{}", self.run)).map_err(io::Error::other)?.join_path(path);
+        let (parent, kept_name) = kept.split().ok_or(io::ErrorKind::InvalidInput)?;
+        let to = self.root.create_dir_all(&parent, 0o700, &mut |dir| changed.changed(dir))?;
+        dir.rename_new(name, &to, kept_name)?;
+        changed.changed(&to)
+    }
+
+    /// Removes the directory for files on their way, once it is empty.
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        for entry in self.incoming.entries()?.iter() {
+            self.discard(entry.name());
+        }
+        let Some((parent, name)) = self.incoming_path.split() else { return Ok(()) };
+        let parent = self.root.open_dir(&parent, Mounts::Stay)?;
+        parent.remove_empty_dir(name)?;
+        Ok(())
+    }
+}
+
+impl Write for Arriving {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn set_metadata(file: &File, mtime_ns: i64, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))?;
+    let time = Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
+    Ok(rustix::fs::futimens(file.as_fd(), &Timestamps { last_access: time, last_modification: time })?)
+}

@@ -1,0 +1,16 @@
+//! Brings bytes back: to their places, to elsewhere, or to a machine that lost everything but a destination.
+//!
+//! This crate owns how a file comes back: hashed as it arrives, written apart, made durable, then moved into place without replacing
+//! anything; what is to be replaced on a person's word is kept. It asks another destination when one fails, and never deletes a
+//! person's file.
+//!
+//! It is separate from offload, which it undoes, and from the kinds of destination, which it knows by their trait only.
+
+mod error;
+mod landing;
+mod recover;
+mod restore;
+
+pub use error::RestoreError;
+pub use recover::{Found, RecoverReport, recover_volume, recoverable};
+pub use restore::{RestoreReport, Restoring, Target, Wanted, WantedList, wanted_below, wanted_content};
