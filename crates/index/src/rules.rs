@@ -9,6 +9,11 @@ use std::sync::Arc;
 /// The file in which a tree says itself what to leave out.
 pub(crate) const IGNORE_FILE: &[u8] = b".lastcopyignore";
 
+/// Checks that a pattern is one, without using it.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    GitignoreBuilder::new("").add_line(None, pattern).map(drop).map_err(|error| error.to_string())
+}
+
 /// The rules that hold in a directory: its own, then those of the directories above, then the configuration's.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {

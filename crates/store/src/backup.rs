@@ -80,15 +80,12 @@ fn check(connection: &Connection) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// Puts a copy of the index in its place, and begins a new epoch: the copy believes in what was lost since it was made.
-///
-/// Refused while anything runs. The index that was there stays beside it, under the name that is returned. The copy is checked
-/// before anything is touched; after a power cut there is the old index or the new one.
-pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, NewEpoch, Option<PathBuf>)> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Opens a copy of an index and checks it, without changing anything.
+fn open_copy(backup: &Path) -> Result<Connection> {
     if !backup.is_file() {
         return Err(StoreError::NotFound(format!("{} is no file", backup.display())));
     }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let copy = Connection::open_with_flags(backup, flags)?;
     let (found, known) = (db::found_version(&copy)?, db::known_version());
     if found > known {
@@ -97,9 +94,23 @@ pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, New
     if found == 0 {
         return Err(StoreError::Corrupt { detail: format!("{} is no index", backup.display()) });
     }
-    if let Some(wrong) = check(&copy)?.first() {
-        return Err(StoreError::Corrupt { detail: wrong.clone() });
+    match check(&copy)?.into_iter().next() {
+        Some(wrong) => Err(StoreError::Corrupt { detail: wrong }),
+        None => Ok(copy),
     }
+}
+
+/// Whether a file is a whole index that could take the place of this one.
+pub fn check_copy(backup: &Path) -> Result<()> {
+    open_copy(backup).map(drop)
+}
+
+/// Puts a copy of the index in its place, and begins a new epoch: the copy believes in what was lost since it was made.
+///
+/// Refused while anything runs. The index that was there stays beside it, under the name that is returned. The copy is checked
+/// before anything is touched; after a power cut there is the old index or the new one.
+pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, NewEpoch, Option<PathBuf>)> {
+    let copy = open_copy(backup)?;
     let aside = put_in_place(&options.path, &copy)?;
     let (store, news) = Store::open(options)?;
     let news = match news {

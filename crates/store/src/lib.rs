@@ -35,7 +35,7 @@ mod volume;
 mod witness;
 
 pub use alarms::{Alarm, AlarmKind};
-pub use backup::restore_index;
+pub use backup::{check_copy, restore_index};
 pub use destination::{DestinationRecord, IdentityError, Incarnation, Probed};
 pub use error::{Result, StoreError};
 pub use evidence::{Evidence, FileFacts, ReceiptFacts, Selection};

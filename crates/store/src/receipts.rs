@@ -163,18 +163,21 @@ impl Run<EvidenceChange> {
         })
     }
 
-    /// Records, without proof, that a destination says it holds a content: what `recover` learns from it.
-    pub fn record_stored(&self, probed: &Probed, stored: &[(Content, Location)]) -> Result<()> {
+    /// Records, without proof, that a destination says it holds some contents: what `recover` learns from it. Contents that the index
+    /// never saw are left out; says how many it knew.
+    pub fn record_stored(&self, probed: &Probed, stored: &[(Content, Location)]) -> Result<u64> {
         self.write(|tx| {
-            let insert =
-                "INSERT OR IGNORE INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
-                 VALUES (?, ?, ?, 'stored', 'presence', ?, ?, ?)";
+            let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
+                 SELECT ?1, id, ?2, 'stored', 'presence', ?3, ?4, ?5 FROM content WHERE blake3 = ?6 AND size = ?7
+                 ON CONFLICT DO UPDATE SET lost_at = NULL, incarnation = ?3, checked_at = ?4";
             let mut insert = tx.sql.prepare_cached(insert)?;
+            let mut known = 0;
             for (content, location) in stored {
-                let content = crate::files::content_id(tx.sql, *content)?;
-                insert.execute((probed.destination, content, &location.0, probed.incarnation.as_str(), tx.now, tx.run))?;
+                let who = probed.incarnation.as_str();
+                known +=
+                    insert.execute((probed.destination, &location.0, who, tx.now, tx.run, content.hash.0, content.size))? as u64;
             }
-            Ok(())
+            Ok(known)
         })
     }
 }

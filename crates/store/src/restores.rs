@@ -113,6 +113,15 @@ impl Store {
         })
     }
 
+    /// How many paths at or below one are known, whatever became of them.
+    pub fn count_below(&self, volume: VolumeId, path: &RelPath) -> Result<u64> {
+        let statuses = [FileStatus::Present, FileStatus::Quarantined, FileStatus::Missing, FileStatus::Offloaded];
+        if self.read(|tx| files::at_path(tx, volume, path))?.is_some() {
+            return Ok(1);
+        }
+        Ok(self.select_files(volume, std::slice::from_ref(path), &statuses)?.len() as u64)
+    }
+
     /// How many paths of a volume are known, whatever became of them.
     pub fn count_known(&self, volume: Option<VolumeId>) -> Result<u64> {
         self.read(|tx| {

@@ -345,6 +345,15 @@ impl Store {
         })
     }
 
+    /// The newest run of a kind on a volume and a destination.
+    pub fn newest_run_of(&self, kind: RunKind, volume: Option<&str>, destination: Option<&str>) -> Result<Option<RunRecord>> {
+        let sql = format!(
+            "{RECORD} WHERE run.kind = ?1 AND (?2 IS NULL OR volume.name = ?2) AND (?3 IS NULL OR destination.name = ?3)
+             ORDER BY run.id DESC LIMIT 1"
+        );
+        self.read(|tx| Ok(tx.query_row(&sql, (kind, volume, destination), run_record).optional()?))
+    }
+
     /// Closes a run from outside, on a person's word. Its owner, if it lives, can record nothing more.
     pub fn abort_run(&self, id: RunId) -> Result<RunRecord> {
         let lock = self.write(|tx| {

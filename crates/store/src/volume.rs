@@ -376,7 +376,7 @@ impl Store {
                 // Repeating an add that was cut short, or one that changes nothing, is fine; so is going on elsewhere, on a person's
                 // word, when the tree is lost; anything else is not this.
                 let again = record.path == path && its && (found.is_some() || !used);
-                if !again && !(its && lost && claim.take_over) {
+                if !(again || its && lost && claim.take_over) {
                     let taken = format!("volume `{name}` is {} already", record.path.display());
                     return Ok(Err(VolumeError::Taken(taken)));
                 }

@@ -8,6 +8,7 @@
 //!
 //! The sequences block; they drive the asynchronous calls of a kind on the runtime of their [`Context`].
 
+pub mod conformance;
 mod contact;
 mod destination;
 mod error;

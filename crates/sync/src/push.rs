@@ -10,7 +10,7 @@ use crate::segment::{self, Author, Place};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Mounts, RelPath};
 use lastcopy_store::{
-    Advance, ContentId, DestinationRecord, FileId, HeadId, Location, Outcome, Probed, Proven, ProvenAt, Run, Snapshot,
+    Advance, ContentId, DestinationRecord, FileId, HeadId, Location, Outcome, Probed, Proven, ProvenAt, Run, RunId, Snapshot,
     SnapshotFile, Store, StoreError, Sync, Totals, Volume,
 };
 use std::collections::HashMap;
@@ -48,6 +48,8 @@ pub struct Push {
 /// What a push did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushReport {
+    /// The run.
+    pub run: Option<RunId>,
     /// Files of the snapshot.
     pub files: u64,
     /// Files whose content lacked proof there.
@@ -138,6 +140,7 @@ impl Push {
         let probed = contact(run, &self.record, destination, std::slice::from_ref(&volume), &self.context)?;
         let totals = snapshot.totals(&probed)?;
         let mut report = PushReport {
+            run: Some(run.id()),
             files: totals.files,
             planned: totals.lacking_files,
             already: totals.files - totals.lacking_files,

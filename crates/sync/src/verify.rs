@@ -5,7 +5,7 @@ use crate::destination::{Context, Depth, Destination, HeldItem, VerifySink};
 use crate::error::{DestinationError, SyncError};
 use crate::push::outcome_of;
 use lastcopy_store::{
-    ContentId, DestinationRecord, Location, Outcome, Probed, Proven, ProvenAt, Receipt, Run, Store, StoreError, Verify,
+    ContentId, DestinationRecord, Location, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store, StoreError, Verify,
     VerifyOrder, Volume,
 };
 use std::collections::HashMap;
@@ -52,6 +52,8 @@ pub struct Verification {
 /// What a verify found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
+    /// The run.
+    pub run: Option<RunId>,
     /// Contents that were looked at.
     pub checked: u64,
     /// Contents whose bytes were checked and are right.
@@ -108,7 +110,7 @@ impl Verification {
         let stop = context.cancel.clone();
         let sink = Arc::new(Sink { events });
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
-        let mut report = VerifyReport::default();
+        let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
         let recorder = Recorder { run, probed: &probed, report: &mut report, proofs: Vec::new(), seen: Vec::new(), depth };
         std::thread::scope(|scope| {
             let planner = scope.spawn(move || self.plan(list, &give));

@@ -1,0 +1,391 @@
+//! What every command works with: configuration, index, destinations, output, and the wish to stop.
+
+use crate::args::Global;
+use crate::config::{self, Config, DestinationConfig, PolicyConfig, VolumeConfig};
+use crate::error::{CliError, Code, Exit, Result};
+use crate::output::Output;
+use crate::progress;
+use crate::words::Names;
+use lastcopy_fs::{Cancel, Dir, FileStat, Mounts, Progress, RelPath};
+use lastcopy_index::{LeaveOut, WalkOptions};
+use lastcopy_store::{AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, system_clock};
+use lastcopy_sync::{Context, Destination};
+use lastcopy_sync_cas::Cas;
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long `--wait` sleeps between two attempts.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// The surroundings of one command.
+pub(crate) struct App {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    pub(crate) cancel: Cancel,
+    pub(crate) progress: Arc<dyn Progress>,
+    runtime: tokio::runtime::Runtime,
+    config: OnceLock<Config>,
+    store: OnceLock<Store>,
+}
+
+impl App {
+    pub(crate) fn new(global: Global, output: Output) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::new(Code::Internal, format!("cannot start: {error}")))?;
+        let cancel = Cancel::new();
+        stop_on_signals(&runtime, cancel.clone());
+        let progress = if output.is_json() && global.progress == progress::Show::Auto && !std::io::stderr().is_terminal() {
+            progress::listener(progress::Show::Never)
+        } else {
+            progress::listener(global.progress)
+        };
+        let (config, store) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { global, output, cancel, progress, runtime, config, store })
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        Context { runtime: self.runtime.handle().clone(), cancel: self.cancel.clone(), progress: self.progress.clone() }
+    }
+
+    pub(crate) fn config(&self) -> Result<&Config> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let path = config::locate(self.global.config.as_deref())?;
+        let config = config::load(&path)?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The index, made if there is none yet.
+    pub(crate) fn store(&self) -> Result<&Store> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let (store, news) = Store::open(self.store_options()?)?;
+        if let Some(news) = news {
+            self.output.warn(&format!(
+                "the index is an old or a second copy ({}): a new epoch begins, and everything will be proven again",
+                news.reason
+            ));
+        }
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    pub(crate) fn store_options(&self) -> Result<StoreOptions> {
+        let config = self.config()?;
+        Ok(StoreOptions { path: config.db.clone(), node_name: config.node_name.clone(), clock: system_clock(), create: true })
+    }
+
+    /// The names of volumes to work on: those given, or all that are configured.
+    pub(crate) fn volume_names(&self, given: &[String]) -> Result<Vec<String>> {
+        let config = self.config()?;
+        if given.is_empty() {
+            if config.volumes.is_empty() {
+                let error = CliError::new(Code::Config, format!("{}: no volume is configured", config.path.display()));
+                return Err(error.hint("add a section [volumes.NAME], or: `lastcopy volume add NAME PATH`"));
+            }
+            return Ok(config.volumes.keys().cloned().collect());
+        }
+        given.iter().try_for_each(|name| self.volume_config(name).map(drop))?;
+        let mut names = given.to_vec();
+        names.dedup();
+        Ok(names)
+    }
+
+    pub(crate) fn volume_config(&self, name: &str) -> Result<&VolumeConfig> {
+        let config = self.config()?;
+        config.volumes.get(name).ok_or_else(|| {
+            let known: Vec<_> = config.volumes.keys().map(String::as_str).collect();
+            let hint = if known.is_empty() { "none is configured".into() } else { format!("there are: {}", known.join(", ")) };
+            CliError::new(Code::NotFound, format!("there is no volume `{name}`")).hint(hint)
+        })
+    }
+
+    pub(crate) fn destination_config(&self, name: &str) -> Result<&DestinationConfig> {
+        let config = self.config()?;
+        config.destinations.get(name).ok_or_else(|| {
+            let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
+            let hint = if known.is_empty() { "none is configured".into() } else { format!("there are: {}", known.join(", ")) };
+            CliError::new(Code::NotFound, format!("there is no destination `{name}`")).hint(hint)
+        })
+    }
+
+    /// A destination of the configuration: what the index knows of it, and the way to it.
+    pub(crate) fn destination(&self, name: &str) -> Result<(DestinationRecord, Arc<dyn Destination>)> {
+        let config = self.destination_config(name)?;
+        let record = self.store()?.register_destination(name, config.kind)?;
+        Ok((record, connect(config)))
+    }
+
+    /// Every destination of the configuration.
+    pub(crate) fn destinations(&self) -> Result<Vec<(DestinationRecord, Arc<dyn Destination>)>> {
+        self.config()?.destinations.keys().map(|name| self.destination(name)).collect()
+    }
+
+    /// Names of all destinations that the index ever knew, by row.
+    pub(crate) fn names(&self) -> Result<Names> {
+        Ok(self.store()?.destinations()?.into_iter().map(|record| (record.id, record.name)).collect())
+    }
+
+    /// Opens a volume with its configured policy. An index that finds itself to be an old copy begins a new epoch, and tries again.
+    pub(crate) fn volume(&self, name: &str) -> Result<Volume> {
+        let config = self.volume_config(name)?;
+        let policy = config.offload.as_ref().map(|policy| self.policy(policy)).transpose()?;
+        let open = || self.store()?.open_volume(name, &config.path, policy.clone()).map_err(CliErrorOrEpoch::from);
+        match open() {
+            Ok(volume) => Ok(volume),
+            Err(CliErrorOrEpoch::Epoch(reason)) => {
+                self.output.warn(&format!(
+                    "the index is an old or a second copy ({reason}): a new epoch begins, and everything will be proven again"
+                ));
+                open().map_err(CliErrorOrEpoch::into_error)
+            }
+            Err(CliErrorOrEpoch::Error(error)) => Err(*error),
+        }
+    }
+
+    /// A configured policy, by rows.
+    pub(crate) fn policy(&self, policy: &PolicyConfig) -> Result<Policy> {
+        let id = |name: &String| self.destination(name).map(|(record, _)| record.id);
+        let ids = |names: &[String]| -> Result<Vec<DestinationId>> {
+            let mut ids = names.iter().map(id).collect::<Result<Vec<_>>>()?;
+            ids.sort_unstable();
+            Ok(ids)
+        };
+        let at_least = match &policy.at_least {
+            Some((count, of)) => Some(AtLeast { count: *count, of: ids(of)? }),
+            None => None,
+        };
+        let mut built = Policy {
+            require: ids(&policy.require)?,
+            at_least,
+            max_evidence_age_ms: policy.max_evidence_age.ms,
+            confirm: policy.confirm,
+            grace_ms: policy.grace.ms,
+            methods: policy.methods.clone(),
+            any_filesystem: policy.any_filesystem,
+            domains: std::collections::BTreeMap::new(),
+            same_device: Vec::new(),
+        };
+        self.add_domains(&mut built)?;
+        Ok(built)
+    }
+
+    /// Labels of the configuration, and devices that are found to be shared.
+    fn add_domains(&self, policy: &mut Policy) -> Result<()> {
+        let mut devices: Vec<(u64, DestinationId)> = Vec::new();
+        for (record, destination) in self.destinations()? {
+            if !policy.counted().contains(&record.id) {
+                continue;
+            }
+            if let Some(label) = &self.destination_config(&record.name)?.failure_domain {
+                policy.domains.insert(record.id, label.clone());
+            }
+            if let Some(device) = destination.capabilities().device {
+                let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
+                policy.same_device.extend(shared);
+                devices.push((device, record.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// How to walk a volume: its excludes, and everything that is none of its data.
+    pub(crate) fn walk_options(&self, name: &str) -> Result<WalkOptions> {
+        let config = self.config()?;
+        let volume = self.volume_config(name)?;
+        let mut leave_out = Vec::new();
+        let mut add = |path: &Path, kind| {
+            if let Ok(stat) = std::fs::canonicalize(path).and_then(|path| Dir::open(&path)?.own_stat()) {
+                leave_out.push(LeaveOut { device: stat.device, inode: stat.inode, kind });
+            }
+        };
+        config.volumes.iter().filter(|(other, _)| *other != name).for_each(|(_, other)| add(&other.path, "volume"));
+        config.destinations.values().for_each(|destination| add(&destination.path, "destination"));
+        Ok(WalkOptions { exclude: volume.exclude.clone(), cross_mounts: volume.cross_mounts, leave_out })
+    }
+
+    pub(crate) fn mounts(&self, name: &str) -> Result<Mounts> {
+        Ok(if self.volume_config(name)?.cross_mounts { Mounts::Cross } else { Mounts::Stay })
+    }
+
+    /// Files that this node needs to reach its destinations, by device and inode: configuration and index.
+    pub(crate) fn needed(&self) -> Result<Vec<FileStat>> {
+        let config = self.config()?;
+        let mut needed = self.store()?.own_files()?;
+        let path = std::fs::canonicalize(&config.path);
+        let stat = path.and_then(|path| {
+            let parent = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
+            parent.entry(path.file_name().unwrap_or_default().as_bytes())
+        });
+        needed.extend(stat.ok().flatten());
+        Ok(needed)
+    }
+
+    /// Does something, again and again while a contradicting run is in the way, if `--wait` says so.
+    pub(crate) fn waiting<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut told = false;
+        loop {
+            match work() {
+                Err(error) if error.code == Code::Busy && error.run.is_some() && self.global.wait => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.output.note(&format!("waiting: {}", error.message));
+                    }
+                    if self.cancel.is_cancelled() {
+                        return Err(crate::error::interrupted());
+                    }
+                    std::thread::sleep(WAIT);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Asks before something is deleted or forgotten. Without a terminal, only `--yes` will do.
+    pub(crate) fn confirm(&self, question: &str) -> Result<()> {
+        if self.global.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(CliError::new(Code::Usage, format!("{question} Nobody is there to answer"))
+                .hint("give --yes to do it without asking"));
+        }
+        let asked = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
+        match asked {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CliError::new(Code::Declined, "nothing was changed")),
+            Err(error) => Err(CliError::new(Code::Io, format!("cannot ask: {error}"))),
+        }
+    }
+
+    /// A reason for the audit trail: given, or asked for on a terminal.
+    pub(crate) fn reason(&self, given: Option<&str>) -> Result<String> {
+        match given.map(str::trim) {
+            Some("") => Err(CliError::new(Code::Usage, "the reason is empty").hint("say in a few words why")),
+            Some(reason) => Ok(reason.to_owned()),
+            None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
+                let asked = dialoguer::Input::<String>::new().with_prompt("Reason, for the audit trail").interact_text();
+                asked.map_err(|error| CliError::new(Code::Io, format!("cannot ask: {error}")))
+            }
+            None => Err(CliError::new(Code::Usage, "a reason is needed, for the audit trail").hint("give --reason TEXT")),
+        }
+    }
+
+    /// A path that a person wrote beside a volume: relative to its root, or absolute and in it.
+    pub(crate) fn path_in(&self, root: &Path, written: &std::ffi::OsStr) -> Result<RelPath> {
+        let path = Path::new(written);
+        let inside = if path.is_absolute() {
+            let outside = || CliError::new(Code::Usage, format!("{} is not in the volume at {}", path.display(), root.display()));
+            match path.strip_prefix(root) {
+                Ok(rest) => rest.to_owned(),
+                Err(_) => resolve(path).strip_prefix(root).map_err(|_| outside())?.to_owned(),
+            }
+        } else {
+            path.to_owned()
+        };
+        normal(&inside)
+    }
+
+    /// The volume of the configuration in which an absolute path lies, and the path in it.
+    pub(crate) fn volume_of(&self, written: &Path) -> Result<(String, RelPath)> {
+        let absolute =
+            std::path::absolute(written).map_err(|error| CliError::new(Code::Usage, format!("{}: {error}", written.display())))?;
+        let resolved = resolve(&absolute);
+        let config = self.config()?;
+        for (name, volume) in &config.volumes {
+            let root = std::fs::canonicalize(&volume.path).unwrap_or_else(|_| volume.path.clone());
+            if let Ok(rest) = resolved.strip_prefix(&root) {
+                return Ok((name.clone(), normal(rest)?));
+            }
+        }
+        Err(CliError::new(Code::NotFound, format!("{} lies in no volume", written.display()))
+            .hint("`lastcopy volume list` shows the volumes"))
+    }
+}
+
+enum CliErrorOrEpoch {
+    Error(Box<CliError>),
+    Epoch(String),
+}
+
+impl From<VolumeError> for CliErrorOrEpoch {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::NewEpoch(news) => Self::Epoch(news.reason),
+            error => Self::Error(Box::new(error.into())),
+        }
+    }
+}
+
+impl From<CliError> for CliErrorOrEpoch {
+    fn from(error: CliError) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
+impl CliErrorOrEpoch {
+    fn into_error(self) -> CliError {
+        match self {
+            Self::Error(error) => *error,
+            Self::Epoch(reason) => CliError::new(Code::IdentityChanged, format!("the index is an old or a second copy: {reason}")),
+        }
+    }
+}
+
+/// The way to a configured destination. Every kind but `cas` is refused when the configuration is loaded.
+pub(crate) fn connect(config: &DestinationConfig) -> Arc<dyn Destination> {
+    Arc::new(Cas::local(&config.path))
+}
+
+/// A path without symbolic links, as far as it exists: the file itself may be offloaded, or be a link.
+fn resolve(path: &Path) -> std::path::PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => std::fs::canonicalize(parent).unwrap_or_else(|_| resolve(parent)).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// A relative path without `.`; one with `..` is refused.
+fn normal(path: &Path) -> Result<RelPath> {
+    let mut normal = RelPath::root();
+    for component in path.components() {
+        match component {
+            std::path::Component::CurDir => {}
+            std::path::Component::Normal(name) => {
+                normal = normal.join(name.as_bytes()).map_err(|error| CliError::new(Code::Usage, error.to_string()))?;
+            }
+            _ => {
+                let error = CliError::new(Code::Usage, format!("`{}` is no path in a volume", path.display()));
+                return Err(error.hint("write it from the volume's root, without `..`"));
+            }
+        }
+    }
+    Ok(normal)
+}
+
+/// The first SIGINT or SIGTERM asks everything to stop after the item in hand; a second one exits at once.
+fn stop_on_signals(runtime: &tokio::runtime::Runtime, cancel: Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _guard = runtime.enter();
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return;
+    };
+    runtime.spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancel.is_cancelled() {
+                std::process::exit(i32::from(Exit::Failed.code()));
+            }
+            cancel.cancel();
+        }
+    });
+}

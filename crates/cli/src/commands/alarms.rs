@@ -1,0 +1,68 @@
+//! `alarms`, `alarms ack`.
+
+use crate::app::App;
+use crate::args::AlarmsCommand;
+use crate::error::{Exit, Result};
+use crate::output::Fields;
+use crate::words::{grouped, local_time, rfc3339};
+use lastcopy_store::{AlarmId, Outcome};
+
+pub(crate) fn run(app: &App, command: Option<AlarmsCommand>) -> Result<Exit> {
+    match command {
+        None => list(app),
+        Some(AlarmsCommand::Ack { id, reason }) => acknowledge(app, id, reason.as_deref()),
+    }
+}
+
+/// So many lost contents of one destination are shown one by one.
+const SHOWN: usize = 20;
+
+fn list(app: &App) -> Result<Exit> {
+    let alarms = app.store()?.alarms(true)?;
+    for (place, alarm) in alarms.iter().enumerate() {
+        let about = match (&alarm.destination, &alarm.file, &alarm.content) {
+            (Some(destination), _, Some(content)) => format!("{destination}: {content}"),
+            (Some(destination), _, None) => destination.clone(),
+            (None, Some((volume, path)), _) => format!("{volume}/{path}"),
+            (None, None, _) => "?".into(),
+        };
+        if place < SHOWN {
+            app.output.line(&format!("{}  {}  {}  {about}: {}", alarm.id, local_time(alarm.raised.0), alarm.kind, alarm.detail));
+        }
+        let mut fields = Fields::new()
+            .with("id", alarm.id.get())
+            .with("kind", alarm.kind.name())
+            .with("destination", alarm.destination.clone())
+            .with("content", alarm.content.map(|content| content.to_string()))
+            .with("detail", alarm.detail.as_str())
+            .with("raised", rfc3339(alarm.raised.0))
+            .with("run", alarm.raised.1.get());
+        if let Some((volume, path)) = &alarm.file {
+            fields = fields.with("volume", volume.as_str()).path(path);
+        }
+        app.output.json("alarm", &fields);
+    }
+    match alarms.len() {
+        0 => app.output.line("no alarm stands"),
+        count if count > SHOWN => app.output.line(&format!("… and {} more", grouped((count - SHOWN) as u64))),
+        _ => {}
+    }
+    let status = if alarms.is_empty() { "success" } else { "partial" };
+    app.output.summary("alarms", None, status, Fields::new().with("standing", alarms.len()));
+    Ok(if alarms.is_empty() { Exit::Done } else { Exit::Attention })
+}
+
+fn acknowledge(app: &App, id: i64, reason: Option<&str>) -> Result<Exit> {
+    let alarm = AlarmId::from_user(id);
+    let destination = app.store()?.standing_alarm(alarm)?;
+    let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(destination, None)?))?;
+    let run_id = run.id().get();
+    if let Err(error) = run.acknowledge(alarm, reason.unwrap_or("acknowledged by hand")) {
+        run.finish(&Outcome::Failed(error.to_string()), None)?;
+        return Err(error.into());
+    }
+    run.finish(&Outcome::Success, None)?;
+    app.output.line(&format!("alarm {id} is acknowledged"));
+    app.output.summary("alarms", Some(run_id), "success", Fields::new().with("id", id));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,75 @@
+//! `config check`: load, resolve, probe; name what is wrong, and what shares a device.
+
+use crate::app::App;
+use crate::args::ConfigCommand;
+use crate::error::{Exit, Result};
+use crate::output::Fields;
+use crate::words::plural;
+use lastcopy_sync::Probe;
+use std::os::unix::fs::MetadataExt;
+
+pub(crate) fn run(app: &App, command: &ConfigCommand) -> Result<Exit> {
+    match command {
+        ConfigCommand::Check => check(app),
+    }
+}
+
+fn check(app: &App) -> Result<Exit> {
+    let config = app.config()?;
+    app.output.line(&format!("{}: node `{}`, index {}", config.path.display(), config.node_name, config.db.display()));
+    let mut problems = 0u64;
+    for (name, volume) in &config.volumes {
+        let mut wrong: Vec<String> = Vec::new();
+        let device = std::fs::metadata(&volume.path).map(|metadata| metadata.dev()).ok();
+        if let Err(error) = app.volume(name) {
+            wrong.push(error.message);
+        }
+        if volume.sync_to.is_empty() {
+            wrong.push("it is pushed nowhere".into());
+        }
+        let sharing: Vec<_> = config
+            .destinations
+            .iter()
+            .filter(|(_, destination)| {
+                device.is_some() && std::fs::metadata(&destination.path).map(|metadata| metadata.dev()).ok() == device
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        problems += wrong.len() as u64;
+        app.output.line(&format!("volume {name}: {}{}", volume.path.display(), if wrong.is_empty() { ": ok" } else { "" }));
+        wrong.iter().for_each(|problem| app.output.line(&format!("  problem: {problem}")));
+        if !sharing.is_empty() {
+            app.output.line(&format!("  shares its device with {}: one broken disk takes both", sharing.join(", ")));
+        }
+        let fields = Fields::new().with("volume", name.as_str()).with("path", volume.path.display().to_string());
+        app.output.json("volume", &fields.with("problems", wrong).with("shares_device_with", sharing));
+    }
+    for name in config.destinations.keys() {
+        let (record, destination) = app.destination(name)?;
+        let address = destination.capabilities().address;
+        let wrong = match app.context().runtime.block_on(destination.probe()) {
+            Ok(Probe::Found(found)) if Some(&found) == record.incarnation.as_ref() => None,
+            Ok(Probe::Found(found)) if record.incarnation.is_some() => Some(format!("another repository answers: {found}")),
+            Ok(Probe::Found(found)) => {
+                Some(format!("repository {found} is there, and was never accepted: lastcopy destination adopt {name}"))
+            }
+            Ok(Probe::Nothing) if record.incarnation.is_none() => {
+                Some(format!("not initialised: lastcopy destination init {name}"))
+            }
+            Ok(Probe::Nothing) => Some("its repository is gone; is its disk mounted?".into()),
+            Ok(Probe::CannotTell(reason)) => Some(reason),
+            Err(error) => Some(error.to_string()),
+        };
+        problems += u64::from(wrong.is_some());
+        app.output.line(&format!("destination {name}: {} at {address}{}", record.kind, if wrong.is_none() { ": ok" } else { "" }));
+        if let Some(problem) = &wrong {
+            app.output.line(&format!("  problem: {problem}"));
+        }
+        let fields = Fields::new().with("destination", name.as_str()).with("kind", record.kind.name()).with("address", address);
+        app.output.json("destination", &fields.with("problems", wrong.into_iter().collect::<Vec<_>>()));
+    }
+    app.output.line(&if problems == 0 { "nothing is wrong".to_owned() } else { plural(problems, "problem", "problems") });
+    let status = if problems == 0 { "success" } else { "partial" };
+    app.output.summary("config", None, status, Fields::new().with("problems", problems));
+    Ok(if problems == 0 { Exit::Done } else { Exit::Attention })
+}

@@ -1,0 +1,127 @@
+//! The commands: one module for each group.
+
+mod alarms;
+mod check;
+mod db;
+mod destination;
+mod evidence;
+mod explain;
+mod index;
+mod init;
+mod offload;
+mod policy;
+mod query;
+mod recover;
+mod restore;
+mod runs;
+mod status;
+mod sync;
+mod verify;
+mod volume;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use crate::error::{CliError, Exit, Result};
+use clap::CommandFactory;
+use std::io::Write;
+
+/// The command's name in summaries.
+pub(crate) fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Demo { .. } => "demo",
+        Command::Init(_) => "init",
+        Command::Config { .. } => "config",
+        Command::Volume { .. } => "volume",
+        Command::Destination { .. } => "destination",
+        Command::Index { .. } => "index",
+        Command::Audit { .. } => "audit",
+        Command::Sync { .. } => "sync",
+        Command::Verify { .. } => "verify",
+        Command::Status { .. } => "status",
+        Command::Explain { .. } => "explain",
+        Command::Offload(_) => "offload",
+        Command::Policy { .. } => "policy",
+        Command::Restore(_) => "restore",
+        Command::Query(_) => "query",
+        Command::Evidence { .. } => "evidence",
+        Command::Alarms { .. } => "alarms",
+        Command::Runs { .. } => "runs",
+        Command::Hooks { .. } => "hooks",
+        Command::Db { .. } => "db",
+        Command::Recover(_) => "recover",
+        Command::Completions { .. } => "completions",
+        Command::Man => "man",
+        Command::Reference { .. } => "reference",
+    }
+}
+
+/// Runs a command. What it returns is the exit status; an error has been shown by nobody yet.
+pub(crate) fn run(app: &App, command: Command) -> Result<Exit> {
+    match command {
+        Command::Demo { keep } => crate::demo::run(app, keep),
+        Command::Init(args) => init::run(app, args),
+        Command::Config { command } => check::run(app, &command),
+        Command::Volume { command } => volume::run(app, command),
+        Command::Destination { command } => destination::run(app, command),
+        Command::Index { volumes, accept_loss } => index::index(app, &volumes, accept_loss),
+        Command::Audit { volumes, deep } => index::audit(app, &volumes, deep),
+        Command::Sync { volumes, to } => sync::run(app, &volumes, &to),
+        Command::Verify { destinations, quick, budget, volume, all: _ } => {
+            verify::run(app, &destinations, quick, budget, volume.as_deref())
+        }
+        Command::Status { volume } => status::run(app, volume.as_deref()),
+        Command::Explain { paths } => explain::run(app, &paths),
+        Command::Offload(args) => offload::run(app, &args),
+        Command::Policy { command } => policy::run(app, command),
+        Command::Restore(args) => restore::run(app, &args),
+        Command::Query(args) => query::run(app, &args),
+        Command::Evidence { command } => evidence::run(app, command),
+        Command::Alarms { command } => alarms::run(app, command),
+        Command::Runs { id, limit, command } => runs::run(app, id, limit, command),
+        Command::Hooks { limit } => runs::hooks(app, limit),
+        Command::Db { command } => db::run(app, command),
+        Command::Recover(args) => recover::run(app, &args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lastcopy", &mut text);
+            print(&text)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(broken)?;
+            print(&text)
+        }
+        Command::Reference { which } => print(crate::reference::render(which).as_bytes()),
+    }
+}
+
+/// Prints a whole text on stdout.
+fn print(text: &[u8]) -> Result<Exit> {
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(broken(error)),
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn broken(error: std::io::Error) -> CliError {
+    CliError::new(crate::error::Code::Io, format!("cannot write: {error}"))
+}
+
+/// Does something for each of several volumes or destinations: an error of one is shown, and does not stop the others, unless somebody
+/// asked to stop.
+pub(crate) fn each<T>(app: &App, items: impl IntoIterator<Item = T>, mut work: impl FnMut(T) -> Result<Exit>) -> Result<Exit> {
+    let mut parts = Vec::new();
+    for item in items {
+        match work(item) {
+            Ok(exit) => parts.push(exit),
+            Err(error) => {
+                parts.push(error.code.exit());
+                app.output.error(&error);
+                if app.cancel.is_cancelled() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Exit::of_parts(&parts))
+}

@@ -1,0 +1,421 @@
+//! `offload`, with its rehearsal and its undo.
+
+use crate::app::App;
+use crate::args::OffloadArgs;
+use crate::commands::index::tell_settled;
+use crate::error::{CliError, Code, Exit, Result};
+use crate::output::{Fields, bold};
+use crate::units::Size;
+use crate::words::{self, Names, files, grouped};
+use lastcopy_fs::Content;
+use lastcopy_offload::{
+    Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
+};
+use lastcopy_store::{
+    Confirm as Depth, DestinationId, DestinationRecord, FileId, IdentityError, Kind, Offload, Outcome, Probed, Run, RunId,
+    Selection, Volume,
+};
+use lastcopy_sync::{Context, Depth as LookDepth, Destination, Finding, HeadsOf, HeldItem, SyncError, check_held, contact};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) fn run(app: &App, args: &OffloadArgs) -> Result<Exit> {
+    if let Some(run) = args.undo {
+        return undo(app, run, args.dry_run);
+    }
+    // The parser wants a volume where there is no run to undo.
+    let name = args.volume.as_deref().unwrap_or_default();
+    let result = offload(app, name, args);
+    if let Err(error) = &result {
+        let run = error.run.map(RunId::get);
+        let fields = fields(name, args.dry_run, &Counts::default());
+        app.output.summary("offload", run, error.status(), fields);
+    }
+    result.map_err(|error| CliError { run: None, ..error })
+}
+
+fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
+    let volume = app.volume(name)?;
+    let Some(policy) = volume.configured_policy().cloned() else {
+        return Err(lastcopy_store::BeginError::NoPolicy { volume: name.to_owned() }.into());
+    };
+    let held = released_by_grace(app.store()?, &volume)?;
+    if args.paths.is_empty() && held.is_empty() {
+        return Err(CliError::new(Code::Usage, format!("nothing of volume `{name}` is named"))
+            .hint(format!("name files or directories, or the whole volume by a dot: `lastcopy offload {name} .`")));
+    }
+    let needed = app.needed()?.iter().map(|stat| (stat.device, stat.inode)).collect();
+    let confirmer = Confirmer::new(app, &volume)?;
+    let offloading = Offloading {
+        volume: &volume,
+        policy: &policy,
+        depth: if args.confirm { Depth::Full } else { policy.confirm },
+        confirm: &confirmer,
+        needed: &needed,
+        cancel: &app.cancel,
+        progress: app.progress.as_ref(),
+    };
+    let mut teller = Teller::new(app, name)?;
+    let options = options(app, &volume, args)?;
+    let plan = plan(app.store()?, &volume, &policy, &options, &mut |report| teller.tell(&report))?;
+    if args.dry_run {
+        let counts = offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
+        app.output.note(&format!("dry run: nothing was changed; {} wait in quarantine", files(held.len() as u64)));
+        return Ok(teller.finish(None, true, &counts));
+    }
+    if plan.files == 0 && held.is_empty() {
+        let counts = Counts { selected: plan.selected, blocked: plan.blocked, ..Counts::default() };
+        return Ok(teller.finish(None, false, &counts));
+    }
+    let what = if plan.files > 0 {
+        format!("{} ({})", files(plan.files), Size(plan.bytes))
+    } else {
+        format!("{} in quarantine", files(held.len() as u64))
+    };
+    app.confirm(&format!("Delete {what} of volume `{name}` here?"))?;
+    let run = app.waiting(|| Ok(app.store()?.begin_offload(&volume)?))?;
+    let id = run.id();
+    match carry_out(app, &run, &offloading, &plan, &mut teller) {
+        Ok(counts) => {
+            let bad = counts.blocked + counts.drift + counts.errors > 0;
+            let outcome = if bad {
+                Outcome::Partial(format!("{} stay here", files(counts.blocked + counts.drift + counts.errors)))
+            } else {
+                Outcome::Success
+            };
+            run.finish(&outcome, Some(&fields(name, false, &counts).to_json()))?;
+            Ok(teller.finish(Some(id), false, &counts))
+        }
+        Err(error) => {
+            let error = CliError::from(error);
+            let outcome = if error.code == Code::Interrupted { Outcome::Aborted } else { Outcome::Failed(error.message.clone()) };
+            run.finish(&outcome, None)?;
+            Err(CliError { run: Some(id), ..error })
+        }
+    }
+}
+
+fn carry_out(
+    app: &App,
+    run: &Run<Offload>,
+    offloading: &Offloading<'_>,
+    plan: &lastcopy_offload::Plan,
+    teller: &mut Teller<'_>,
+) -> Result<Counts, OffloadError> {
+    let settled = lastcopy_offload::settle(run, offloading.volume)?;
+    tell_settled(app, offloading.volume, &settled);
+    let held = offloading.finish_held(run, &mut |report| teller.tell(&report))?;
+    let counts = offloading.apply(run, plan, &mut |report| teller.tell(&report))?;
+    Ok(Counts {
+        selected: held.selected + counts.selected,
+        offloaded: held.offloaded + counts.offloaded,
+        quarantined: held.quarantined + counts.quarantined,
+        blocked: held.blocked + counts.blocked,
+        drift: held.drift + counts.drift,
+        errors: held.errors + counts.errors,
+        bytes_freed: held.bytes_freed + counts.bytes_freed,
+    })
+}
+
+fn options(app: &App, volume: &Volume, args: &OffloadArgs) -> Result<PlanOptions> {
+    let below = args.paths.iter().map(|path| app.path_in(volume.path(), path)).collect::<Result<Vec<_>>>()?;
+    for path in &below {
+        if !path.is_root() && app.store()?.count_below(volume.id(), path)? == 0 {
+            return Err(CliError::new(
+                Code::NotFound,
+                format!("the index knows nothing at `{path}` in volume `{}`", volume.name()),
+            )
+            .hint("paths are relative to the volume's root; `lastcopy index` records new files"));
+        }
+    }
+    let now_ns = app.store()?.now().0.saturating_mul(1_000_000);
+    let modified_before_ns = args.older_than.map(|age| now_ns.saturating_sub(age.ms.saturating_mul(1_000_000)));
+    let at_least_bytes = args.larger_than.map(|size| size.0.saturating_add(1));
+    let selection = Selection { below, modified_before_ns, at_least_bytes, oldest_first: args.free.is_some() };
+    Ok(PlanOptions { selection, free: args.free.map(|size| size.0) })
+}
+
+fn undo(app: &App, run: i64, dry_run: bool) -> Result<Exit> {
+    let of = RunId::from_user(run);
+    let record = app.store()?.run_record(of)?;
+    let Some(name) = record.volume.filter(|_| record.kind == lastcopy_store::RunKind::Offload) else {
+        return Err(CliError::new(Code::NotFound, format!("run {run} is no offload")).hint("`lastcopy runs` shows them"));
+    };
+    let volume = app.volume(&name)?;
+    let held = app.store()?.open_intents(volume.id())?.iter().filter(|intent| intent.run == of).count() as u64;
+    let fields = |put_back: u64, kept: u64| {
+        Fields::new()
+            .with("volume", name.as_str())
+            .with("undo", run)
+            .with("put_back", put_back)
+            .with("kept", kept)
+            .with("dry_run", dry_run)
+    };
+    if dry_run {
+        app.output.line(&format!("{name}: {} of run {run} would be put back", files(held)));
+        app.output.summary("offload", None, "success", fields(held, 0));
+        return Ok(Exit::Done);
+    }
+    let undoing = app.waiting(|| Ok(app.store()?.begin_restore(Some(&volume))?))?;
+    let id = undoing.id().get();
+    let report = match lastcopy_offload::undo(&undoing, &volume, of) {
+        Ok(report) => report,
+        Err(error) => {
+            let error = CliError::from(error);
+            undoing.finish(&Outcome::Failed(error.message.clone()), None)?;
+            return Err(error);
+        }
+    };
+    let (put_back, kept) = (report.put_back.len() as u64, report.kept.len() as u64);
+    let attention = kept > 0 || !report.gone.is_empty();
+    let outcome = if attention { Outcome::Partial(format!("{kept} kept in .lastcopy/kept")) } else { Outcome::Success };
+    undoing.finish(&outcome, Some(&fields(put_back, kept).to_json()))?;
+    app.output.line(&format!(
+        "{name}: {} put back, {} kept in .lastcopy/kept because their places are taken",
+        files(put_back),
+        grouped(kept)
+    ));
+    app.output.summary("offload", Some(id), if attention { "partial" } else { "success" }, fields(put_back, kept));
+    Ok(if attention { Exit::Attention } else { Exit::Done })
+}
+
+fn fields(volume: &str, dry_run: bool, counts: &Counts) -> Fields {
+    Fields::new()
+        .with("volume", volume)
+        .with("dry_run", dry_run)
+        .with("selected", counts.selected)
+        .with("offloaded", counts.offloaded)
+        .with("quarantined", counts.quarantined)
+        .with("blocked", counts.blocked)
+        .with("drift", counts.drift)
+        .with("errors", counts.errors)
+        .with("bytes_freed", counts.bytes_freed)
+}
+
+/// Tells of files: each in JSON; grouped by cause for people.
+pub(crate) struct Teller<'a> {
+    app: &'a App,
+    volume: &'a str,
+    names: Names,
+    /// Cause and destination → how many files and bytes, an example, and what clears it.
+    groups: BTreeMap<(Cause, Option<DestinationId>), Group>,
+    others: Vec<(FileOutcome, String)>,
+}
+
+struct Group {
+    files: u64,
+    bytes: u64,
+    detail: String,
+    fix: String,
+    example: String,
+}
+
+impl<'a> Teller<'a> {
+    pub(crate) fn new(app: &'a App, volume: &'a str) -> Result<Self> {
+        Ok(Self { app, volume, names: app.names()?, groups: BTreeMap::new(), others: Vec::new() })
+    }
+
+    pub(crate) fn tell(&mut self, report: &FileReport) {
+        if self.app.output.is_json() {
+            self.app.output.json("file", &file_fields(self.volume, report, &self.names));
+        }
+        for refusal in &report.refusals {
+            let group = self.groups.entry((refusal.cause, refusal.destination)).or_insert_with(|| Group {
+                files: 0,
+                bytes: 0,
+                detail: words::detail(refusal, &self.names),
+                fix: words::fix(refusal, &self.names, self.volume),
+                example: report.path.to_string(),
+            });
+            group.files += 1;
+            group.bytes += report.content.size;
+        }
+        match (report.outcome, &report.detail) {
+            (FileOutcome::Drift | FileOutcome::Error, Some(detail)) if self.others.len() < 20 => {
+                self.others.push((report.outcome, format!("`{}` {detail}", report.path)));
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self, run: Option<RunId>, dry_run: bool, counts: &Counts) -> Exit {
+        let out = &self.app.output;
+        let bad = counts.blocked + counts.drift + counts.errors > 0;
+        let verb = if dry_run { "would be deleted" } else { "deleted" };
+        out.line(&bold(&format!(
+            "{}: {} {verb}, {} freed{}",
+            self.volume,
+            files(counts.offloaded),
+            Size(counts.bytes_freed),
+            if dry_run { ", if nothing changes" } else { "" }
+        )));
+        if counts.quarantined > 0 {
+            let run = run.map_or_else(String::new, |run| run.to_string());
+            out.line(&format!(
+                "{} in quarantine for the policy's grace; `lastcopy offload --undo {run}` puts them back",
+                files(counts.quarantined)
+            ));
+        }
+        if counts.blocked > 0 {
+            out.line(&format!("{} stay here, because:", files(counts.blocked)));
+        }
+        for ((cause, _), group) in &self.groups {
+            out.line(&format!("  {} ({}) {}: {}", files(group.files), Size(group.bytes), cause.name(), group.detail));
+            out.line(&format!("      for example `{}`; to clear it: {}", group.example, group.fix));
+        }
+        if counts.drift > 0 {
+            out.line(&format!(
+                "{} are not what the index says; `lastcopy index {}` records what they are",
+                files(counts.drift),
+                self.volume
+            ));
+        }
+        if counts.errors > 0 {
+            out.line(&format!("{} could not be dealt with", files(counts.errors)));
+        }
+        for (_, text) in &self.others {
+            out.line(&format!("  {text}"));
+        }
+        let status = if bad { "partial" } else { "success" };
+        out.summary("offload", run.map(RunId::get), status, fields(self.volume, dry_run, counts));
+        if bad { Exit::Attention } else { Exit::Done }
+    }
+}
+
+/// One file, as `offload` and `explain` tell of it in JSON.
+pub(crate) fn file_fields(volume: &str, report: &FileReport, names: &Names) -> Fields {
+    let causes: Vec<_> = report
+        .refusals
+        .iter()
+        .map(|refusal| {
+            serde_json::json!({
+                "destination": refusal.destination.and_then(|id| names.get(&id)),
+                "cause": refusal.cause.name(),
+                "detail": words::detail(refusal, names),
+                "fix": words::fix(refusal, names, volume),
+            })
+        })
+        .collect();
+    let fields = Fields::new()
+        .with("volume", volume)
+        .path(&report.path)
+        .with("content", report.content.hash.to_string())
+        .with("size", report.content.size)
+        .with("outcome", report.outcome.name())
+        .with("causes", causes);
+    match &report.detail {
+        Some(detail) => fields.with("detail", detail.as_str()),
+        None => fields,
+    }
+}
+
+/// Asks the destinations of the configuration at the moment of deletion.
+pub(crate) struct Confirmer {
+    destinations: Vec<(DestinationRecord, Arc<dyn Destination>)>,
+    store: lastcopy_store::Store,
+    volume: HeadsOf,
+    context: Context,
+    /// Why a destination could not be asked before; it is not asked again for every batch.
+    silent: RefCell<BTreeMap<DestinationId, String>>,
+}
+
+impl Confirmer {
+    pub(crate) fn new(app: &App, volume: &Volume) -> Result<Self> {
+        Ok(Self {
+            destinations: app.destinations()?,
+            store: app.store()?.clone(),
+            volume: HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() },
+            context: app.context(),
+            silent: RefCell::default(),
+        })
+    }
+
+    /// Who answers; with a run, recorded and compared with what is remembered.
+    fn reach<K: Kind>(
+        &self,
+        run: Option<&Run<K>>,
+        record: &DestinationRecord,
+        destination: &dyn Destination,
+    ) -> Result<Option<Probed>, SyncError> {
+        match run {
+            Some(run) => contact(run, record, destination, std::slice::from_ref(&self.volume), &self.context).map(Some),
+            None => match self.context.runtime.block_on(destination.probe())? {
+                lastcopy_sync::Probe::Found(found) if Some(&found) == record.incarnation.as_ref() => Ok(None),
+                lastcopy_sync::Probe::Found(answered) => {
+                    let accepted = record.incarnation.clone().ok_or(IdentityError::NeverInitialised)?;
+                    Err(IdentityError::Changed { accepted, answered }.into())
+                }
+                _ => {
+                    let address = destination.capabilities().address;
+                    Err(lastcopy_sync::DestinationError::Unreachable { address, reason: "its marker is not there".into() }.into())
+                }
+            },
+        }
+    }
+
+    fn items(&self, contents: &[(FileId, Content)], destination: DestinationId) -> Result<Vec<Option<HeldItem>>, OffloadError> {
+        let mut items = Vec::with_capacity(contents.len());
+        for (file, content) in contents {
+            let row = self.store.file(*file)?.content_id;
+            let held = self.store.receipts_at(destination, &[row])?.into_iter().find(|receipt| receipt.lost_at.is_none());
+            items.push(held.map(|receipt| HeldItem { content_id: row, content: *content, location: receipt.location }));
+        }
+        Ok(items)
+    }
+}
+
+impl Confirm for Confirmer {
+    fn confirm(
+        &self,
+        run: Option<&Run<Offload>>,
+        destination: DestinationId,
+        contents: &[(FileId, Content)],
+        depth: Depth,
+    ) -> Result<Vec<Verdict>, OffloadError> {
+        let unreachable = |why: &str| Ok(vec![Verdict::Unreachable(why.to_owned()); contents.len()]);
+        let Some((record, way)) = self.destinations.iter().find(|(record, _)| record.id == destination) else {
+            return unreachable("it is not in the configuration");
+        };
+        if let Some(why) = self.silent.borrow().get(&destination) {
+            return unreachable(why);
+        }
+        let probed = match self.reach(run, record, way.as_ref()) {
+            Ok(probed) => probed,
+            Err(SyncError::Store(error)) => return Err(error.into()),
+            Err(error) if error.is_cancelled() => return Err(lastcopy_fs::Cancelled.into()),
+            Err(error) => {
+                let why = error.to_string();
+                self.silent.borrow_mut().insert(destination, why.clone());
+                return unreachable(&why);
+            }
+        };
+        let items = self.items(contents, destination)?;
+        let asked: Vec<_> = items.iter().flatten().cloned().collect();
+        let depth = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
+        let mut findings = match check_held(way.as_ref(), &asked, depth, &self.context) {
+            Ok(findings) => findings.into_iter(),
+            Err(lastcopy_sync::DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
+            Err(error) => return unreachable(&error.to_string()),
+        };
+        let mut verdicts = Vec::with_capacity(contents.len());
+        for item in items {
+            let Some(item) = item else {
+                verdicts.push(Verdict::NotHeld("there is no live receipt for it".into()));
+                continue;
+            };
+            verdicts.push(match findings.next() {
+                Some(Finding::Verified(_) | Finding::Seen) => Verdict::Held,
+                Some(Finding::Lost(detail)) => {
+                    if let (Some(run), Some(probed)) = (run, &probed) {
+                        run.lost(probed, item.content_id, &item.location, &detail)?;
+                    }
+                    Verdict::NotHeld(detail)
+                }
+                Some(Finding::Unverifiable(reason)) => Verdict::Unreachable(reason),
+                None => Verdict::Unreachable("it gave no answer".into()),
+            });
+        }
+        Ok(verdicts)
+    }
+}

@@ -1,0 +1,194 @@
+//! `recover`: a machine from a destination alone.
+
+use crate::app::App;
+use crate::args::RecoverArgs;
+use crate::commands::index::index_volume;
+use crate::config::{add_destination, add_volume};
+use crate::error::{CliError, Code, Exit, Result};
+use crate::output::Fields;
+use crate::words::{files, plural};
+use lastcopy_fs::Content;
+use lastcopy_restore::{Found, recover_volume, recoverable};
+use lastcopy_store::{DestinationRecord, Location, Outcome, VolumeClaim};
+use lastcopy_sync::{Destination, Probe, adopt};
+use lastcopy_sync_cas::Cas;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Contents that share a transaction.
+const BATCH: usize = 4096;
+
+pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
+    let path = crate::config::local_path(&args.from)
+        .map_err(|error| CliError::new(Code::Usage, error).hint("like file:///media/usb/lastcopy"))?;
+    let destination: Arc<dyn Destination> = Arc::new(Cas::local(&path));
+    let context = app.context();
+    match context.runtime.block_on(destination.probe())? {
+        Probe::Found(_) => {}
+        Probe::Nothing => {
+            return Err(
+                CliError::new(Code::NotInitialised, format!("{}: no destination is there", args.from)).hint("is its disk mounted?")
+            );
+        }
+        Probe::CannotTell(reason) => {
+            return Err(CliError::new(Code::Unreachable, format!("{}: {reason}", args.from)).hint("is its disk mounted?"));
+        }
+    }
+    let found = recoverable(destination.as_ref(), &context)?;
+    let found: Vec<_> =
+        found.into_iter().filter(|found| args.volume.is_empty() || args.volume.contains(&found.header.volume_name)).collect();
+    if found.is_empty() {
+        return Err(CliError::new(Code::NotFound, format!("{}: no such volume lies there", args.from)));
+    }
+    ensure_config(app, args)?;
+    let places = found.iter().map(|found| place(app, args, found)).collect::<Result<Vec<_>>>()?;
+    for (found, place) in found.iter().zip(&places) {
+        app.output.line(&format!(
+            "{}: last pushed {} by `{}`, from {}; goes to {}",
+            found.header.volume_name,
+            found.head.document.written,
+            found.header.node_name,
+            found.header.volume_path,
+            place.display()
+        ));
+    }
+    if args.dry_run {
+        app.output.summary("recover", None, "success", Fields::new().with("volumes", found.len()).with("dry_run", true));
+        return Ok(Exit::Done);
+    }
+    app.confirm(&format!("Take over {} from this destination?", plural(found.len() as u64, "volume", "volumes")))?;
+    recover(app, args, &destination, &path, &found, &places)
+}
+
+/// A machine that lost everything has no configuration either.
+fn ensure_config(app: &App, args: &RecoverArgs) -> Result<()> {
+    let path = crate::config::locate(app.global.config.as_deref())?;
+    if !path.exists() && !args.dry_run {
+        crate::config::write_new(&path, "# Written by `lastcopy recover`; docs/configuration.md explains every key.\n")?;
+        app.output.note(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+/// Where a volume goes: as configured, or below the directory given, or where it was.
+fn place(app: &App, args: &RecoverArgs, found: &Found) -> Result<PathBuf> {
+    let name = &found.header.volume_name;
+    if let Ok(config) = app.config()
+        && let Some(volume) = config.volumes.get(name)
+    {
+        return Ok(volume.path.clone());
+    }
+    let path = match &args.to {
+        Some(to) => {
+            std::path::absolute(to).map_err(|error| CliError::new(Code::Usage, format!("{}: {error}", to.display())))?.join(name)
+        }
+        None => PathBuf::from(&found.header.volume_path),
+    };
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(CliError::new(Code::Usage, format!("volume `{name}` was at no absolute path")).hint("say with --to where it goes"))
+}
+
+fn recover(
+    app: &App,
+    args: &RecoverArgs,
+    destination: &Arc<dyn Destination>,
+    root: &Path,
+    found: &[Found],
+    places: &[PathBuf],
+) -> Result<Exit> {
+    let name = configured_name(app, root)?.unwrap_or_else(|| args.name.clone());
+    let config_path = app.config()?.path.clone();
+    if !app.config()?.destinations.contains_key(&name) {
+        add_destination(&config_path, &name, &args.from)?;
+    }
+    for (found, place) in found.iter().zip(places) {
+        if !app.config()?.volumes.contains_key(&found.header.volume_name) {
+            add_volume(&config_path, &found.header.volume_name, place, std::slice::from_ref(&name))?;
+        }
+    }
+    // The configuration as it is now: nothing of this command has used the index yet.
+    let fresh = App::new(
+        app.global.clone(),
+        crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
+    )?;
+    let exit = fill(&fresh, &name, destination, found, places);
+    let code = exit.as_ref().map_or_else(|error| error.code.exit(), |exit| *exit);
+    if exit.is_ok() {
+        fresh.output.finish("recover", code);
+    }
+    exit
+}
+
+fn configured_name(app: &App, root: &Path) -> Result<Option<String>> {
+    let same = |path: &Path| std::fs::canonicalize(path).ok() == std::fs::canonicalize(root).ok();
+    Ok(app.config()?.destinations.iter().find(|(_, destination)| same(&destination.path)).map(|(name, _)| name.clone()))
+}
+
+fn fill(app: &App, name: &str, destination: &Arc<dyn Destination>, found: &[Found], places: &[PathBuf]) -> Result<Exit> {
+    let mut attention = false;
+    for (found, place) in found.iter().zip(places) {
+        attention |= volume(app, destination, found, place)?;
+    }
+    let record = app.destination(name)?.0;
+    adopt(app.store()?, &record, destination.as_ref(), "recovered from it", &app.context())?;
+    let record = app.destination(name)?.0;
+    let contents = receipts(app, &record, destination.as_ref())?;
+    app.output.line(&format!("{name}: holds {}, unproven until verified", plural(contents, "content", "contents")));
+    for found in found {
+        let open = app.volume(&found.header.volume_name)?;
+        // What the disk still has is found; what it lacks stays offloaded.
+        attention |= index_volume(app, &open, true)? != Exit::Done;
+    }
+    app.output.note(&format!("  next: `lastcopy verify {name}` proves what it holds, `lastcopy restore VOLUME` brings files back"));
+    let fields = Fields::new().with("destination", name).with("volumes", found.len()).with("contents", contents);
+    app.output.summary("recover", None, if attention { "partial" } else { "success" }, fields);
+    Ok(if attention { Exit::Attention } else { Exit::Done })
+}
+
+fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &Path) -> Result<bool> {
+    let name = &found.header.volume_name;
+    if let Some(record) = app.store()?.volume_record(name)?
+        && app.store()?.count_known(Some(record.id))? > 0
+    {
+        return Err(CliError::new(Code::Refused, format!("the index knows volume `{name}` already"))
+            .hint("recover is for an index that lost it; to bring files back: `lastcopy restore`"));
+    }
+    std::fs::create_dir_all(place)
+        .map_err(|error| CliError::new(Code::Io, format!("{}: {error}", place.display())).hint("say with --to where it goes"))?;
+    let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
+    let (_volume, run) = app.store()?.add_volume(name, place, claim)?;
+    run.finish(&Outcome::Success, None)?;
+    let open = app.volume(name)?;
+    let run = app.store()?.begin_restore(Some(&open))?;
+    let report = recover_volume(run, destination.as_ref(), found, &app.context())?;
+    app.output.line(&format!(
+        "{name}: {} known again, from {}",
+        files(report.files),
+        plural(report.segments, "segment", "segments")
+    ));
+    for damaged in &report.damaged {
+        app.output.warn(&format!("{name}: {damaged}; paths that it alone named are lost, their contents are not"));
+    }
+    Ok(!report.damaged.is_empty())
+}
+
+/// Receipts, unproven, for every content that the index knows and the destination lists.
+fn receipts(app: &App, record: &DestinationRecord, destination: &dyn Destination) -> Result<u64> {
+    let run = app.store()?.begin_evidence_change(Some(record.id), None)?;
+    let context = app.context();
+    let answer = context.runtime.block_on(destination.probe())?;
+    let Probe::Found(incarnation) = answer else {
+        return Err(CliError::new(Code::Unreachable, "the destination went away"));
+    };
+    let probed = run.probed(record.id, Some(&incarnation))?;
+    let mut listed: Vec<(Content, Location)> = Vec::new();
+    context.runtime.block_on(destination.list(&mut |content, location| listed.push((content, location))))?;
+    let mut known = 0;
+    for batch in listed.chunks(BATCH) {
+        known += run.record_stored(&probed, batch)?;
+    }
+    run.finish(&Outcome::Success, None)?;
+    Ok(known)
+}

@@ -1,0 +1,131 @@
+//! `restore`.
+
+use crate::app::App;
+use crate::args::RestoreArgs;
+use crate::commands::index::tell_settled;
+use crate::error::{CliError, Code, Exit, Result};
+use crate::output::Fields;
+use crate::units::Size;
+use crate::words::{files, grouped};
+use lastcopy_fs::{ContentHash, Dir, RelPath};
+use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content};
+use lastcopy_store::{Outcome, RunId, VolumeError};
+use std::path::Path;
+
+pub(crate) fn run(app: &App, args: &RestoreArgs) -> Result<Exit> {
+    let result = restore(app, args);
+    if let Err(error) = &result {
+        let fields = fields(&args.volume, &RestoreReport::default());
+        app.output.summary("restore", error.run.map(RunId::get), error.status(), fields);
+    }
+    result.map_err(|error| CliError { run: None, ..error })
+}
+
+fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
+    let name = &args.volume;
+    let sources = match &args.from {
+        Some(from) => vec![app.destination(from)?],
+        None => app.destinations()?,
+    };
+    let target = match &args.to {
+        Some(to) => Target::Elsewhere(open_target(to)?),
+        None => Target::Home(app.volume(name)?),
+    };
+    let record = app.store()?.volume_record(name)?.ok_or_else(|| VolumeError::NotAdded { name: name.clone() })?;
+    let home = match &target {
+        Target::Home(volume) => Some(volume.clone()),
+        Target::Elsewhere(_) => None,
+    };
+    let run = app.waiting(|| Ok(app.store()?.begin_restore(home.as_ref())?))?;
+    let id = run.id();
+    let prepared = (|| -> Result<WantedList> {
+        if let Some(volume) = &home {
+            tell_settled(app, volume, &lastcopy_offload::settle(&run, volume)?);
+        }
+        wanted(app, args, &record)
+    })();
+    let wanted = match prepared {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            run.finish(&Outcome::Failed(error.message.clone()), None)?;
+            return Err(CliError { run: Some(id), ..error });
+        }
+    };
+    let restoring = Restoring { store: app.store()?, target, in_place: args.in_place, sources, context: app.context() };
+    let report = restoring
+        .run(run, &wanted, |report| fields(name, report).to_json())
+        .map_err(|error| CliError { run: Some(id), ..CliError::from(error) })?;
+    Ok(tell(app, args, id, &report))
+}
+
+/// The directory to restore to: made if it is missing, and nothing in it is replaced.
+fn open_target(to: &Path) -> Result<Dir> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Code::Io, format!("{}: {error}", to.display())).hint("name a directory that can be written")
+    };
+    std::fs::create_dir_all(to).map_err(failed)?;
+    std::fs::canonicalize(to).and_then(|path| Dir::open(&path)).map_err(failed)
+}
+
+fn wanted(app: &App, args: &RestoreArgs, record: &lastcopy_store::VolumeRecord) -> Result<WantedList> {
+    if let Some(text) = &args.content {
+        let hash: ContentHash = text.parse().map_err(|error: lastcopy_fs::ParseHashError| {
+            CliError::new(Code::Usage, error.to_string()).hint("`lastcopy query PATH` prints the digests of a path's contents")
+        })?;
+        let wanted = wanted_content(app.store()?, hash)?;
+        let wanted = wanted.ok_or_else(|| CliError::new(Code::NotFound, format!("the index never saw content {hash}")))?;
+        return Ok(WantedList::One(Box::new(wanted)));
+    }
+    let below = if args.paths.is_empty() {
+        vec![RelPath::root()]
+    } else {
+        args.paths.iter().map(|path| app.path_in(&record.path, path)).collect::<Result<Vec<_>>>()?
+    };
+    for path in &below {
+        if !path.is_root() && app.store()?.count_below(record.id, path)? == 0 {
+            return Err(CliError::new(Code::NotFound, format!("the index knows nothing at `{path}` in volume `{}`", record.name))
+                .hint("`lastcopy query --offloaded` lists what can come back"));
+        }
+    }
+    Ok(wanted_below(app.store()?, record.id, &below, args.in_place || args.to.is_some())?)
+}
+
+fn fields(volume: &str, report: &RestoreReport) -> Fields {
+    let from: Vec<_> = report.from.iter().map(String::as_str).collect();
+    Fields::new()
+        .with("volume", volume)
+        .with("from", from.join(","))
+        .with("restored", report.restored)
+        .with("already", report.already)
+        .with("refused", report.refused)
+        .with("failed", report.failed)
+        .with("bytes", report.bytes)
+}
+
+fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport) -> Exit {
+    let out = &app.output;
+    let name = &args.volume;
+    let from: Vec<_> = report.from.iter().map(|from| format!("`{from}`")).collect();
+    let from = if from.is_empty() { String::new() } else { format!(" from {}", from.join(", ")) };
+    out.line(&format!(
+        "{name}: {} ({}) brought back{from}, {} there already, {} in the way of others, {} that nobody could give",
+        files(report.restored),
+        Size(report.bytes),
+        grouped(report.already),
+        grouped(report.refused),
+        grouped(report.failed)
+    ));
+    for (path, why) in &report.first {
+        let fields = Fields::new().with("volume", name.as_str()).path(path).with("outcome", "error").with("detail", why.as_str());
+        out.json("file", &fields);
+    }
+    for (path, why) in report.first.iter().take(10) {
+        out.warn(&format!("`{path}`: {why}"));
+    }
+    if report.refused > 0 && !args.in_place && args.to.is_none() {
+        out.note("  `--in-place` replaces what is in the way, and keeps it in .lastcopy/kept");
+    }
+    let bad = report.refused + report.failed > 0;
+    out.summary("restore", Some(run.get()), if bad { "partial" } else { "success" }, fields(name, report));
+    if bad { Exit::Attention } else { Exit::Done }
+}

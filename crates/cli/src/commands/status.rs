@@ -1,0 +1,264 @@
+//! `status`: am I safe, and what can I free?
+
+use crate::app::App;
+use crate::error::{Exit, Result};
+use crate::output::{Fields, coloured};
+use crate::units::Size;
+use crate::words::{self, files, grouped, plural};
+use anstyle::AnsiColor;
+use lastcopy_offload::{Known, decide};
+use lastcopy_store::{Alarm, FileStatus, Policy, Store, Timestamp, VolumeRecord};
+
+/// How a volume, or a volume at a destination, stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Green,
+    Amber,
+    Red,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Green => "green",
+            Self::Amber => "amber",
+            Self::Red => "red",
+        }
+    }
+
+    fn shown(self) -> String {
+        let colour = match self {
+            Self::Green => AnsiColor::Green,
+            Self::Amber => AnsiColor::Yellow,
+            Self::Red => AnsiColor::Red,
+        };
+        coloured(self.name(), colour)
+    }
+}
+
+pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
+    let config = app.config()?;
+    if let Some(name) = volume {
+        app.volume_config(name)?;
+    }
+    let alarms = app.store()?.alarms(true)?;
+    let recorded = app.store()?.volumes()?;
+    let mut worst = Level::Green;
+    for name in config.volumes.keys().filter(|name| volume.is_none_or(|only| only == *name)) {
+        let level = match recorded.iter().find(|record| record.name == *name) {
+            Some(record) => survey(app, record, &alarms)?,
+            None => not_added(app, name),
+        };
+        worst = worst.max(level);
+    }
+    if config.volumes.is_empty() {
+        app.output.line("nothing is under care yet: lastcopy volume add NAME PATH");
+    }
+    for alarm in &alarms {
+        let what = alarm.destination.as_deref().or(alarm.file.as_ref().map(|(volume, _)| volume.as_str())).unwrap_or("?");
+        app.output.line(&format!("alarm {}: {what}: {}: {}", alarm.id, alarm.kind, alarm.detail));
+    }
+    let fields = Fields::new().with("level", worst.name()).with("alarms", alarms.len());
+    app.output.summary("status", None, if worst == Level::Green { "success" } else { "partial" }, fields);
+    Ok(if worst == Level::Green { Exit::Done } else { Exit::Attention })
+}
+
+fn not_added(app: &App, name: &str) -> Level {
+    let next = format!("lastcopy volume add {name} PATH");
+    app.output.line(&format!("{}  {name}: not added yet; next: {next}", Level::Amber.shown()));
+    app.output.json("status", &status_fields(name, None, Level::Amber).with("next", next));
+    Level::Amber
+}
+
+fn status_fields(volume: &str, destination: Option<&str>, level: Level) -> Fields {
+    Fields::new().with("volume", volume).with("destination", destination).with("level", level.name())
+}
+
+/// What one destination says, for the volume's line.
+struct Pair {
+    name: String,
+    level: Level,
+    line: String,
+    fields: Fields,
+    next: Option<String>,
+    covered: u64,
+}
+
+fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
+    let store = app.store()?;
+    let config = app.volume_config(&record.name)?;
+    let policy = config.offload.as_ref().map(|policy| app.policy(policy)).transpose()?;
+    let (offloadable_files, offloadable_bytes) = match &policy {
+        Some(policy) => offloadable(store, record, policy)?,
+        None => (0, 0),
+    };
+    let survey = store.survey_volume(record.id)?;
+    let count =
+        |status| survey.by_status.iter().find(|(found, ..)| *found == status).map_or((0, 0), |(_, files, bytes)| (*files, *bytes));
+    let (total, bytes) = count(FileStatus::Present);
+    let (offloaded, offloaded_bytes) = count(FileStatus::Offloaded);
+    let (missing, _) = count(FileStatus::Missing);
+    let (quarantined, _) = count(FileStatus::Quarantined);
+    let pairs = config
+        .sync_to
+        .iter()
+        .map(|name| pair(app, record, name, policy.as_ref(), alarms, (offloadable_files, offloadable_bytes)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut level = pairs.iter().map(|pair| pair.level).max().unwrap_or(Level::Amber);
+    let mut next = pairs.iter().find(|pair| pair.level == level).and_then(|pair| pair.next.clone());
+    if survey.last_index.is_none() {
+        level = level.max(Level::Amber);
+        next = Some(format!("lastcopy index {}", record.name));
+    }
+    if config.sync_to.is_empty() {
+        next = Some(format!("say in sync_to of [volumes.{}] where it is kept", record.name));
+    }
+    if survey.unproven_offloaded > 0 {
+        level = level.max(Level::Amber);
+        next = Some("lastcopy verify".into());
+    }
+    if survey.uncovered_offloaded > 0 {
+        level = Level::Red;
+        next = Some("lastcopy destination repair DEST, or bring the destination back that holds them".into());
+    }
+    if survey.file_alarms > 0 {
+        level = Level::Red;
+        next = Some("lastcopy alarms".into());
+    }
+    if let Err(error) = app.volume(&record.name) {
+        level = level.max(Level::Amber);
+        app.output.line(&format!("{}: {}", record.name, error.message));
+    }
+    if next.is_none() && offloadable_bytes > 0 {
+        next = Some(format!("lastcopy offload {} . frees {}", record.name, Size(offloadable_bytes)));
+    }
+    let covered = pairs.iter().map(|pair| pair.covered).min().unwrap_or(0);
+    app.output.line(&format!(
+        "{}  {}: {} here ({}), {} offloaded ({}){}{}",
+        level.shown(),
+        record.name,
+        files(total),
+        Size(bytes),
+        grouped(offloaded),
+        Size(offloaded_bytes),
+        some(missing, "missing"),
+        some(quarantined, "in quarantine"),
+    ));
+    for pair in &pairs {
+        app.output.line(&format!("    {}  {}: {}", pair.level.shown(), pair.name, pair.line));
+    }
+    if survey.uncovered_offloaded > 0 {
+        app.output.line(&format!(
+            "    {} that no destination is known to hold any more",
+            plural(survey.uncovered_offloaded, "offloaded file", "offloaded files")
+        ));
+    }
+    if policy.is_some() {
+        app.output.line(&format!("    can be freed now: {} ({})", files(offloadable_files), Size(offloadable_bytes)));
+    } else {
+        app.output.line("    nothing can be freed: there is no offload policy");
+    }
+    if let Some(next) = &next {
+        app.output.line(&format!("    next: {next}"));
+    }
+    let fields = status_fields(&record.name, None, level)
+        .with("covered", covered)
+        .with("total", total)
+        .with("bytes", bytes)
+        .with("offloaded", offloaded)
+        .with("offloaded_bytes", offloaded_bytes)
+        .with("offloaded_uncovered", survey.uncovered_offloaded)
+        .with("offloaded_unproven", survey.unproven_offloaded)
+        .with("missing", missing)
+        .with("quarantined", quarantined)
+        .with("method", serde_json::Value::Null)
+        .with("last_index", survey.last_index.map(|(_, at)| words::rfc3339(at)))
+        .with("last_push", serde_json::Value::Null)
+        .with("last_verified", serde_json::Value::Null)
+        .with("offloadable_files", offloadable_files)
+        .with("offloadable_bytes", offloadable_bytes)
+        .with("next", next);
+    app.output.json("status", &fields);
+    for pair in &pairs {
+        app.output.json("status", &pair.fields);
+    }
+    Ok(level)
+}
+
+fn some(count: u64, what: &str) -> String {
+    if count > 0 { format!(", {} {what}", grouped(count)) } else { String::new() }
+}
+
+/// What the gate would let go now, on evidence alone.
+fn offloadable(store: &Store, record: &VolumeRecord, policy: &Policy) -> Result<(u64, u64)> {
+    let (mut count, mut bytes) = (0, 0);
+    let known = Known { now: store.now(), needed: false, confirmations: &[] };
+    store.scan_evidence(record.id, &policy.counted(), &mut |facts, evidence| {
+        if decide(facts, evidence, policy, &known).passes() {
+            count += 1;
+            bytes += facts.file.content.size;
+        }
+        Ok(())
+    })?;
+    Ok((count, bytes))
+}
+
+fn pair(
+    app: &App,
+    volume: &VolumeRecord,
+    name: &str,
+    policy: Option<&Policy>,
+    alarms: &[Alarm],
+    offloadable: (u64, u64),
+) -> Result<Pair> {
+    let store = app.store()?;
+    let (record, _) = app.destination(name)?;
+    let max_age = policy.map_or(30 * 86_400_000, |policy| policy.max_evidence_age_ms);
+    let survey = store.survey_pair(volume.id, record.id, Timestamp(store.now().0.saturating_sub(max_age)))?;
+    let last_push = store.last_push(volume.id, record.id)?.and_then(|(_, at)| at);
+    let alarmed = alarms.iter().any(|alarm| alarm.destination.as_deref() == Some(name));
+    let sync = format!("lastcopy sync {} --to {name}", volume.name);
+    let (level, next) = if record.incarnation.is_none() {
+        (Level::Amber, Some(format!("lastcopy destination init {name}")))
+    } else if alarmed {
+        (Level::Red, Some("lastcopy alarms".into()))
+    } else if survey.covered < survey.total {
+        (Level::Amber, Some(sync))
+    } else if survey.stale > 0 {
+        (Level::Amber, Some(format!("lastcopy verify {name}")))
+    } else if last_push.is_none() {
+        (Level::Amber, Some(sync))
+    } else {
+        (Level::Green, None)
+    };
+    let methods: Vec<_> = survey.methods.iter().map(|method| method.name()).collect();
+    let method = if methods.is_empty() { None } else { Some(methods.join("+")) };
+    let mut line = format!("{} of {} proven", grouped(survey.covered), files(survey.total));
+    if let Some(method) = &method {
+        line.push_str(&format!(" by {method}"));
+    }
+    if let Some(at) = survey.verified_since {
+        line.push_str(&format!(", all checked since {}", words::local_time(at)));
+    }
+    if survey.stale > 0 {
+        line.push_str(&format!(", {} too long ago", grouped(survey.stale)));
+    }
+    if alarmed {
+        line.push_str(", an ALARM stands");
+    }
+    if record.incarnation.is_none() {
+        line = "never initialised".into();
+    }
+    let fields = status_fields(&volume.name, Some(name), level)
+        .with("kind", record.kind.name())
+        .with("covered", survey.covered)
+        .with("total", survey.total)
+        .with("stale", survey.stale)
+        .with("method", method)
+        .with("last_push", last_push.map(words::rfc3339))
+        .with("last_verified", survey.verified_since.map(words::rfc3339))
+        .with("offloadable_files", offloadable.0)
+        .with("offloadable_bytes", offloadable.1)
+        .with("next", next.clone());
+    Ok(Pair { name: name.to_owned(), level, line, fields, next, covered: survey.covered })
+}

@@ -1,0 +1,473 @@
+//! Checking a configuration as a whole: everything that can be known to be wrong is refused when it is loaded, so that a refusal of the
+//! gate always means *not yet*.
+
+use super::diagnostic::{ConfigError, Problem};
+use super::file::{self, File};
+use crate::units::Age;
+use lastcopy_store::{Confirm, DestinationKind, Method};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// Evidence older than this is stale, unless the configuration says otherwise.
+const MAX_EVIDENCE_AGE: Age = Age { ms: 30 * 86_400_000 };
+/// A hook that takes longer is ended, unless the configuration says otherwise.
+const HOOK_TIMEOUT: Age = Age { ms: 3_600_000 };
+
+/// A configuration without anything wrong that can be told without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The node's name.
+    pub(crate) node_name: String,
+    /// The index.
+    pub(crate) db: PathBuf,
+    /// Volumes by name.
+    pub(crate) volumes: BTreeMap<String, VolumeConfig>,
+    /// Destinations by name.
+    pub(crate) destinations: BTreeMap<String, DestinationConfig>,
+}
+
+/// A volume as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VolumeConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) sync_to: Vec<String>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) cross_mounts: bool,
+    pub(crate) offload: Option<PolicyConfig>,
+    pub(crate) hook: Option<HookConfig>,
+}
+
+/// An offload policy as configured, by names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PolicyConfig {
+    pub(crate) require: Vec<String>,
+    pub(crate) at_least: Option<(usize, Vec<String>)>,
+    pub(crate) max_evidence_age: Age,
+    pub(crate) confirm: Confirm,
+    pub(crate) grace: Age,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) any_filesystem: bool,
+}
+
+/// A hook as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HookConfig {
+    pub(crate) command: Vec<String>,
+    pub(crate) timeout: Age,
+}
+
+/// A destination as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DestinationConfig {
+    pub(crate) kind: DestinationKind,
+    /// Of a local one: its directory.
+    pub(crate) path: PathBuf,
+    pub(crate) url: String,
+    pub(crate) failure_domain: Option<String>,
+}
+
+/// Where the configuration is looked for: the option, the variable, or the place that XDG names.
+pub(crate) fn locate(option: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    if let Some(path) = option {
+        return Ok(path.to_owned());
+    }
+    if let Some(path) = std::env::var_os("LASTCOPY_CONFIG").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    xdg(Dirs::config_dir).map(|dir| dir.join("lastcopy").join("config.toml"))
+}
+
+use etcetera::BaseStrategy as Dirs;
+
+fn xdg(which: impl Fn(&etcetera::base_strategy::Xdg) -> PathBuf) -> Result<PathBuf, ConfigError> {
+    etcetera::base_strategy::Xdg::new().map(|dirs| which(&dirs)).map_err(|error| {
+        let problem = Problem { message: error.to_string(), span: None, fix: "set HOME, or give --config".into() };
+        ConfigError::new(Path::new("config.toml"), "", vec![problem])
+    })
+}
+
+/// Loads and checks a configuration.
+pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let whole = |message: String, fix: &str| {
+        let problem = Problem { message, span: None, fix: fix.to_owned() };
+        ConfigError::new(path, "", vec![problem])
+    };
+    let source = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| whole("is not UTF-8".into(), "write it in UTF-8"))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let fix = "write one with `lastcopy init`, or name yours with --config";
+            return Err(whole("there is no configuration file here".into(), fix));
+        }
+        Err(error) => return Err(whole(format!("cannot be read: {error}"), "make it readable, or name another with --config")),
+    };
+    let file: File = toml::from_str(&source).map_err(|error| {
+        let message = error.message().lines().next().unwrap_or_default().to_owned();
+        let problem = Problem { fix: syntax_fix(&message), message, span: error.span() };
+        ConfigError::new(path, &source, vec![problem])
+    })?;
+    let home = xdg(|dirs| Dirs::home_dir(dirs).to_owned())?;
+    let mut check = Check { home, problems: Vec::new() };
+    let config = check.config(path, file)?;
+    if check.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, &source, check.problems)) }
+}
+
+/// What helps against an error of the TOML reader.
+fn syntax_fix(message: &str) -> String {
+    if message.starts_with("unknown field") {
+        "remove it, or see docs/configuration.md for the keys that there are".into()
+    } else if message.starts_with("missing field") {
+        "add it; docs/configuration.md says what it means".into()
+    } else if message.starts_with("invalid type") {
+        "docs/configuration.md says what kind of value belongs here".into()
+    } else if message.contains("duplicate key") {
+        "each name may stand here once".into()
+    } else {
+        "docs/configuration.md shows every section with an example".into()
+    }
+}
+
+struct Check {
+    home: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(Problem::at(span, message, fix));
+    }
+
+    fn config(&mut self, path: &Path, file: File) -> Result<Config, ConfigError> {
+        let db = match &file.node.db {
+            Some(db) => self.path(db, "the index"),
+            None => xdg(Dirs::data_dir)?.join("lastcopy").join("index.db"),
+        };
+        let node_name = match &file.node.name {
+            Some(name) if name.get_ref().trim().is_empty() => {
+                self.wrong(name.span(), "the node's name is empty", "give it a name, or leave `name` out");
+                String::new()
+            }
+            Some(name) => name.get_ref().clone(),
+            None => host_name(),
+        };
+        for name in file.peers.keys() {
+            self.wrong(
+                name.span(),
+                "this version of lastcopy has no peers",
+                "remove the section; destinations of kind `cas` work today",
+            );
+        }
+        let mut destinations = BTreeMap::new();
+        let mut destination_spans = BTreeMap::new();
+        for (name, destination) in &file.destinations {
+            self.name(name, "destination");
+            destination_spans.insert(name.get_ref().clone(), destination.url.as_ref().map_or(name.span(), Spanned::span));
+            if let Some(config) = self.destination(name, destination) {
+                destinations.insert(name.get_ref().clone(), config);
+            }
+        }
+        let mut volumes = BTreeMap::new();
+        let mut volume_spans = BTreeMap::new();
+        for (name, volume) in &file.volumes {
+            self.name(name, "volume");
+            volume_spans.insert(name.get_ref().clone(), volume.path.span());
+            let config = self.volume(volume, &file);
+            volumes.insert(name.get_ref().clone(), config);
+        }
+        let config = Config { path: path.to_owned(), node_name, db, volumes, destinations };
+        self.overlaps(&config, &volume_spans, &destination_spans);
+        Ok(config)
+    }
+
+    fn name(&mut self, name: &Spanned<String>, what: &str) {
+        let text = name.get_ref();
+        let legal = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.');
+        if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
+            self.wrong(
+                name.span(),
+                format!("`{text}` is no name for a {what}"),
+                "use letters, digits, `-`, `_` and `.`, at most 64 of them",
+            );
+        }
+    }
+
+    /// An absolute path, `~` being the home directory.
+    fn path(&mut self, text: &Spanned<String>, what: &str) -> PathBuf {
+        let written = text.get_ref();
+        let path = match written.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => self.home.join(&rest[1..]),
+            _ => PathBuf::from(written),
+        };
+        if !path.is_absolute() {
+            self.wrong(
+                text.span(),
+                format!("`{written}`: the path of {what} is relative"),
+                "write it from `/`, or from `~/`: it must mean the same wherever lastcopy is started",
+            );
+        }
+        path
+    }
+
+    fn age(&mut self, text: Option<&Spanned<String>>, default: Age) -> Age {
+        let Some(text) = text else { return default };
+        match text.get_ref().parse() {
+            Ok(age) => age,
+            Err(error) => {
+                self.wrong(text.span(), error.to_string(), "for example \"30d\"");
+                default
+            }
+        }
+    }
+
+    fn destination(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
+        let kind = destination.kind.get_ref();
+        let Some(kind) = DestinationKind::from_name(kind) else {
+            self.wrong(destination.kind.span(), format!("there is no destination kind `{kind}`"), "use \"cas\"");
+            return None;
+        };
+        if kind != DestinationKind::Cas {
+            self.wrong(
+                destination.kind.span(),
+                format!("this version of lastcopy has no destinations of kind `{kind}`"),
+                "use \"cas\", a content-addressed store in a directory",
+            );
+            return None;
+        }
+        let Some(url) = &destination.url else {
+            self.wrong(
+                name.span(),
+                format!("destination `{}` has no `url`", name.get_ref()),
+                "add one, like url = \"file:///media/usb/lastcopy\"",
+            );
+            return None;
+        };
+        let path = self.local_url(url)?;
+        let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
+        Some(DestinationConfig { kind, path, url: url.get_ref().clone(), failure_domain })
+    }
+
+    fn local_url(&mut self, url: &Spanned<String>) -> Option<PathBuf> {
+        match local_path(url.get_ref()) {
+            Ok(path) => Some(path),
+            Err(message) => {
+                self.wrong(url.span(), message, "write an absolute path after `file://`, like \"file:///media/usb/lastcopy\"");
+                None
+            }
+        }
+    }
+
+    fn volume(&mut self, volume: &file::Volume, file: &File) -> VolumeConfig {
+        let path = self.path(&volume.path, "a volume");
+        let known = |name: &str| file.destinations.keys().any(|key| key.get_ref() == name);
+        let mut sync_to = Vec::new();
+        for name in &volume.sync_to {
+            if !known(name.get_ref()) {
+                self.unknown_destination(name);
+            } else if sync_to.contains(name.get_ref()) {
+                self.wrong(name.span(), format!("`{}` stands here twice", name.get_ref()), "name each destination once");
+            } else {
+                sync_to.push(name.get_ref().clone());
+            }
+        }
+        for pattern in &volume.exclude {
+            if let Err(error) = lastcopy_index::check_pattern(pattern.get_ref()) {
+                self.wrong(pattern.span(), format!("`{}`: {error}", pattern.get_ref()), "patterns are in gitignore syntax");
+            }
+        }
+        let offload = volume.offload.as_ref().map(|offload| self.policy(offload, &sync_to, file));
+        let hook = volume.hook.as_ref().map(|hook| self.hook(hook));
+        let exclude = volume.exclude.iter().map(|pattern| pattern.get_ref().clone()).collect();
+        VolumeConfig { path, sync_to, exclude, cross_mounts: volume.cross_mounts, offload, hook }
+    }
+
+    fn unknown_destination(&mut self, name: &Spanned<String>) {
+        let text = name.get_ref();
+        self.wrong(
+            name.span(),
+            format!("there is no destination `{text}`"),
+            format!("add a section [destinations.{text}], or correct the name"),
+        );
+    }
+
+    fn hook(&mut self, hook: &file::Hook) -> HookConfig {
+        if hook.command.get_ref().is_empty() {
+            self.wrong(hook.command.span(), "the hook's command is empty", "name a program and its arguments");
+        }
+        HookConfig { command: hook.command.get_ref().clone(), timeout: self.age(hook.timeout.as_ref(), HOOK_TIMEOUT) }
+    }
+
+    fn policy(&mut self, offload: &Spanned<file::Offload>, sync_to: &[String], file: &File) -> PolicyConfig {
+        let written = offload.get_ref();
+        let require = self.vouchers(&written.require, sync_to, file);
+        let at_least = written.at_least.as_ref().map(|at_least| {
+            let of = self.vouchers(&at_least.get_ref().of, sync_to, file);
+            self.countable(at_least, &of, file);
+            (at_least.get_ref().count, of)
+        });
+        let nobody = written.require.is_empty() && at_least.as_ref().is_none_or(|(count, _)| *count == 0);
+        if nobody {
+            self.wrong(
+                offload.span(),
+                "the offload policy requires nobody: every file could be deleted",
+                "name at least one destination in `require`, or remove the section",
+            );
+        }
+        let methods = self.methods(written.methods.as_ref());
+        let confirm = match &written.confirm {
+            None => Confirm::Quick,
+            Some(confirm) => Confirm::from_name(confirm.get_ref()).unwrap_or_else(|| {
+                let message = format!("`{}` is no confirmation", confirm.get_ref());
+                self.wrong(confirm.span(), message, "use \"quick\", \"full\" or \"offline\"");
+                Confirm::Quick
+            }),
+        };
+        PolicyConfig {
+            require,
+            at_least,
+            max_evidence_age: self.age(written.max_evidence_age.as_ref(), MAX_EVIDENCE_AGE),
+            confirm,
+            grace: self.age(written.grace.as_ref(), Age { ms: 0 }),
+            methods,
+            any_filesystem: written.any_filesystem,
+        }
+    }
+
+    /// Destinations that a policy counts on: each known, each pushed to, each named once.
+    fn vouchers(&mut self, names: &[Spanned<String>], sync_to: &[String], file: &File) -> Vec<String> {
+        let mut vouchers: Vec<String> = Vec::new();
+        for name in names {
+            let text = name.get_ref();
+            if !file.destinations.keys().any(|key| key.get_ref() == text) {
+                self.unknown_destination(name);
+            } else if !sync_to.contains(text) {
+                self.wrong(
+                    name.span(),
+                    format!("nothing pushes this volume to `{text}`, so it can never vouch"),
+                    format!("add \"{text}\" to the volume's `sync_to`"),
+                );
+            } else if vouchers.contains(text) {
+                self.wrong(name.span(), format!("`{text}` stands here twice"), "name each destination once");
+            } else {
+                vouchers.push(text.clone());
+            }
+        }
+        vouchers
+    }
+
+    /// A count that can be reached: by destinations that do not share a label.
+    fn countable(&mut self, at_least: &Spanned<file::AtLeast>, of: &[String], file: &File) {
+        let label = |name: &String| {
+            let found = file.destinations.iter().find(|(key, _)| key.get_ref() == name);
+            found.and_then(|(_, destination)| destination.failure_domain.as_ref().map(|label| label.get_ref().clone()))
+        };
+        let mut domains: Vec<_> = of.iter().map(|name| label(name).unwrap_or_else(|| format!("\0{name}"))).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let count = at_least.get_ref().count;
+        if count == 0 {
+            self.wrong(at_least.span(), "`at_least` counts to 0: it asks nobody", "give a count of 1 or more, or remove it");
+        } else if count > domains.len() {
+            self.wrong(
+                at_least.span(),
+                format!("`at_least` asks for {count}, of {} that can count", domains.len()),
+                "name more destinations, in failure domains of their own, or lower the count",
+            );
+        }
+    }
+
+    fn methods(&mut self, methods: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<Method> {
+        let all = [Method::ReadBack, Method::RemoteHash, Method::Peer, Method::Fingerprint];
+        let Some(written) = methods else { return all.to_vec() };
+        let mut accepted = Vec::new();
+        for name in written.get_ref() {
+            match Method::from_name(name.get_ref()) {
+                Some(method) if all.contains(&method) => accepted.push(method),
+                _ => self.wrong(
+                    name.span(),
+                    format!("`{}` is no method of proof", name.get_ref()),
+                    "use \"read-back\", \"remote-hash\", \"peer\" or \"fingerprint\"",
+                ),
+            }
+        }
+        // Every kind that there is proves by reading back.
+        if !accepted.contains(&Method::ReadBack) {
+            self.wrong(
+                written.span(),
+                "destinations of kind `cas` prove by reading back, which these methods leave out: no file could ever pass",
+                "add \"read-back\"",
+            );
+        }
+        accepted.sort_unstable();
+        accepted.dedup();
+        accepted
+    }
+
+    /// Volumes must not overlap, nor a volume and a destination: objects would be offloaded on their own word.
+    fn overlaps(
+        &mut self,
+        config: &Config,
+        volume_spans: &BTreeMap<String, Range<usize>>,
+        destination_spans: &BTreeMap<String, Range<usize>>,
+    ) {
+        let place = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| canonical_parent(path));
+        let span = |spans: &BTreeMap<String, Range<usize>>, name: &str| spans.get(name).cloned().unwrap_or_default();
+        for (name, volume) in &config.volumes {
+            let path = place(&volume.path);
+            for (other_name, other) in &config.volumes {
+                let other = place(&other.path);
+                if name != other_name && path.starts_with(&other) && (path != other || name > other_name) {
+                    self.wrong(
+                        span(volume_spans, name),
+                        format!("volume `{name}` lies in volume `{other_name}`"),
+                        "volumes must not overlap: move one, or give up the inner one",
+                    );
+                }
+            }
+            for (destination_name, destination) in &config.destinations {
+                let other = place(&destination.path);
+                if other.starts_with(&path) {
+                    self.wrong(
+                        span(destination_spans, destination_name),
+                        format!("destination `{destination_name}` lies in volume `{name}`"),
+                        "put it on another disk, or at least outside of the volume",
+                    );
+                } else if path.starts_with(&other) {
+                    self.wrong(
+                        span(volume_spans, name),
+                        format!("volume `{name}` lies in destination `{destination_name}`"),
+                        "put the destination on another disk, or at least outside of the volume",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The path of a `file://` URL.
+pub(crate) fn local_path(url: &str) -> Result<PathBuf, String> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(format!("`{url}` is no URL"));
+    };
+    match scheme {
+        "file" if rest.starts_with('/') => Ok(PathBuf::from(rest)),
+        "file" => Err(format!("`{url}` is a relative path")),
+        other => Err(format!("this version of lastcopy stores in local directories only, not by `{other}`")),
+    }
+}
+
+/// The path with as much of it resolved as exists.
+fn canonical_parent(path: &Path) -> PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => std::fs::canonicalize(parent).unwrap_or_else(|_| canonical_parent(parent)).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_str().map_or_else(|_| "node".into(), str::to_owned)
+}

@@ -1,0 +1,14 @@
+//! The configuration file: read, checked, and resolved against the environment before anything else happens.
+
+mod check;
+mod diagnostic;
+mod edit;
+mod file;
+mod reference;
+mod template;
+
+pub(crate) use check::{Config, DestinationConfig, HookConfig, PolicyConfig, VolumeConfig, load, local_path, locate};
+pub(crate) use diagnostic::ConfigError;
+pub(crate) use edit::{add_destination, add_volume, set_volume_path, write_new};
+pub(crate) use reference::render as reference;
+pub(crate) use template::{Answers, render as render_template};

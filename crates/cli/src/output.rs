@@ -1,0 +1,183 @@
+//! Where results go: lines for people or one JSON object per line, on stdout; everything else on stderr. A closed pipe is no crash.
+
+use crate::error::{CliError, Exit};
+use anstyle::{AnsiColor, Style};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lastcopy_fs::RelPath;
+use serde_json::{Map, Value};
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+/// Version of the JSON lines; documented in docs/json.md. Fields may be added within a version, never changed or removed.
+pub(crate) const JSON_SCHEMA: u32 = 1;
+
+/// Writes results, and remembers whether anybody still reads.
+pub(crate) struct Output {
+    format: Format,
+    /// Summaries wait for the end, because each tells the exit status of the whole command.
+    summaries: Mutex<Vec<Map<String, Value>>>,
+}
+
+/// Fields of a JSON line, in order of writing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// A path: as text, and where it is not UTF-8, its bytes beside it.
+    pub(crate) fn path(self, path: &RelPath) -> Self {
+        self.named_path("path", path.as_bytes())
+    }
+
+    pub(crate) fn named_path(self, key: &str, bytes: &[u8]) -> Self {
+        let fields = self.with(key, String::from_utf8_lossy(bytes));
+        match std::str::from_utf8(bytes) {
+            Ok(_) => fields,
+            Err(_) => fields.with(&format!("{key}_bytes"), BASE64.encode(bytes)),
+        }
+    }
+
+    /// As text, for the audit trail.
+    pub(crate) fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, summaries: Mutex::default() }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// A result line of some type.
+    pub(crate) fn json(&self, kind: &str, fields: &Fields) {
+        if self.is_json() {
+            let mut line = Map::new();
+            line.insert("type".into(), kind.into());
+            line.extend(fields.0.clone());
+            self.write_line(&Value::Object(line).to_string());
+        }
+    }
+
+    /// A line for people.
+    pub(crate) fn line(&self, text: &str) {
+        if !self.is_json() {
+            self.write_line(text);
+        }
+    }
+
+    /// A line for people that is not a result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.is_json() {
+            write_stderr(text);
+        }
+    }
+
+    /// A warning; also beside JSON, because it is not a result.
+    pub(crate) fn warn(&self, text: &str) {
+        let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
+        write_stderr(&format!("{style}warning{style:#}: {text}"));
+    }
+
+    /// The summary of one part of the command. Kept until its end.
+    pub(crate) fn summary(&self, command: &str, run: Option<i64>, status: &str, fields: Fields) {
+        let mut line = Map::new();
+        line.insert("type".into(), "summary".into());
+        line.insert("schema".into(), JSON_SCHEMA.into());
+        line.insert("command".into(), command.into());
+        line.insert("run".into(), run.into());
+        line.insert("status".into(), status.into());
+        line.insert("exit".into(), Value::Null);
+        line.extend(fields.0);
+        self.summaries.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    /// An error, for people with a hint, or as a JSON line.
+    pub(crate) fn error(&self, error: &CliError) {
+        if self.is_json() {
+            let mut fields = Fields::new().with("code", error.code.name()).with("message", error.message.as_str());
+            if let Some(hint) = &error.hint {
+                fields = fields.with("hint", hint.as_str());
+            }
+            self.json("error", &fields);
+            return;
+        }
+        if let Some(drawing) = &error.drawing {
+            write_stderr(&drawing.render(true));
+            return;
+        }
+        let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+        write_stderr(&format!("{style}error{style:#}: {}", error.message));
+        if let Some(hint) = &error.hint {
+            write_stderr(&format!("  {hint}"));
+        }
+    }
+
+    /// The end: every summary, with the exit status of the whole command. There is always one.
+    pub(crate) fn finish(&self, command: &str, exit: Exit) {
+        let mut summaries = std::mem::take(&mut *self.summaries.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.is_json() {
+            return;
+        }
+        if summaries.is_empty() {
+            let status = match exit {
+                Exit::Done => "success",
+                Exit::Attention => "partial",
+                Exit::Refused => "refused",
+                Exit::Usage | Exit::Failed => "failed",
+            };
+            self.summary(command, None, status, Fields::new());
+            summaries = std::mem::take(&mut *self.summaries.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        for mut line in summaries {
+            line.insert("exit".into(), exit.code().into());
+            self.write_line(&Value::Object(line).to_string());
+        }
+    }
+
+    fn write_line(&self, text: &str) {
+        let mut out = anstream::stdout().lock();
+        // Whoever read has read enough. The work goes on; its result is in the exit status.
+        if let Err(error) = writeln!(out, "{text}")
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            write_stderr(&format!("cannot write results: {error}"));
+        }
+    }
+}
+
+fn write_stderr(text: &str) {
+    // There is nowhere to report that to.
+    drop(writeln!(anstream::stderr().lock(), "{text}"));
+}
+
+/// For people: bold.
+pub(crate) fn bold(text: &str) -> String {
+    let style = Style::new().bold();
+    format!("{style}{text}{style:#}")
+}
+
+/// For people: coloured.
+pub(crate) fn coloured(text: &str, colour: AnsiColor) -> String {
+    let style = Style::new().fg_color(Some(colour.into()));
+    format!("{style}{text}{style:#}")
+}

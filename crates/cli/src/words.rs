@@ -1,0 +1,97 @@
+//! Words for people: weakenings, causes with what clears them, times, counts.
+
+use lastcopy_offload::{Cause, Refusal};
+use lastcopy_store::{DestinationId, Timestamp, Weakening};
+use std::collections::BTreeMap;
+
+/// Names of destinations, by row.
+pub(crate) type Names = BTreeMap<DestinationId, String>;
+
+/// In which way a policy is weaker.
+pub(crate) fn weakening(way: &Weakening) -> String {
+    match way {
+        Weakening::NotRequired(_) => "a destination is no longer required".into(),
+        Weakening::AtLeast => "`at_least` asks for less".into(),
+        Weakening::MaxEvidenceAge => "evidence may be older".into(),
+        Weakening::Confirm => "confirmation is weaker".into(),
+        Weakening::Grace => "the grace is shorter".into(),
+        Weakening::Method(method) => format!("the method {method} is accepted, too"),
+        Weakening::AnyFilesystem => "any file system is accepted".into(),
+        Weakening::FailureDomain(..) => "two destinations no longer count as one".into(),
+    }
+}
+
+/// What a refusal says, in a sentence.
+pub(crate) fn detail(refusal: &Refusal, names: &Names) -> String {
+    let at = refusal.destination.and_then(|id| names.get(&id)).map_or("a destination", String::as_str);
+    let text = match refusal.cause {
+        Cause::Identity => format!("`{at}` was never initialised, or another repository answers there"),
+        Cause::Alarm if refusal.destination.is_some() => format!("an alarm stands on `{at}`, or on this content there"),
+        Cause::Alarm => "an alarm stands on this file: its bytes changed although nothing else did".into(),
+        Cause::NoEvidence if refusal.destination.is_some() => format!("nothing was ever proven to be at `{at}`"),
+        Cause::NoEvidence => "the policy asks nobody, or counts destinations that fail together".into(),
+        Cause::Behind => format!("the last push to `{at}` is older than this file"),
+        Cause::NoReceipt => format!("`{at}` has no receipt for this content"),
+        Cause::Unverified => format!("`{at}` accepted it, but no accepted proof says that it holds these bytes"),
+        Cause::Stale => format!("the last check at `{at}` is too old, or its time is not to be trusted"),
+        Cause::Unreachable => format!("`{at}` could not be asked"),
+        Cause::NotHeld => format!("`{at}` does not hold the bytes any more"),
+        Cause::ReliedOn => "another node counts on this copy".into(),
+        Cause::Conflict => "the path has two versions, and nobody chose yet".into(),
+        Cause::Needed => "this node needs it to reach its destinations".into(),
+        Cause::InUse => "somebody has it open for writing".into(),
+        Cause::Filesystem => "its file system gives no guarantees to rest a deletion on".into(),
+    };
+    match &refusal.heard {
+        Some(heard) => format!("{text}: {heard}"),
+        None => text,
+    }
+}
+
+/// The command that clears a cause.
+pub(crate) fn fix(refusal: &Refusal, names: &Names, volume: &str) -> String {
+    let at = refusal.destination.and_then(|id| names.get(&id)).map_or("DEST", String::as_str);
+    match refusal.cause {
+        Cause::Identity => format!("lastcopy destination probe {at}"),
+        Cause::Alarm => "lastcopy alarms".into(),
+        Cause::NoEvidence | Cause::Behind | Cause::NoReceipt => format!("lastcopy sync {volume} --to {at}"),
+        Cause::Unverified | Cause::Stale => format!("lastcopy verify {at}"),
+        Cause::Unreachable => format!("lastcopy destination probe {at}"),
+        Cause::NotHeld => format!("lastcopy sync {volume} --to {at}"),
+        Cause::ReliedOn => "lastcopy peer list".into(),
+        Cause::Conflict => "lastcopy conflicts".into(),
+        Cause::Needed => "move it out of the volume, or leave it".into(),
+        Cause::InUse => "close it, then offload again".into(),
+        Cause::Filesystem => format!("set any_filesystem in [volumes.{volume}.offload], or leave it"),
+    }
+}
+
+/// A time as RFC 3339, UTC, for JSON.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    lastcopy_sync::segment::rfc3339(time)
+}
+
+/// A time for people, in their time zone.
+pub(crate) fn local_time(time: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(
+        |_| "at no time".into(),
+        |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn files(count: u64) -> String {
+    plural(count, "file", "files")
+}
+
+/// A count with its noun.
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+/// `1,234,567`.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
