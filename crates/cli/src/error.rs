@@ -278,7 +278,7 @@ impl From<BeginError> for CliError {
             BeginError::Blocked { by, refused, .. } => Self { run: Some(refused), ..Self::new(Code::Busy, text) }
                 .hint(format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {}`", by.id)),
             BeginError::PolicyWeaker { volume, weakenings, refused } => {
-                let ways: Vec<_> = weakenings.iter().map(|way| crate::words::weakening(way)).collect();
+                let ways: Vec<_> = weakenings.iter().map(crate::words::weakening).collect();
                 let message = format!("{text}: {}", ways.join(", "));
                 Self { run: Some(refused), ..Self::new(Code::PolicyWeaker, message) }
                     .hint(format!("if that is meant: `lastcopy policy accept {volume} --reason TEXT`"))

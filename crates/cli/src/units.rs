@@ -5,18 +5,18 @@ use std::str::FromStr;
 
 /// A number of bytes: `500MB` (powers of ten), `2GiB` (powers of two), or a bare number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Size(pub u64);
+pub(crate) struct Size(pub u64);
 
 /// A span of time: `90d`, `12h`, `1d 6h`. A day has 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Age {
+pub(crate) struct Age {
     /// Milliseconds.
     pub ms: i64,
 }
 
 /// What was written is no size or no age.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnitError {
+pub(crate) enum UnitError {
     /// No size.
     #[error("`{0}` is no size: write a number and a unit, like `500MB` or `2GiB`")]
     Size(String),
@@ -66,7 +66,7 @@ impl fmt::Display for Size {
         let units = [("PiB", 1u64 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         match units.iter().find(|(_, factor)| self.0 >= *factor) {
             None => write!(f, "{}B", self.0),
-            Some((unit, factor)) if self.0 % factor == 0 => write!(f, "{}{unit}", self.0 / factor),
+            Some((unit, factor)) if self.0.is_multiple_of(*factor) => write!(f, "{}{unit}", self.0 / factor),
             Some((unit, factor)) => write!(f, "{:.1}{unit}", self.0 as f64 / *factor as f64),
         }
     }

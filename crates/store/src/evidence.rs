@@ -119,14 +119,6 @@ impl Shared {
 
 impl AtDestination {
     fn evidence(&self, tx: &Transaction<'_>, content: ContentId) -> Result<Evidence> {
-        // A receipt is live while it is not lost and the incarnation that gave it is who answers now. The best one counts.
-        let live = "SELECT level, method, verified_at FROM receipt WHERE destination = ? AND content = ? AND lost_at IS NULL
-             AND incarnation IS ? AND incarnation IS ? ORDER BY level = 'verified' DESC, verified_at DESC LIMIT 1";
-        let text = |incarnation: &Option<Incarnation>| incarnation.as_ref().map(|text| text.as_str().to_owned());
-        let values = (self.record.id, content, text(&self.record.incarnation), text(&self.record.answered));
-        let receipt = tx
-            .prepare_cached(live)?
-            .query_row(values, |row| Ok(ReceiptFacts { level: row.get(0)?, method: row.get(1)?, verified_at: row.get(2)? }));
         Ok(Evidence {
             destination: self.record.id,
             accepted: self.record.incarnation.clone(),
@@ -134,8 +126,21 @@ impl AtDestination {
             destination_alarm: self.alarm,
             content_alarm: self.content_alarms.contains(&content),
             component: self.component,
-            receipt: receipt.optional()?,
+            receipt: self.live_receipt(tx, content)?,
         })
+    }
+
+    /// A receipt is live while it is not lost and the incarnation that gave it is who answers now. The best one counts.
+    fn live_receipt(&self, tx: &Transaction<'_>, content: ContentId) -> Result<Option<ReceiptFacts>> {
+        let (Some(accepted), true) = (&self.record.incarnation, self.record.incarnation == self.record.answered) else {
+            return Ok(None);
+        };
+        let live = "SELECT level, method, verified_at FROM receipt WHERE destination = ? AND content = ? AND lost_at IS NULL
+             AND incarnation = ? ORDER BY level = 'verified' DESC, verified_at DESC LIMIT 1";
+        let receipt = tx.prepare_cached(live)?.query_row((self.record.id, content, accepted.as_str()), |row| {
+            Ok(ReceiptFacts { level: row.get(0)?, method: row.get(1)?, verified_at: row.get(2)? })
+        });
+        Ok(receipt.optional()?)
     }
 }
 

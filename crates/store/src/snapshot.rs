@@ -240,18 +240,26 @@ impl Snapshot {
                 Some(head) => tx.query_row("SELECT seq FROM head WHERE id = ?", [head], |row| row.get(0))?,
                 None => -1,
             };
-            // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes.
+            // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes. In the
+            // order of rows, the newest row of a path speaks last.
+            let (driver, also, order) = match since {
+                Some(_) => (
+                    "(SELECT id FROM file WHERE volume = :volume AND changed_seq > :from
+                      UNION SELECT file FROM withheld WHERE head = :head) p JOIN file f ON f.id = p.id",
+                    "",
+                    "p.id",
+                ),
+                None => ("file f NOT INDEXED", "AND f.changed_seq > :from", "f.id"),
+            };
             let sql = format!(
                 "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq, f.until_seq, f.changed_seq,
                         f.until_seq IS NULL OR f.until_seq > :seq, NOT ({LACKS}),
                         EXISTS (SELECT 1 FROM withheld w WHERE w.head = :head AND w.file = f.id),
-                        EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.id > f.id
-                                AND n.since_seq <= :seq)
-                 FROM file f JOIN directory d ON d.id = f.directory JOIN content c ON c.id = f.content
-                 WHERE f.volume = :volume AND f.since_seq <= :seq
-                   AND f.id IN (SELECT id FROM file WHERE volume = :volume AND changed_seq > :from
-                                UNION SELECT file FROM withheld WHERE head = :head)
-                 ORDER BY f.id"
+                        CASE WHEN f.status = 'superseded' THEN EXISTS
+                            (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
+                                AND n.since_seq <= :seq) ELSE 0 END
+                 FROM {driver} JOIN directory d ON d.id = f.directory JOIN content c ON c.id = f.content
+                 WHERE f.volume = :volume AND f.since_seq <= :seq {also} ORDER BY {order}"
             );
             let mut statement = tx.prepare(&sql)?;
             let mut rows = statement.query(rusqlite::named_params! {

@@ -59,34 +59,29 @@ impl Store {
         self.read(|tx| {
             let (epoch, _) = current_epoch(tx)?;
             let component = vectors::component(tx, volume, destination, epoch)?;
-            // The best live verified receipt of each content, then the files that have it.
+            let total = "SELECT count(*) FROM file WHERE volume = ? AND until_seq IS NULL";
+            let mut survey =
+                PairSurvey { total: tx.query_row(total, [volume], |row| row.get(0))?, component, ..PairSurvey::default() };
+            // Files in the order of contents, as the receipts are; never the other way round.
             let sql = format!(
-                "SELECT count(*), count(*) FILTER (WHERE covered), count(*) FILTER (WHERE covered AND at < :stale),
-                    min(at) FILTER (WHERE covered), group_concat(DISTINCT CASE WHEN covered THEN method END)
-                 FROM (SELECT v.at AS at, v.method AS method, v.at IS NOT NULL AND f.present_since <= :component AS covered
-                       FROM file f LEFT JOIN
-                          (SELECT r.content AS content, max(r.verified_at) AS at, r.method AS method FROM receipt r
-                           JOIN destination d ON d.id = r.destination
-                           WHERE r.destination = :destination AND r.level = 'verified' AND {LIVE} GROUP BY r.content) v
-                       ON v.content = f.content WHERE f.volume = :volume AND f.until_seq IS NULL)"
+                "SELECT r.method, count(*), count(*) FILTER (WHERE r.verified_at < :stale), min(r.verified_at)
+                 FROM destination d CROSS JOIN file f INDEXED BY file_snapshot CROSS JOIN receipt r
+                 WHERE d.id = :destination AND f.volume = :volume AND f.until_seq IS NULL AND f.present_since <= :component
+                   AND r.destination = :destination AND r.content = f.content AND r.level = 'verified' AND {LIVE}
+                 GROUP BY r.method ORDER BY r.method"
             );
-            let values = named_params! {
+            let mut statement = tx.prepare(&sql)?;
+            let mut rows = statement.query(named_params! {
                 ":volume": volume, ":destination": destination, ":stale": stale_before,
                 ":component": component.unwrap_or(RunId(0)),
-            };
-            let mut survey = tx.query_row(&sql, values, |row| {
-                let methods: Option<String> = row.get(4)?;
-                let methods = methods.iter().flat_map(|text| text.split(',')).filter_map(Method::from_name);
-                Ok(PairSurvey {
-                    total: row.get(0)?,
-                    covered: row.get(1)?,
-                    stale: row.get(2)?,
-                    verified_since: row.get(3)?,
-                    methods: methods.collect(),
-                    component,
-                })
             })?;
-            survey.methods.sort_unstable();
+            while let Some(row) = rows.next()? {
+                survey.methods.push(row.get(0)?);
+                survey.covered += row.get::<_, u64>(1)?;
+                survey.stale += row.get::<_, u64>(2)?;
+                let since: Timestamp = row.get(3)?;
+                survey.verified_since = Some(survey.verified_since.map_or(since, |other| other.min(since)));
+            }
             Ok(survey)
         })
     }

@@ -37,7 +37,7 @@ const OBJECT_MODE: u32 = 0o444;
 #[derive(Debug)]
 pub struct Local {
     path: PathBuf,
-    /// Directories that were opened, by their path in the layout.
+    /// Directories that were opened in this operation, by their path in the layout; the root by the empty one.
     dirs: Mutex<HashMap<String, Arc<Dir>>>,
 }
 
@@ -47,13 +47,23 @@ impl Local {
         Self { path: path.to_owned(), dirs: Mutex::default() }
     }
 
-    /// Opens the root by its path, each time: what is mounted there may have changed.
-    fn root(&self) -> io::Result<Dir> {
-        Dir::open(&std::fs::canonicalize(&self.path)?)
+    /// The root, opened by its path once in each operation: what is mounted there may change between two.
+    fn root(&self) -> io::Result<Arc<Dir>> {
+        self.opened("", || Dir::open(&std::fs::canonicalize(&self.path)?))
+    }
+
+    fn opened(&self, text: &str, open: impl FnOnce() -> io::Result<Dir>) -> io::Result<Arc<Dir>> {
+        let known = self.dirs.lock().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
+        if let Some(dir) = known {
+            return Ok(dir);
+        }
+        let dir = Arc::new(open()?);
+        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned(), dir.clone());
+        Ok(dir)
     }
 
     /// The root if it exists.
-    fn existing_root(&self) -> io::Result<Option<Dir>> {
+    fn existing_root(&self) -> io::Result<Option<Arc<Dir>>> {
         match self.root() {
             Ok(root) => Ok(Some(root)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -63,22 +73,13 @@ impl Local {
 
     /// A directory of the layout, made durably if it is missing.
     fn make_dir(&self, text: &str) -> io::Result<Arc<Dir>> {
-        let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(dir) = dirs.get(text) {
-            return Ok(dir.clone());
-        }
-        let dir = Arc::new(self.root()?.create_dir_all(&path(text)?, 0o755, &mut Dir::sync)?);
-        dirs.insert(text.to_owned(), dir.clone());
-        Ok(dir)
+        self.opened(text, || self.root()?.create_dir_all(&path(text)?, 0o755, &mut Dir::sync))
     }
 
     /// A directory of the layout, if it exists.
     fn find_dir(&self, text: &str) -> io::Result<Option<Arc<Dir>>> {
-        if let Some(dir) = self.dirs.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
-            return Ok(Some(dir.clone()));
-        }
-        match self.root()?.open_dir(&path(text)?, Mounts::Stay) {
-            Ok(dir) => Ok(Some(Arc::new(dir))),
+        match self.opened(text, || self.root()?.open_dir(&path(text)?, Mounts::Stay)) {
+            Ok(dir) => Ok(Some(dir)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -97,7 +98,7 @@ impl Local {
     fn parent(&self, text: &str) -> io::Result<(Arc<Dir>, Vec<u8>)> {
         match text.rsplit_once('/') {
             Some((dir, name)) => Ok((self.make_dir(dir)?, name.as_bytes().to_vec())),
-            None => Ok((Arc::new(self.root()?), text.as_bytes().to_vec())),
+            None => Ok((self.root()?, text.as_bytes().to_vec())),
         }
     }
 }
