@@ -2,6 +2,7 @@
 
 use crate::decide::{Cause, Confirmation, Decision, Known, Refusal, decide};
 use crate::protocol::Protocol;
+use crate::quarantine::tidy;
 use crate::settle::OffloadError;
 use lastcopy_fs::{Cancel, Content, Progress, RelPath};
 use lastcopy_store::{
@@ -221,7 +222,14 @@ impl Offloading<'_> {
     /// Carries out a plan: moves aside, confirms, deletes.
     pub fn apply(&self, run: &Run<Offload>, plan: &Plan, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
         self.progress.phase("offloading", plan.files, plan.bytes);
-        self.batches(run.store(), plan, each, |protocol, batch, each| protocol.offload(run, batch, each))
+        let counts = self.batches(run.store(), plan, each, |protocol, batch, each| protocol.offload(run, batch, each));
+        self.tidied(counts)
+    }
+
+    /// The quarantine's directories are shared by all batches, and go when the last one is done, however it ended.
+    fn tidied(&self, counts: Result<Counts, OffloadError>) -> Result<Counts, OffloadError> {
+        let tidied = tidy(self.volume).map_err(OffloadError::at(&RelPath::root()));
+        counts.and_then(|counts| tidied.map(|()| counts))
     }
 
     fn batches(
@@ -263,6 +271,10 @@ impl Offloading<'_> {
 
     /// Goes on with what earlier offloads hold and whose grace is over.
     pub fn finish_held(&self, run: &Run<Offload>, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
+        self.tidied(self.finish_released(run, each))
+    }
+
+    fn finish_released(&self, run: &Run<Offload>, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
         let mut protocol = Protocol::new(self);
         let held = released_by_grace(run.store(), self.volume)?;
         protocol.counts.selected = held.len() as u64;

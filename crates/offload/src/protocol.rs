@@ -4,7 +4,7 @@
 
 use crate::decide::{Cause, Confirmation, Decision, Known, decide};
 use crate::offload::{Counts, FileOutcome, FileReport, Heard, Offloading, Verdict, blocked, own_refusal};
-use crate::quarantine::{Returned, move_aside, quarantine_path, stat_aside, tidy};
+use crate::quarantine::{Returned, move_aside, quarantine_path, stat_aside};
 use crate::settle::{OffloadError, put_back};
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
 use lastcopy_store::{
@@ -415,7 +415,7 @@ impl<'a> Protocol<'a> {
             self.counts.bytes_freed += freed;
             self.report(&aside.intent.file, FileOutcome::Offloaded, None, each);
         }
-        tidy(self.offloading.volume).map_err(OffloadError::at(&RelPath::root()))
+        Ok(())
     }
 
     /// Step 9: the only place in lastcopy where a person's file is deleted. Says how many bytes that frees: none while the file has

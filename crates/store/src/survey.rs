@@ -93,10 +93,11 @@ impl Store {
                 tx.prepare("SELECT status, count(*), sum(size) FROM file WHERE volume = ? GROUP BY status ORDER BY status")?;
             let by_status = statement.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let by_status = by_status.collect::<rusqlite::Result<_>>()?;
+            // From the few destinations to the receipt, by its key; planned the other way round, every receipt is read for every file.
             let without = |level: &str| {
                 format!(
                     "SELECT count(*) FROM file f WHERE f.volume = ? AND f.status = 'offloaded' AND NOT EXISTS
-                     (SELECT 1 FROM destination d JOIN receipt r ON r.destination = d.id
+                     (SELECT 1 FROM destination d CROSS JOIN receipt r ON r.destination = d.id
                       WHERE r.content = f.content AND {LIVE} {level})"
                 )
             };
@@ -122,7 +123,7 @@ impl Store {
     /// What a reset or an adopt leaves without proof.
     pub fn offloaded_depending_on(&self, destination: DestinationId) -> Result<(u64, u64)> {
         let sql = format!(
-            "SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM destination d JOIN receipt r ON r.destination = d.id
+            "SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM destination d CROSS JOIN receipt r ON r.destination = d.id
                         WHERE d.id <> ?1 AND r.content = f.content AND {LIVE} AND r.level = 'verified')),
                     count(*)
              FROM file f WHERE f.status = 'offloaded' AND EXISTS

@@ -7,7 +7,7 @@ use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
 use crate::units::Size;
 use crate::words::{self, Names, files, grouped};
-use lastcopy_fs::Content;
+use lastcopy_fs::{Content, NoProgress};
 use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
@@ -326,7 +326,8 @@ impl Confirmer {
             destinations: app.destinations()?,
             store: app.store()?.clone(),
             volume: HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() },
-            context: app.context(),
+            // The files are counted where they are offloaded; asking about them is not counted again.
+            context: Context { progress: Arc::new(NoProgress), ..app.context() },
             silent: RefCell::default(),
         })
     }
