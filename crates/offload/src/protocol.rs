@@ -2,8 +2,8 @@
 //!
 //! Every file of a batch is leased from before it is hashed until it is gone or back. Whatever fails on the way, it is put back.
 
-use crate::decide::{Cause, Confirmation, Decision, Known, decide};
-use crate::offload::{Counts, FileOutcome, FileReport, Heard, Offloading, Verdict, blocked, own_refusal};
+use crate::decide::{Cause, Confirmation, Decision, Known, Refusal, decide};
+use crate::offload::{Counts, FileOutcome, FileReport, Heard, Offloading, Verdict, own_refusal};
 use crate::quarantine::{Returned, move_aside, quarantine_path, stat_aside};
 use crate::settle::{OffloadError, put_back};
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
@@ -84,31 +84,28 @@ impl<'a> Protocol<'a> {
         Self { offloading, buffer: HashBuffer::new(), counts: Counts::default(), counted, names_gone: HashMap::new() }
     }
 
+    /// Every file of a batch ends here, once.
+    fn tell(&mut self, report: FileReport, each: Each<'_>) {
+        self.counts.add(report.outcome);
+        self.offloading.progress.advance(1, 0);
+        each(report);
+    }
+
     fn report(&mut self, file: &FileRecord, outcome: FileOutcome, detail: Option<String>, each: Each<'_>) {
-        self.counts.add(outcome);
-        each(FileReport { path: file.path.clone(), content: file.content, outcome, refusals: Vec::new(), detail });
+        self.tell(FileReport { path: file.path.clone(), content: file.content, outcome, refusals: Vec::new(), detail }, each);
     }
 
     fn stop(&mut self, file: &FileRecord, stop: Stop, each: Each<'_>) {
         match stop {
-            Stop::Blocked(cause, heard) => {
-                self.counts.add(FileOutcome::Blocked);
-                each(FileReport {
-                    path: file.path.clone(),
-                    content: file.content,
-                    outcome: FileOutcome::Blocked,
-                    refusals: own_refusal(cause, heard),
-                    detail: None,
-                });
-            }
+            Stop::Blocked(cause, heard) => self.block(file, own_refusal(cause, heard), each),
             Stop::Drift(detail) => self.report(file, FileOutcome::Drift, Some(detail), each),
             Stop::Error(detail) => self.report(file, FileOutcome::Error, Some(detail), each),
         }
     }
 
-    fn refuse(&mut self, facts: &FileFacts, decision: Decision, each: Each<'_>) {
-        self.counts.add(FileOutcome::Blocked);
-        each(blocked(facts, decision));
+    fn block(&mut self, file: &FileRecord, refusals: Vec<Refusal>, each: Each<'_>) {
+        let (path, content, outcome) = (file.path.clone(), file.content, FileOutcome::Blocked);
+        self.tell(FileReport { path, content, outcome, refusals, detail: None }, each);
     }
 
     fn known<'k>(&self, now: Timestamp, confirmations: &'k [Confirmation]) -> Known<'k> {
@@ -138,9 +135,9 @@ impl<'a> Protocol<'a> {
                 self.counts.bytes_freed += self.would_free(&ready.stat);
                 self.report(&ready.facts.file, FileOutcome::WouldOffload, None, each);
             } else {
-                self.refuse(&ready.facts, decision, each);
+                self.block(&ready.facts.file, decision.refusals, each);
             }
-            self.offloading.progress.advance(1, ready.facts.file.content.size);
+            self.offloading.progress.advance(0, ready.facts.file.content.size);
         }
         Ok(())
     }
@@ -274,7 +271,7 @@ impl<'a> Protocol<'a> {
         for (ready, intent) in ready.into_iter().zip(intents) {
             let Some(id) = intent else {
                 let decision = refused.borrow_mut().remove(&ready.facts.file.id).unwrap_or_default();
-                self.refuse(&ready.facts, decision, each);
+                self.block(&ready.facts.file, decision.refusals, each);
                 continue;
             };
             let aside = Aside { intent: intent_of(run, id, &ready), guard: ready.guard, stat: ready.stat };
@@ -459,14 +456,7 @@ impl<'a> Protocol<'a> {
             return self.put_back(run, aside, stop, each);
         };
         put_back(run, self.offloading.volume, &aside.intent)?;
-        self.counts.add(FileOutcome::Blocked);
-        each(FileReport {
-            path: aside.intent.file.path.clone(),
-            content: aside.intent.file.content,
-            outcome: FileOutcome::Blocked,
-            refusals: decision.refusals,
-            detail: None,
-        });
+        self.block(&aside.intent.file, decision.refusals, each);
         Ok(())
     }
 
