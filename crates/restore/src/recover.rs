@@ -5,7 +5,7 @@ use lastcopy_fs::{Id128, RelPath};
 use lastcopy_store::{FileStatus, Outcome, Recovered, Restore, Run, StoreError};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read};
 use lastcopy_sync::{Context, Destination};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 /// Lines that share a transaction.
@@ -40,15 +40,38 @@ pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<V
         volumes.entry(head.place.volume).or_default().push(head);
     }
     let mut found = Vec::new();
-    for mut heads in volumes.into_values() {
-        // The clock that wrote them is a node's own, and a later epoch was begun by a later life of the index.
-        heads.sort_by(|left, right| left.document.written.cmp(&right.document.written));
-        let Some(head) = heads.pop() else { continue };
+    for heads in volumes.into_values() {
+        let older = continued(destination, &heads, context)?;
+        let (mut ended, mut newest): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| older.contains(&head.place.epoch));
+        // Only between epochs of which none continues another does a node's clock decide.
+        newest.sort_by(|left, right| left.document.written.cmp(&right.document.written));
+        let Some(head) = newest.pop() else { continue };
+        ended.extend(newest);
         let segment = fetch(destination, head.place, &head.document.segment, context)?;
         let header = read(segment, &mut |_| Ok(())).map_err(|why| unreadable(&head.document.segment, &why))?;
-        found.push(Found { head, header, older: heads.iter().map(|head| head.place.epoch).collect() });
+        found.push(Found { head, header, older: ended.iter().map(|head| head.place.epoch).collect() });
     }
     Ok(found)
+}
+
+/// The epochs that another one of these continues, as its first segment says.
+fn continued(destination: &dyn Destination, heads: &[FoundHead], context: &Context) -> Result<BTreeSet<Id128>, RestoreError> {
+    let mut continued = BTreeSet::new();
+    if heads.len() < 2 {
+        return Ok(continued);
+    }
+    for head in heads {
+        let first = context.runtime.block_on(destination.segment(&head.place, 1))?;
+        // One that is damaged says nothing; the clock has to do for it.
+        let Ok(header) = read(first, &mut |_| Ok(())) else { continue };
+        let follows = header.follows_epoch.and_then(|epoch| epoch.parse::<Id128>().ok());
+        continued.extend(follows.filter(|epoch| *epoch != head.place.epoch));
+    }
+    // A circle can only be a forgery; then nothing is older than anything.
+    if heads.iter().all(|head| continued.contains(&head.place.epoch)) {
+        continued.clear();
+    }
+    Ok(continued)
 }
 
 fn unreadable(link: &Link, why: &str) -> RestoreError {
