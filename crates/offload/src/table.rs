@@ -3,7 +3,7 @@
 //! Nothing here decides. Each row makes facts and evidence in which the named conditions fail, asks [`decide`], and prints the answer,
 //! so that a change to the decision is a change to a reviewed file.
 
-use crate::decide::{Cause, Confirmation, Decision, Known, Lock, decide};
+use crate::decide::{Cause, Confirmation, Decision, Known, Lock, Refusal, decide};
 use lastcopy_fs::{Content, ContentHash, RelPath};
 use lastcopy_store::{
     AtLeast, Confirm, ContentId, DestinationId, Evidence, FileFacts, FileId, FileRecord, FileStatus, Incarnation, Method, Policy,
@@ -150,7 +150,7 @@ fn policies_table() -> String {
             });
             let mut cells = vec![(*name).to_owned()];
             cells.extend(marks(&lacks));
-            (cells, verdict(&decide(&facts(), &evidence, policy, &known(&[]))))
+            (cells, verdict_by_destination(&decide(&facts(), &evidence, policy, &known(&[]))))
         })
     });
     table("What the policy requires; `x`: no receipt there", &["policy", "A", "B", "C"], rows)
@@ -165,18 +165,23 @@ fn marks(failing: &[bool]) -> Vec<String> {
     failing.iter().map(|fails| if *fails { "x" } else { "·" }.to_owned()).collect()
 }
 
-/// What was decided, with the destinations where there may be several.
+/// What was decided, where there is one destination.
 fn verdict(decision: &Decision) -> String {
-    if decision.passes() {
-        return "goes".into();
-    }
-    let causes = decision.refusals.iter().map(|refusal| match refusal.destination.map(DestinationId::get) {
-        Some(2) => format!("{} at B", refusal.cause.name()),
-        Some(3) => format!("{} at C", refusal.cause.name()),
-        Some(_) => format!("{} at A", refusal.cause.name()),
-        None => refusal.cause.name().to_owned(),
-    });
-    causes.collect::<Vec<_>>().join(", ")
+    verdict_with(decision, |refusal| refusal.cause.name().to_owned())
+}
+
+/// What was decided, and because of which destination.
+fn verdict_by_destination(decision: &Decision) -> String {
+    verdict_with(decision, |refusal| {
+        let cause = refusal.cause.name();
+        let letter =
+            refusal.destination.and_then(|id| ["A", "B", "C"].into_iter().zip(1..).find(|(_, number)| *number == id.get()));
+        letter.map_or_else(|| cause.to_owned(), |(letter, _)| format!("{cause} at {letter}"))
+    })
+}
+
+fn verdict_with(decision: &Decision, name: impl Fn(&Refusal) -> String) -> String {
+    if decision.passes() { "goes".into() } else { decision.refusals.iter().map(name).collect::<Vec<_>>().join(", ") }
 }
 
 fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = (Vec<String>, String)>) -> String {
