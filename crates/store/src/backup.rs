@@ -95,6 +95,7 @@ fn open_copy(backup: &Path) -> Result<Connection> {
     if found == 0 {
         return Err(StoreError::Corrupt { detail: format!("{} is no index", backup.display()) });
     }
+    db::require_own_schema(&copy)?;
     match check(&copy)?.into_iter().next() {
         Some(wrong) => Err(StoreError::Corrupt { detail: wrong }),
         None => Ok(copy),
