@@ -12,7 +12,9 @@ mod offload;
 mod protocol;
 mod quarantine;
 mod settle;
+mod table;
 
 pub use decide::{Cause, Confirmation, Decision, Known, Lock, Locks, Refusal, decide, locks};
 pub use offload::{Confirm, Counts, FileOutcome, FileReport, Offloading, Plan, PlanOptions, Verdict, plan, released_by_grace};
 pub use settle::{OffloadError, SettleReport, Settles, settle, undo};
+pub use table::offload_gate_table;

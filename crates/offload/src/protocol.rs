@@ -157,7 +157,14 @@ impl<'a> Protocol<'a> {
     ) -> Result<(), OffloadError> {
         let ready = self.prepare(batch, each)?;
         let aside = self.set_aside(run, ready, each)?;
-        if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) }
+        let done = if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) };
+        self.tidied(done)
+    }
+
+    /// What was deleted or put back leaves empty directories behind, however the batch ended.
+    fn tidied(&self, done: Result<(), OffloadError>) -> Result<(), OffloadError> {
+        let tidied = tidy(self.offloading.volume).map_err(OffloadError::at(&RelPath::root()));
+        done.and(tidied)
     }
 
     /// Steps 1 to 3: open, lease, compare, hash.
@@ -358,12 +365,13 @@ impl<'a> Protocol<'a> {
                 Ok((guard, stat)) => aside.push(Aside { intent, guard, stat }),
                 Err(stop) => {
                     let file = intent.file.clone();
-                    self.return_held(run, &intent)?;
+                    put_back(run, self.offloading.volume, &intent)?;
                     self.stop(&file, stop, each);
                 }
             }
         }
-        self.delete(run, aside, each)
+        let done = self.delete(run, aside, each);
+        self.tidied(done)
     }
 
     /// Steps 8 and 9: confirm, decide once more, delete.
@@ -460,15 +468,6 @@ impl<'a> Protocol<'a> {
         Ok(())
     }
 
-    /// A held file that is not what it should be any more goes back; one that is gone is recorded so.
-    fn return_held(&self, run: &Run<Offload>, intent: &Intent) -> Result<(), OffloadError> {
-        let path = &intent.file.path;
-        if stat_aside(self.offloading.volume, intent.run, path).map_err(OffloadError::at(path))?.is_none() {
-            return Ok(run.settle(intent.id, lastcopy_store::Settled::Gone)?);
-        }
-        put_back(run, self.offloading.volume, intent).map(drop)
-    }
-
     /// Asks every destination that counts about every file; nobody under `offline`.
     fn ask(&self, run: Option<&Run<Offload>>, contents: &[(FileId, lastcopy_fs::Content)]) -> Result<Heard, OffloadError> {
         let mut heard: Heard = contents.iter().map(|_| Vec::with_capacity(self.counted.len())).collect();
@@ -520,10 +519,11 @@ fn intent_of(run: &Run<Offload>, id: IntentId, ready: &Ready) -> Intent {
 }
 
 fn with_place(stop: Stop, returned: Returned, intent: &Intent) -> Stop {
-    if returned == Returned::Home {
-        return stop;
-    }
-    let place = format!("; its place is taken, so it is in .lastcopy/kept/{} now", intent.run);
+    let place = match returned {
+        Returned::Home => return stop,
+        Returned::Kept => format!("; its place is taken, so it is in .lastcopy/kept/{} now", intent.run),
+        Returned::Gone => "; it is gone from where it lay aside".to_owned(),
+    };
     match stop {
         Stop::Blocked(cause, heard) => Stop::Blocked(cause, heard + &place),
         Stop::Drift(detail) => Stop::Drift(detail + &place),

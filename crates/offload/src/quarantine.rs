@@ -18,6 +18,8 @@ pub(crate) enum Returned {
     Home,
     /// In the kept files.
     Kept,
+    /// Nowhere: somebody took it from where it lay.
+    Gone,
 }
 
 fn below(area: &str, run: RunId) -> io::Result<RelPath> {

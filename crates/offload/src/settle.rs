@@ -122,6 +122,7 @@ impl SettleReport {
         match returned {
             Returned::Home => self.put_back.push(path),
             Returned::Kept => self.kept.push(path),
+            Returned::Gone => self.gone.push(path),
         }
     }
 }
@@ -152,12 +153,18 @@ fn settle_one(run: &impl Settles, volume: &Volume, intent: &Intent, report: &mut
     Ok(())
 }
 
-/// Moves the file of an intent back, durably, and then records it.
+/// Moves the file of an intent back, durably, and then records it. One that somebody took away is recorded as gone: the other files of
+/// its batch must not wait for it.
 pub(crate) fn put_back(run: &impl Settles, volume: &Volume, intent: &Intent) -> Result<Returned, OffloadError> {
     let path = &intent.file.path;
+    if stat_aside(volume, intent.run, path).map_err(OffloadError::at(path))?.is_none() {
+        run.settle(intent.id, Settled::Gone)?;
+        return Ok(Returned::Gone);
+    }
     let returned = move_back(volume, intent.run, path).map_err(OffloadError::at(path))?;
     let settled = match returned {
         Returned::Kept => Settled::Kept,
+        Returned::Gone => Settled::Gone,
         Returned::Home => match volume.root().stat(path).map_err(OffloadError::at(path))? {
             Some(stat) => Settled::PutBack(unread(&stat)),
             // Somebody moved it on at once; it is an index run's to find.

@@ -1,6 +1,6 @@
 //! The index as a file: checking it, copying it, and putting a copy back.
 
-use crate::db;
+use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
 use crate::store::{NewEpoch, Store, StoreOptions, sibling};
 use lastcopy_fs::{LockFile, LockState};
@@ -20,7 +20,8 @@ impl Store {
         if to.exists() {
             return Err(StoreError::Refused(format!("{} exists already", to.display())));
         }
-        let connection = self.reader()?;
+        // Not a reader: `query_only` refuses to write the copy, too.
+        let connection = db::connect(self.path(), Use::Write, false)?;
         // `VACUUM INTO` syncs the file and its directory under synchronous=FULL.
         connection.execute("VACUUM INTO ?", [to.as_os_str().as_bytes()]).or_else(|_| {
             let text = to.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", to.display())))?;
@@ -94,6 +95,7 @@ fn open_copy(backup: &Path) -> Result<Connection> {
     if found == 0 {
         return Err(StoreError::Corrupt { detail: format!("{} is no index", backup.display()) });
     }
+    db::require_own_schema(&copy)?;
     match check(&copy)?.into_iter().next() {
         Some(wrong) => Err(StoreError::Corrupt { detail: wrong }),
         None => Ok(copy),

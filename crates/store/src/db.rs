@@ -98,6 +98,26 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<()> {
         .map_err(|error| StoreError::Corrupt { detail: format!("the schema is not ours: {error}") })
 }
 
+/// Refuses an index that was made by other migrations than ours, to the letter. One that is up to date is migrated by nothing, and so
+/// compared by nobody else.
+pub(crate) fn require_own_schema(connection: &Connection) -> Result<()> {
+    let runner = embedded::migrations::runner();
+    let ours = |version: i64, checksum: &str| {
+        let same = |migration: &refinery::Migration| i64::from(migration.version()) == version;
+        runner.get_migrations().iter().any(|migration| same(migration) && migration.checksum().to_string() == checksum)
+    };
+    let mut statement = connection.prepare("SELECT version, checksum FROM refinery_schema_history ORDER BY version")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (version, checksum): (i64, String) = (row.get(0)?, row.get(1)?);
+        if !ours(version, &checksum) {
+            let detail = format!("the schema is not ours: migration {version} was another one when the index was made");
+            return Err(StoreError::Corrupt { detail });
+        }
+    }
+    Ok(())
+}
+
 /// A writing transaction. `BEGIN IMMEDIATE`, because a deferred one that upgrades fails at once, whatever the busy timeout.
 pub(crate) fn writing<T>(connection: &mut Connection, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -3,7 +3,7 @@
 use crate::alarms::{self, AlarmKind};
 use crate::error::{Result, StoreError};
 use crate::gate::DestinationKind;
-use crate::ids::{DestinationId, Timestamp};
+use crate::ids::{DestinationId, RunId, Timestamp};
 use crate::runs::{EvidenceChange, Kind, Run, Tx};
 use crate::store::{Store, random_id};
 use lastcopy_fs::Id128;
@@ -60,9 +60,18 @@ pub struct DestinationRecord {
 pub struct Probed {
     pub(crate) destination: DestinationId,
     pub(crate) incarnation: Incarnation,
+    pub(crate) run: RunId,
 }
 
 impl Probed {
+    /// An answer that was given to another run says nothing of who answers now (I3).
+    pub(crate) fn require_of(&self, run: RunId) -> Result<()> {
+        if self.run == run {
+            return Ok(());
+        }
+        Err(StoreError::Refused(format!("the destination answered run {}: run {run} has to ask it itself", self.run)))
+    }
+
     /// The destination.
     pub fn destination(&self) -> DestinationId {
         self.destination
@@ -159,7 +168,7 @@ impl<K: Kind> Run<K> {
             let error = match answer {
                 Some(answer) if *answer == accepted => {
                     alarms::end(tx, AlarmKind::IdentityChanged, alarms::Subject::destination(destination))?;
-                    return Ok(Ok(Probed { destination, incarnation: accepted }));
+                    return Ok(Ok(Probed { destination, incarnation: accepted, run: tx.run }));
                 }
                 Some(answer) => IdentityError::Changed { accepted, answered: answer.clone() },
                 None => IdentityError::Gone { accepted },

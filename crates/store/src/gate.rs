@@ -204,7 +204,7 @@ impl Touches {
 }
 
 /// The table as text, for the snapshot test and `cargo xtask gate`.
-pub fn render_gate() -> String {
+pub fn run_gate_table() -> String {
     let cell = |scope: Scope| match scope {
         Scope::Never => "·",
         Scope::Volume => "V",
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_whole_table() {
-        insta::assert_snapshot!(render_gate(), @r"
+        insta::assert_snapshot!(run_gate_table(), @r"
         | begin \ running | index | audit | sync cas | sync mirror | sync kopia | sync peer | receive | verify | restore | offload | evidence change |
         |---|---|---|---|---|---|---|---|---|---|---|---|
         | index | V | V | V | · | · | · | V | · | V | V | · |

@@ -132,6 +132,7 @@ impl<K: Kind> Run<K> {
     /// Records that a destination went back to an earlier state: an alarm, and every receipt there must be proven again.
     pub fn rolled_back(&self, probed: &Probed, volume: VolumeId, detail: &str) -> Result<()> {
         self.write(|tx| {
+            probed.require_of(tx.run)?;
             let subject = Subject::destination(probed.destination);
             if !alarms::raise(tx, AlarmKind::RolledBack, subject, detail)? {
                 return Ok(());
@@ -152,7 +153,10 @@ impl<K: Kind> Run<K> {
 
     /// Ends the alarm about a rollback: the head that had been missed is there again.
     pub fn head_is_back(&self, probed: &Probed) -> Result<()> {
-        self.write(|tx| alarms::end(tx, AlarmKind::RolledBack, Subject::destination(probed.destination)))
+        self.write(|tx| {
+            probed.require_of(tx.run)?;
+            alarms::end(tx, AlarmKind::RolledBack, Subject::destination(probed.destination))
+        })
     }
 }
 
@@ -160,6 +164,7 @@ impl Run<Sync> {
     /// Announces the head that is about to be written, and remembers which lines its segments withhold. Durable before it returns.
     pub fn announce(&self, probed: &Probed, head: &Head, withheld: &[FileId]) -> Result<HeadId> {
         self.write(|tx| {
+            probed.require_of(tx.run)?;
             let id = tx.sql.query_row(
                 "INSERT INTO head (destination, volume, epoch, sequence, run, digest, segment_digest, seq, sealed)
                  SELECT destination, volume, ?1, ?2, run, ?3, ?4, seq, 0 FROM snapshot WHERE run = ?5 AND destination = ?6

@@ -77,6 +77,20 @@ impl ContentId {
     }
 }
 
+impl VolumeId {
+    /// Stands for a volume where there is no index: in printed tables and in tests of pure functions.
+    pub fn stand_in(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+impl DestinationId {
+    /// Stands for a destination where there is no index: in printed tables and in tests of pure functions.
+    pub fn stand_in(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 impl RunId {
     /// A run named by a person.
     pub fn from_user(number: i64) -> Self {

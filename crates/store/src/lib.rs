@@ -40,7 +40,7 @@ pub use destination::{DestinationRecord, IdentityError, Incarnation, Probed};
 pub use error::{Result, StoreError};
 pub use evidence::{Evidence, FileFacts, ReceiptFacts, Selection};
 pub use files::{FileRecord, FileStatus, KnownFile, Observation, Observed, Seen, WalkReader};
-pub use gate::{Activity, DestinationKind, RunKind, Scope, gate, render_gate};
+pub use gate::{Activity, DestinationKind, RunKind, Scope, gate, run_gate_table};
 pub use heads::{Head, HeadVerdict, KnownHeads};
 pub use hooks::{HookRecord, HookRun, HookStatus};
 pub use ids::{

@@ -60,6 +60,7 @@ pub enum VerifyOrder {
 }
 
 fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, proven: Proven) -> Result<()> {
+    probed.require_of(tx.run)?;
     let upsert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, verified_at, checked_at, run)
          SELECT ?1, id, ?3, 'verified', ?4, ?5, ?6, ?6, ?7 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
          ON CONFLICT DO UPDATE SET level = 'verified', method = ?4, incarnation = ?5, verified_at = ?6, checked_at = ?6,
@@ -83,6 +84,7 @@ fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Lo
 }
 
 fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+    probed.require_of(tx.run)?;
     let update = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1
          WHERE destination = ?2 AND content = ?3 AND location = ?4";
     tx.sql.prepare_cached(update)?.execute((tx.now, probed.destination, content, &location.0))?;
@@ -122,6 +124,7 @@ impl Run<Verify> {
     /// Records what is there with its size, and no more: that moves no `verified_at` (I8).
     pub fn seen(&self, seen: &[(ContentId, Location)], probed: &Probed) -> Result<()> {
         self.write(|tx| {
+            probed.require_of(tx.run)?;
             let update = "UPDATE receipt SET checked_at = ? WHERE destination = ? AND content = ? AND location = ?";
             let mut update = tx.sql.prepare_cached(update)?;
             seen.iter()
@@ -167,6 +170,7 @@ impl Run<EvidenceChange> {
     /// never saw are left out; says how many it knew.
     pub fn record_stored(&self, probed: &Probed, stored: &[(Content, Location)]) -> Result<u64> {
         self.write(|tx| {
+            probed.require_of(tx.run)?;
             let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
                  SELECT ?1, id, ?2, 'stored', 'presence', ?3, ?4, ?5 FROM content WHERE blake3 = ?6 AND size = ?7
                  ON CONFLICT DO UPDATE SET lost_at = NULL, incarnation = ?3, checked_at = ?4";

@@ -280,6 +280,7 @@ impl Snapshot {
         if probed.destination != self.destination {
             return Err(StoreError::Refused("the destination that answered is not the one that the snapshot was taken for".into()));
         }
+        probed.require_of(self.run)?;
         Ok(Claim { snapshot: self, probed })
     }
 }

@@ -94,6 +94,7 @@ impl Store {
         if found < known {
             db::migrate(&mut writer)?;
         }
+        db::require_own_schema(&writer)?;
         make_private_dir(&sibling(&path, ".runs"))?;
         let node = match db::reading(&mut writer, |tx| named_node(tx, &node_name))? {
             Some(node) => node,

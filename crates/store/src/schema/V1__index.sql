@@ -102,6 +102,7 @@ CREATE TABLE directory (
     UNIQUE (volume, path)
 ) STRICT;
 CREATE TRIGGER directory_keeps BEFORE UPDATE ON directory BEGIN SELECT RAISE(ABORT, 'directories are append-only'); END;
+CREATE TRIGGER directory_stays BEFORE DELETE ON directory BEGIN SELECT RAISE(ABORT, 'directories are append-only'); END;
 
 CREATE TABLE file (
     id INTEGER PRIMARY KEY,
@@ -161,6 +162,8 @@ CREATE TABLE snapshot_horizon (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER snapshot_horizon_keeps BEFORE UPDATE ON snapshot_horizon
 BEGIN SELECT RAISE(ABORT, 'snapshots are immutable'); END;
+CREATE TRIGGER snapshot_horizon_stays BEFORE DELETE ON snapshot_horizon
+BEGIN SELECT RAISE(ABORT, 'snapshots are immutable'); END;
 
 -- Foreign components of a volume's horizon: every change of that epoch's node up to the run was seen here.
 CREATE TABLE horizon (
@@ -177,6 +180,8 @@ CREATE TABLE exclusion (
     reason TEXT NOT NULL,
     PRIMARY KEY (run, file)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER exclusion_keeps BEFORE UPDATE ON exclusion BEGIN SELECT RAISE(ABORT, 'exclusions are append-only'); END;
+CREATE TRIGGER exclusion_stays BEFORE DELETE ON exclusion BEGIN SELECT RAISE(ABORT, 'exclusions are append-only'); END;
 
 CREATE TABLE vector (
     volume INTEGER NOT NULL REFERENCES volume (id),
@@ -246,6 +251,7 @@ CREATE TABLE head (
     forgotten INTEGER NOT NULL DEFAULT 0 CHECK (forgotten IN (0, 1)),
     UNIQUE (destination, volume, epoch, sequence)
 ) STRICT;
+CREATE TRIGGER head_stays BEFORE DELETE ON head BEGIN SELECT RAISE(ABORT, 'heads are forgotten, never deleted'); END;
 
 -- Files of a head's instant that its segments do not say, because the destination does not hold them.
 CREATE TABLE withheld (
@@ -297,6 +303,7 @@ CREATE TABLE hook_run (
 ) STRICT;
 CREATE TRIGGER hook_run_first_terminal_status_stays BEFORE UPDATE ON hook_run WHEN OLD.status <> 'running'
 BEGIN SELECT RAISE(ABORT, 'the hook run has ended; its first terminal status stays'); END;
+CREATE TRIGGER hook_run_stays BEFORE DELETE ON hook_run BEGIN SELECT RAISE(ABORT, 'hook runs are never pruned'); END;
 
 -- A file that an offload moves aside, from before the move until it is settled.
 CREATE TABLE intent (

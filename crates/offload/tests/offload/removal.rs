@@ -1,0 +1,289 @@
+//! The removal of what passes, and everything that stops it without anybody having touched the file.
+
+use crate::support::{Answers, Circumstances, World, everything, rel, tree};
+use lastcopy_fs::Cancel;
+use lastcopy_offload::{Counts, FileOutcome, OffloadError, PlanOptions, Verdict};
+use lastcopy_store::{BeginError, Confirm, FileStatus, Selection, StoreError};
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+#[test]
+fn what_passes_is_deleted_and_nothing_else() {
+    let world = World::new(&[("a", "one"), ("deep/er/b", "two"), ("deep/c", "three")]);
+    world.write("new", "nobody has indexed this");
+    let done = world.offload();
+    assert_eq!(done.counts(), Counts { selected: 3, offloaded: 3, bytes_freed: 11, ..Counts::default() });
+    for path in ["a", "deep/er/b", "deep/c"] {
+        assert_eq!(done.of(path), (FileOutcome::Offloaded, String::new()));
+        assert_eq!(world.status(path), FileStatus::Offloaded);
+        assert!(!world.path(path).exists());
+    }
+    assert_eq!(fs::read_to_string(world.path("new")).unwrap(), "nobody has indexed this");
+    assert!(world.path("deep/er").is_dir(), "directories are a person's");
+    world.assert_nothing_aside();
+    assert_eq!(world.plan().files, 0, "there is nothing left to offload");
+}
+
+/// Every destination that counts is asked, after the file is aside and before it is gone.
+#[test]
+fn destinations_are_asked_while_the_file_is_aside() {
+    let world = World::new(&[("a", "one")]);
+    let lay_aside = Cell::new(0);
+    let run = Cell::new(0);
+    let confirm = Answers::by(|_, contents| {
+        let newest = world.store.runs(1).unwrap()[0].id;
+        run.set(newest.get());
+        let aside = fs::read_to_string(world.aside(newest, "a")).is_ok_and(|text| text == "one");
+        lay_aside.set(lay_aside.get() + i32::from(aside && !world.path("a").exists()));
+        Ok(vec![Verdict::Held; contents.len()])
+    });
+    let done = world.offload_with(&confirm);
+    assert_eq!((done.only().0, done.run.get()), (FileOutcome::Offloaded, run.get()));
+    assert_eq!(lay_aside.get(), 2);
+    let expected: Vec<_> = world.destinations.iter().map(|record| (record.id, Confirm::Quick)).collect();
+    assert_eq!(*confirm.asked.borrow(), expected);
+}
+
+/// Under `offline`, evidence alone decides, and nobody is asked.
+#[test]
+fn offline_asks_nobody() {
+    let world = World::new(&[("a", "one")]);
+    let confirm = Answers::by(|_, _| panic!("somebody was asked"));
+    let done = world.offload_under(&confirm, &Circumstances { depth: Some(Confirm::Offline), ..Circumstances::default() });
+    assert_eq!(done.only().0, FileOutcome::Offloaded);
+}
+
+/// Any answer but that it is held puts the file back: at any one of the destinations.
+#[test]
+fn an_answer_that_is_not_held_puts_the_file_back() {
+    for asked in 0..2 {
+        for (verdicts, expected) in [
+            (vec![Verdict::Unreachable("no route".into())], "unreachable"),
+            (vec![Verdict::NotHeld("not there".into())], "not-held"),
+            // Whoever answers about fewer files than he was asked about has said nothing of the others.
+            (Vec::new(), "unreachable"),
+        ] {
+            let world = World::new(&[("a", "one")]);
+            let before = (tree(&world.root()), world.record("a").present_since);
+            let who = world.destinations[asked].id;
+            let confirm = Answers::by(|id, _| Ok(if id == who { verdicts.clone() } else { vec![Verdict::Held] }));
+            let done = world.offload_with(&confirm);
+            assert_eq!(done.only(), (FileOutcome::Blocked, expected.to_owned()));
+            assert_eq!((tree(&world.root()), world.record("a").present_since), before);
+            assert_eq!(world.status("a"), FileStatus::Present);
+            world.assert_nothing_aside();
+        }
+    }
+}
+
+/// Of several files, the one that is not held goes back, and the others go.
+#[test]
+fn each_file_is_answered_for_by_itself() {
+    let world = World::new(&[("a", "one"), ("b", "two"), ("c", "three")]);
+    let missing = lastcopy_fs::hash_bytes(b"two");
+    let confirm = Answers::by(|_, contents| {
+        let verdict = |content| if content == missing { Verdict::NotHeld("gone".into()) } else { Verdict::Held };
+        Ok(contents.iter().map(|(_, content)| verdict(*content)).collect())
+    });
+    let done = world.offload_with(&confirm);
+    assert_eq!(done.counts(), Counts { selected: 3, offloaded: 2, blocked: 1, bytes_freed: 8, ..Counts::default() });
+    assert_eq!(done.of("b").0, FileOutcome::Blocked);
+    assert_eq!(fs::read_to_string(world.path("b")).unwrap(), "two");
+    world.assert_nothing_aside();
+}
+
+/// A destination that is this very file by another way (a share, a bind mount) no longer has it once the path is empty.
+#[test]
+fn a_destination_that_is_the_file_itself_does_not_vouch_for_it() {
+    let world = World::new(&[("a", "one")]);
+    let path = world.path("a");
+    let confirm = Answers::by(|_, _| {
+        Ok(vec![if fs::read_to_string(&path).is_ok_and(|text| text == "one") {
+            Verdict::Held
+        } else {
+            Verdict::NotHeld("there is no such file".into())
+        }])
+    });
+    assert_eq!(world.offload_with(&confirm).only().0, FileOutcome::Blocked);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+}
+
+/// An error while asking ends the batch with everything back where it was.
+#[test]
+fn an_error_while_asking_puts_everything_back() {
+    let world = World::new(&[("a", "one"), ("deep/b", "two")]);
+    let before = tree(&world.root());
+    let confirm = Answers::by(|_, _| Err(OffloadError::Store(StoreError::Locked)));
+    let done = world.offload_with(&confirm);
+    assert!(matches!(done.result, Err(OffloadError::Store(StoreError::Locked))));
+    assert_eq!(tree(&world.root()), before);
+    assert_eq!([world.status("a"), world.status("deep/b")], [FileStatus::Present; 2]);
+    world.assert_nothing_aside();
+}
+
+/// What was decided when it was planned is decided again when it goes: evidence that was lost in between stops it.
+#[test]
+fn evidence_that_is_gone_since_the_plan_stops_a_file() {
+    let world = World::new(&[("a", "one")]);
+    let plan = world.plan();
+    assert_eq!(plan.files, 1);
+    let vault = &world.destinations[0];
+    let run = world.store.begin_evidence_change(Some(vault.id), None).unwrap();
+    run.reset(vault.id, "the disk was dropped", false).unwrap();
+    drop(run);
+    let done = world.apply(&plan, &Answers::holding(), &Circumstances::default());
+    assert_eq!(done.only(), (FileOutcome::Blocked, "no-evidence, unverified".to_owned()));
+    assert!(world.path("a").exists());
+    world.assert_nothing_aside();
+}
+
+/// And once more before it is deleted: evidence that grew too old while the destinations were asked stops it, too.
+#[test]
+fn evidence_that_grows_too_old_while_asking_stops_a_file() {
+    let world = World::new(&[("a", "one")]);
+    world.pass(world.policy.max_evidence_age_ms);
+    let confirm = Answers::holding_while(|| world.pass(1));
+    assert_eq!(world.offload_with(&confirm).only(), (FileOutcome::Blocked, "stale, stale".to_owned()));
+    assert_eq!((world.path("a").exists(), world.status("a")), (true, FileStatus::Present));
+    world.assert_nothing_aside();
+}
+
+/// A run that was closed meanwhile deletes nothing, and what it had moved is put back by the next one.
+#[test]
+fn a_run_that_was_closed_deletes_nothing() {
+    let world = World::new(&[("a", "one")]);
+    let plan = world.plan();
+    let run = world.begin();
+    let confirm = Answers::holding_while(|| drop(world.store.abort_run(run.id()).unwrap()));
+    let result = world.offloading(&confirm, &Circumstances::default(), |offloading| offloading.apply(&run, &plan, &mut |_| {}));
+    assert!(matches!(result, Err(OffloadError::Store(StoreError::RunEnded { .. }))), "{result:?}");
+    assert_eq!(fs::read_to_string(world.aside(run.id(), "a")).unwrap(), "one", "not deleted");
+    let index = world.begin_index();
+    let settled = lastcopy_offload::settle(&index, &world.volume()).unwrap();
+    assert_eq!(settled.put_back, [rel("a")]);
+    drop(index);
+    assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "one");
+    world.assert_nothing_aside();
+}
+
+/// A dry run says what the real one does, and changes nothing.
+#[test]
+fn a_rehearsal_says_what_would_be_done() {
+    let world = World::new(&[("a", "one"), ("b", "two"), ("c", "three")]);
+    world.write("b", "2wo");
+    let missing = lastcopy_fs::hash_bytes(b"three");
+    let verdicts = |contents: &[(_, lastcopy_fs::Content)]| {
+        let verdict = |content| if content == missing { Verdict::NotHeld("gone".into()) } else { Verdict::Held };
+        contents.iter().map(|(_, content)| verdict(*content)).collect::<Vec<_>>()
+    };
+    let before = (tree(&world.root()), world.store.runs(100).unwrap());
+    let plan = world.plan();
+    let mut said = Vec::new();
+    let rehearsed = world
+        .offloading(&Answers::by(|_, contents| Ok(verdicts(contents))), &Circumstances::default(), |offloading| {
+            offloading.rehearse(&world.store, &plan, &mut |report| said.push((report.path, report.outcome, report.refusals)))
+        })
+        .unwrap();
+    assert_eq!((tree(&world.root()), world.store.runs(100).unwrap()), before);
+    assert!(!world.path(".lastcopy/offload").exists());
+
+    let done = world.apply(&plan, &Answers::by(|_, contents| Ok(verdicts(contents))), &Circumstances::default());
+    assert_eq!(done.counts(), rehearsed);
+    let mut did: Vec<_> = done.reports.into_iter().map(|report| (report.path, report.outcome, report.refusals)).collect();
+    let would = |outcome| if outcome == FileOutcome::Offloaded { FileOutcome::WouldOffload } else { outcome };
+    did.iter_mut().for_each(|(_, outcome, _)| *outcome = would(*outcome));
+    let by_path = |left: &(lastcopy_fs::RelPath, _, _), right: &(lastcopy_fs::RelPath, _, _)| left.0.cmp(&right.0);
+    said.sort_by(by_path);
+    did.sort_by(by_path);
+    assert_eq!(said, did);
+}
+
+/// The bytes of a file with several names are freed with the last of them.
+#[test]
+fn only_the_last_name_frees_bytes() {
+    let world = World::new(&[("a", "one")]);
+    fs::hard_link(world.path("a"), world.path("b")).unwrap();
+    fs::hard_link(world.path("a"), world.temp.path().join("outside")).unwrap();
+    world.index();
+    world.push();
+    let done = world.offload();
+    assert_eq!(done.counts(), Counts { selected: 2, offloaded: 2, bytes_freed: 0, ..Counts::default() });
+    assert_eq!(fs::read_to_string(world.temp.path().join("outside")).unwrap(), "one");
+
+    let world = World::new(&[("a", "one")]);
+    fs::hard_link(world.path("a"), world.path("b")).unwrap();
+    world.index();
+    world.push();
+    assert_eq!(world.offload().counts().bytes_freed, 3);
+}
+
+/// What this node needs to reach its destinations stays, under whatever name it is found.
+#[test]
+fn what_this_node_needs_stays() {
+    let world = World::new(&[("key", "secret")]);
+    let stat = fs::metadata(world.path("key")).unwrap();
+    let circumstances = Circumstances { needed: [(stat.dev(), stat.ino())].into(), ..Circumstances::default() };
+    let done = world.offload_under(&Answers::holding(), &circumstances);
+    assert_eq!(done.only(), (FileOutcome::Blocked, "needed".to_owned()));
+    assert!(world.path("key").exists());
+}
+
+/// Stopped before anything was moved, nothing is.
+#[test]
+fn a_cancelled_offload_moves_nothing() {
+    let world = World::new(&[("a", "one"), ("b", "two")]);
+    let before = tree(&world.root());
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let early = world.offload_under(&Answers::holding(), &Circumstances { cancel, ..Circumstances::default() });
+    assert!(matches!(early.result, Err(OffloadError::Cancelled(_))));
+    assert_eq!(tree(&world.root()), before);
+
+    let cancel = Cancel::new();
+    let raised = cancel.clone();
+    let circumstances = Circumstances { cancel, ..Circumstances::when_hashed(3, move || raised.cancel()) };
+    let midway = world.offload_under(&Answers::holding(), &circumstances);
+    assert!(matches!(midway.result, Err(OffloadError::Cancelled(_))));
+    assert_eq!(tree(&world.root()), before);
+    world.assert_nothing_aside();
+}
+
+/// `--free` stops once enough is freed; the oldest, or the largest enough, are chosen by the selection.
+#[test]
+fn enough_is_enough() {
+    let world = World::new(&[("a", "one"), ("b", "two"), ("c", "three")]);
+    let (plan, _) = world.plan_with(&PlanOptions { selection: everything(), free: Some(4) });
+    assert_eq!((plan.files, plan.bytes), (2, 6));
+    let done = world.apply(&plan, &Answers::holding(), &Circumstances::default());
+    assert_eq!((done.counts().offloaded, done.counts().bytes_freed), (2, 6));
+    assert!(world.path("c").exists());
+
+    let world = World::new(&[("a", "one"), ("deep/b", "three"), ("deep/c", "four")]);
+    let larger = Selection { at_least_bytes: Some(4), below: vec![rel("deep")], ..Selection::default() };
+    let (plan, _) = world.plan_with(&PlanOptions { selection: larger, free: None });
+    assert_eq!((plan.selected, plan.files), (2, 2));
+    let older = Selection { modified_before_ns: Some(1), ..everything() };
+    assert_eq!(world.plan_with(&PlanOptions { selection: older, free: None }).0.selected, 0);
+}
+
+/// More files than fit a batch are all decided, moved, asked about and deleted, batch by batch.
+#[test]
+fn many_files_go_in_batches() {
+    let files: Vec<_> = (0..700).map(|number| (format!("dir {}/file {number}", number % 7), format!("text {number}"))).collect();
+    let world = World::new(&files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>());
+    let confirm = Answers::holding();
+    let done = world.offload_with(&confirm);
+    assert_eq!(done.counts().offloaded, 700);
+    assert_eq!(confirm.asked.borrow().len(), 2 * 3, "each destination once for each batch");
+    world.assert_nothing_aside();
+}
+
+/// Without a policy, or under a weaker one than was accepted, no offload even begins.
+#[test]
+fn an_offload_begins_under_an_accepted_policy_only() {
+    let mut world = World::new(&[("a", "one")]);
+    world.offload();
+    world.policy.require.pop();
+    assert!(matches!(world.store.begin_offload(&world.volume()), Err(BeginError::PolicyWeaker { .. })));
+}

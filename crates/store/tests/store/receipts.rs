@@ -1,0 +1,333 @@
+//! Receipts: when they are live, when they are lost, and what makes them fall back to be proven again (I6, I8).
+
+use crate::support::{Node, Push, proof, proof_of_file, rel, requiring};
+use lastcopy_store::{
+    DestinationRecord, Evidence, EvidenceEvent, HeadVerdict, IdentityError, Incarnation, Location, Method, Proof, ProofError,
+    ProvenAt, ReadBack, ReceiptFacts, ReceiptLevel, RunId, StoreError, Timestamp, VerifyOrder, Volume,
+};
+
+fn at(node: &Node, word: &str, location: &str) -> ProvenAt {
+    ProvenAt { content: node.content(word), location: Location(location.into()), proven: proof(word) }
+}
+
+/// What the gate sees of one file at one destination.
+fn evidence(node: &Node, volume: &Volume, path: &str, destination: &DestinationRecord) -> Evidence {
+    let file = node.store.file_at(volume.id(), &rel(path)).unwrap().unwrap();
+    let (_, mut evidence) = node.store.evidence(volume.id(), &[file.id], &[destination.id]).unwrap().remove(0);
+    evidence.remove(0)
+}
+
+fn is_live(node: &Node, volume: &Volume, path: &str, destination: &DestinationRecord) -> bool {
+    evidence(node, volume, path, destination).receipt.is_some()
+}
+
+/// Two files that were pushed to a destination.
+fn pushed() -> (Node, Volume, DestinationRecord) {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("b", "two")]);
+    node.push(&volume, &vault);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Verified; 2]);
+    (node, volume, vault)
+}
+
+#[test]
+fn a_receipt_says_who_proved_what_and_when() {
+    let (node, volume, vault) = pushed();
+    let receipt = node.store.receipts_of(node.content("one")).unwrap().remove(0);
+    let now = node.store.now();
+    assert_eq!((receipt.level, receipt.method, receipt.incarnation.as_str()), (ReceiptLevel::Verified, Method::ReadBack, "vault"));
+    assert_eq!((receipt.verified_at, receipt.checked_at, receipt.lost_at), (Some(now), now, None));
+    assert_eq!(
+        evidence(&node, &volume, "a", &vault).receipt,
+        Some(ReceiptFacts { level: ReceiptLevel::Verified, method: Method::ReadBack, verified_at: Some(now) })
+    );
+}
+
+/// Bytes that are other bytes are no proof, and a proof of other bytes is no receipt.
+#[test]
+fn a_proof_is_of_the_very_content() {
+    let (node, volume, vault) = pushed();
+    let path = node.path("held");
+    std::fs::write(&path, "one").unwrap();
+    assert_eq!(proof_of_file(&path, "one").content(), proof("one").content());
+    for wrong in ["onE", "one ", "on", ""] {
+        std::fs::write(&path, wrong).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let mut buffer = lastcopy_fs::HashBuffer::new();
+        let found: Result<Proof<ReadBack>, _> =
+            Proof::read_file(proof("one").content(), &file, &mut buffer, &lastcopy_fs::Cancel::new(), &lastcopy_fs::NoProgress);
+        assert!(
+            matches!(found, Err(ProofError::Differs { found }) if found == lastcopy_fs::hash_bytes(wrong.as_bytes())),
+            "{wrong}"
+        );
+    }
+    let push = Push::begin(&node.store, &volume, &vault);
+    let mixed_up = ProvenAt { proven: proof("two"), ..at(&node, "one", "") };
+    assert!(matches!(push.run.record(&push.probed, &[mixed_up]), Err(StoreError::Refused(_))));
+}
+
+/// A receipt is live only while who gave it is who was accepted and who answers now.
+#[test]
+fn a_receipt_is_live_only_while_its_giver_answers() {
+    let (node, volume, vault) = pushed();
+    assert!(is_live(&node, &volume, "a", &vault));
+    let run = node.store.begin_verify(vault.id, None).unwrap();
+    let changed = run.probed(vault.id, Some(&Incarnation::new("somebody else")));
+    assert!(matches!(changed, Err(IdentityError::Changed { .. })));
+    assert!(!is_live(&node, &volume, "a", &vault), "somebody else answers");
+    run.probed(vault.id, Some(&Incarnation::new("vault"))).unwrap();
+    assert!(is_live(&node, &volume, "a", &vault));
+    drop(run);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Verified; 2], "a change of who answers proves nothing wrong");
+
+    // Accepted by a person: another repository, whose evidence begins with nothing.
+    node.change_evidence(&vault, |run| run.adopt(vault.id, &Incarnation::new("somebody else"), None, "moved"));
+    assert!(!is_live(&node, &volume, "a", &vault), "receipts of the one before carry over to nobody");
+    let vault = node.store.destination(vault.id).unwrap();
+    node.push(&volume, &vault);
+    assert!(is_live(&node, &volume, "a", &vault));
+}
+
+/// Lost is noticed by whoever looks, and over when the bytes are proven again.
+#[test]
+fn a_lost_receipt_is_dead_until_proven_again() {
+    let (node, volume, vault) = pushed();
+    let verify = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.lost(&probed, node.content("one"), &Location::default(), "its object is not there").unwrap();
+    let found_lost = node.store.now();
+    assert!(!is_live(&node, &volume, "a", &vault));
+    assert!(is_live(&node, &volume, "b", &vault), "the other one is not concerned");
+    assert!(evidence(&node, &volume, "a", &vault).content_alarm && !evidence(&node, &volume, "b", &vault).content_alarm);
+    node.pass(5);
+    verify.lost(&probed, node.content("one"), &Location::default(), "still not there").unwrap();
+    let lost = node.store.lost_at(vault.id).unwrap();
+    assert_eq!((lost.len(), lost[0].lost_at), (1, Some(found_lost)), "it was lost when that was found first");
+    assert_eq!(node.store.count_receipts(vault.id).unwrap(), (0, 1, 1));
+
+    verify.record(&probed, &[at(&node, "one", "")]).unwrap();
+    assert!(is_live(&node, &volume, "a", &vault));
+    assert!(!evidence(&node, &volume, "a", &vault).content_alarm);
+    assert_eq!(node.store.lost_at(vault.id).unwrap(), []);
+}
+
+/// Presence is no proof: it moves the time of the last look, and never that of the last check of bytes.
+#[test]
+fn being_seen_makes_no_receipt_younger() {
+    let (node, volume, vault) = pushed();
+    let proven_at = node.store.now();
+    node.pass(1000);
+    let verify = node.store.begin_verify(vault.id, Some(&volume)).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.seen(&[(node.content("one"), Location::default())], &probed).unwrap();
+    let receipt = node.store.receipts_of(node.content("one")).unwrap().remove(0);
+    assert_eq!((receipt.verified_at, receipt.checked_at), (Some(proven_at), node.store.now()));
+    // What a destination merely says it holds is stored, not verified; and it takes nothing from what was verified.
+    drop(verify);
+    node.index(&volume, &[("c", "three")]);
+    node.change_evidence(&vault, |run| {
+        let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+        let says: Vec<_> = ["one", "three", "never indexed"]
+            .into_iter()
+            .map(|word| (lastcopy_fs::hash_bytes(word.as_bytes()), Location::default()))
+            .collect();
+        assert_eq!(run.record_stored(&probed, &says)?, 2);
+        Ok(())
+    });
+    let of = |word| node.store.receipts_of(node.content(word)).unwrap().remove(0);
+    assert_eq!((of("one").level, of("one").verified_at), (ReceiptLevel::Verified, Some(proven_at)));
+    assert_eq!((of("three").level, of("three").method, of("three").verified_at), (ReceiptLevel::Stored, Method::Presence, None));
+}
+
+/// Kinds that store by path have a receipt for each: one can be lost while the other holds.
+#[test]
+fn receipts_at_several_locations_are_lost_one_by_one() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("copy of a", "one")]);
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.run.record(&push.probed, &[at(&node, "one", "a"), at(&node, "one", "copy of a")]).unwrap();
+    push.run.lost(&push.probed, node.content("one"), &Location(b"a".to_vec()), "gone").unwrap();
+    push.finish();
+    assert_eq!(node.store.receipts_of(node.content("one")).unwrap().len(), 2);
+    assert!(is_live(&node, &volume, "a", &vault), "the bytes are still held at the other place");
+    let verify = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.lost(&probed, node.content("one"), &Location(b"copy of a".to_vec()), "gone").unwrap();
+    assert!(!is_live(&node, &volume, "a", &vault));
+}
+
+/// A person takes all evidence for unproven: every receipt has to be proven again, and the vector begins anew.
+#[test]
+fn a_reset_lowers_everything() {
+    let (node, volume, vault) = pushed();
+    let before = node.component(&volume, &vault);
+    node.change_evidence(&vault, |run| run.reset(vault.id, "the disk was dropped", false));
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Stored; 2]);
+    assert_eq!(node.component(&volume, &vault), None);
+    let vault = node.store.destination(vault.id).unwrap();
+    assert_eq!((vault.generation, vault.incarnation.is_some()), (1, true));
+    let entry = last_of(&node, EvidenceEvent::Reset, |entry| entry.volume.is_some());
+    assert_eq!((entry.before, entry.after, entry.generation), (before, None, Some(1)));
+    assert_eq!(entry.reason.as_deref(), Some("the disk was dropped"));
+
+    node.push(&volume, &vault);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Verified; 2]);
+    assert_eq!(node.component(&volume, &vault), before);
+}
+
+/// One that is surely gone may be made anew under its old name; nothing of the old one is ever taken for the new one's.
+#[test]
+fn a_destination_that_is_gone_is_forgotten_with_its_identity() {
+    let (node, volume, vault) = pushed();
+    node.change_evidence(&vault, |run| run.reset(vault.id, "it burnt", true));
+    let anew = node.store.destination(vault.id).unwrap();
+    assert_eq!((anew.incarnation.clone(), anew.answered.clone()), (None, None));
+    assert_ne!(anew.uuid, vault.uuid);
+    let run = node.store.begin_verify(vault.id, None).unwrap();
+    assert!(matches!(run.probed(vault.id, Some(&Incarnation::new("vault"))), Err(IdentityError::NeverInitialised)));
+    drop(run);
+    node.change_evidence(&vault, |run| run.initialised(vault.id, &Incarnation::new("another vault")));
+    assert!(!is_live(&node, &volume, "a", &vault));
+}
+
+/// Whoever was accepted stays until a person says otherwise: init on a destination that has an identity is refused.
+#[test]
+fn an_identity_is_changed_by_adopt_only() {
+    let (node, _, vault) = pushed();
+    let run = node.store.begin_evidence_change(Some(vault.id), None).unwrap();
+    assert!(run.initialised(vault.id, &Incarnation::new("vault")).is_ok(), "an init that is repeated changes nothing");
+    assert!(matches!(run.initialised(vault.id, &Incarnation::new("else")), Err(StoreError::Refused(_))));
+    drop(run);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Verified; 2]);
+    node.change_evidence(&vault, |run| run.adopt(vault.id, &Incarnation::new("vault"), None, "to be sure"));
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Stored; 2], "an adopt believes nothing, even of the same one");
+}
+
+/// A person takes evidence back to a run: what was proven since falls back, what was proven before stays. Never up.
+#[test]
+fn a_rewind_lowers_what_was_proven_since() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    node.push(&volume, &vault);
+    let proven_by = node.component(&volume, &vault).unwrap();
+    // One run lies between the first push and what comes next.
+    let between = node.index(&volume, &[]);
+    node.index(&volume, &[("b", "two")]);
+    node.push(&volume, &vault);
+    let newest = node.component(&volume, &vault).unwrap();
+
+    let run = node.store.begin_evidence_change(Some(vault.id), None).unwrap();
+    for up in [newest, RunId::from_user(newest.get() + 1)] {
+        assert!(matches!(run.rewind(volume.id(), vault.id, up, "up"), Err(StoreError::Refused(_))));
+    }
+    run.rewind(volume.id(), vault.id, between, "the push of yesterday is doubtful").unwrap();
+    drop(run);
+    assert!(proven_by < between);
+    assert_eq!(node.component(&volume, &vault), Some(between));
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Verified, ReceiptLevel::Stored]);
+    let entry = last_of(&node, EvidenceEvent::Rewind, |_| true);
+    assert_eq!((entry.before, entry.after, entry.generation), (Some(newest), Some(between), Some(1)));
+
+    node.change_evidence(&vault, |run| run.rewind(volume.id(), vault.id, RunId::from_user(0), "all of it"));
+    assert_eq!(node.component(&volume, &vault), None);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Stored; 2]);
+    assert_eq!(node.store.destination(vault.id).unwrap().generation, 2);
+    let run = node.store.begin_evidence_change(Some(vault.id), None).unwrap();
+    assert!(matches!(run.rewind(volume.id(), vault.id, RunId::from_user(0), "again"), Err(StoreError::Refused(_))));
+}
+
+/// A destination that went back to an earlier state holds nobody knows what.
+#[test]
+fn a_rollback_lowers_everything_there() {
+    let (node, volume, vault) = pushed();
+    let other = node.destination("other");
+    node.push(&volume, &other);
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.run.rolled_back(&push.probed, volume.id(), "push 3 was accepted, push 2 is there").unwrap();
+    drop(push);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Stored; 2]);
+    assert_eq!(node.levels(&other), [ReceiptLevel::Verified; 2], "the others did not go back");
+    assert!(evidence(&node, &volume, "a", &vault).destination_alarm);
+    assert!(!evidence(&node, &volume, "a", &other).destination_alarm);
+    last_of(&node, EvidenceEvent::Rollback, |_| true);
+}
+
+/// A head is announced before it is written and sealed with the advance: a crash in between leaves one of two, and no other.
+#[test]
+fn a_head_that_was_announced_is_known_after_a_crash() {
+    let (node, volume, vault) = pushed();
+    let push = Push::begin(&node.store, &volume, &vault);
+    let head = crate::support::head(1, push.run.id());
+    let id = push.run.announce(&push.probed, &head, &[]).unwrap();
+    let foreign = crate::support::head(2, RunId::from_user(1));
+    assert!(matches!(push.run.announce(&push.probed, &foreign, &[]), Err(StoreError::Refused(_))), "another run's head");
+    drop(push);
+    let known = node.store.known_heads(volume.id(), vault.id).unwrap();
+    assert_eq!((known.sealed, known.announced), (None, Some((id, head))));
+    assert_eq!(known.judge(Some(&head)), HeadVerdict::Announced(id));
+
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.run.head_was_accepted(id).unwrap();
+    push.finish();
+    let known = node.store.known_heads(volume.id(), vault.id).unwrap();
+    assert_eq!(known.judge(Some(&head)), HeadVerdict::AsKnown);
+    assert_eq!(known.judge(None), HeadVerdict::RolledBack);
+    // Forgotten by a person's word, nothing of ours lying there is a surprise.
+    node.change_evidence(&vault, |run| run.reset(vault.id, "begin anew", false));
+    let known = node.store.known_heads(volume.id(), vault.id).unwrap();
+    assert_eq!((known.judge(None), known.judge(Some(&head))), (HeadVerdict::AsKnown, HeadVerdict::AsKnown));
+}
+
+/// The longest unchecked come first, the never checked before them.
+#[test]
+fn what_is_longest_unchecked_is_verified_first() {
+    let (node, volume, vault) = pushed();
+    node.pass(10);
+    let verify = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.record(&probed, &[at(&node, "one", "")]).unwrap();
+    drop(verify);
+    let order = |order, volume| {
+        let mut found = Vec::new();
+        node.store
+            .to_verify(vault.id, volume, order, &mut |content, size| {
+                found.push((content, size));
+                Ok(())
+            })
+            .unwrap();
+        found
+    };
+    let (one, two) = ((node.content("one"), 3), (node.content("two"), 3));
+    assert_eq!(order(VerifyOrder::Content, None), [one, two]);
+    assert_eq!(order(VerifyOrder::LongestUnchecked, None), [two, one]);
+    let empty = node.volume("empty");
+    assert_eq!(order(VerifyOrder::Content, Some(empty.id())), []);
+    assert_eq!(order(VerifyOrder::Content, Some(volume.id())), [one, two]);
+}
+
+/// What the survey calls covered and stale is what the receipts say.
+#[test]
+fn a_survey_counts_what_is_proven() {
+    let (node, volume, vault) = pushed();
+    node.index(&volume, &[("c", "three")]);
+    let now = node.store.now();
+    let survey = |before| node.store.survey_pair(volume.id(), vault.id, before).unwrap();
+    assert_eq!((survey(now).total, survey(now).covered, survey(now).stale), (3, 2, 0));
+    assert_eq!(survey(Timestamp(now.0 + 1)).stale, 2);
+    node.change_evidence(&vault, |run| run.reset(vault.id, "doubt", false));
+    assert_eq!((survey(now).total, survey(now).covered), (3, 0));
+    assert_eq!(requiring(&[&vault]).counted(), [vault.id]);
+}
+
+#[track_caller]
+fn last_of(
+    node: &Node,
+    event: EvidenceEvent,
+    also: impl Fn(&lastcopy_store::EvidenceEntry) -> bool,
+) -> lastcopy_store::EvidenceEntry {
+    let log = node.store.evidence_log().unwrap();
+    log.into_iter().rfind(|entry| entry.event == event && also(entry)).unwrap()
+}

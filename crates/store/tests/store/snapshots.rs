@@ -1,0 +1,256 @@
+//! Snapshots and claims: what a push may claim, however much happened while it was sending (I2, I3, I8).
+
+use crate::support::{Node, Push, observe, proof, rel};
+use lastcopy_fs::RelPath;
+use lastcopy_store::{
+    DestinationKind, EvidenceEvent, FileStatus, Location, Observation, Outcome, ProvenAt, RunId, Seen, StoreError, Totals,
+};
+
+fn paths(push: &Push) -> Vec<String> {
+    let lacking = push.snapshot.lacking(&push.probed, None, usize::MAX).unwrap();
+    lacking.iter().map(|lacking| lacking.file.path.to_string().trim_matches('`').to_owned()).collect()
+}
+
+/// The push of an earlier system computed its claim from the live tables, after the transfer: a file that was indexed meanwhile was
+/// covered by a push that had never heard of it, and its local copy could be deleted. An index cannot even begin during a push to a
+/// cas; where it was going on already, as it may be with other kinds, the horizon ends below it.
+#[test]
+fn an_index_that_commits_during_a_push_is_not_covered() {
+    let node = Node::new();
+    let volume = node.volume("photos");
+    let mirror = node.destination_of_kind("mirror", DestinationKind::Mirror);
+
+    let first = node.index(&volume, &[("old", "one")]);
+    let indexing = node.store.begin_index(&volume).unwrap();
+    observe(&indexing, &[("before", "two")]);
+    let push = Push::begin(&node.store, &volume, &mirror);
+    observe(&indexing, &[("during", "three")]);
+    push.prove(|_| true);
+    let during = indexing.id();
+    indexing.finish(&Outcome::Success, None).unwrap();
+    let after = node.index(&volume, &[("after", "four")]);
+    assert_eq!(push.snapshot.horizon(), first, "the index run that was going on is not part of the horizon");
+    let advance = push.finish();
+    assert!(advance.advanced);
+    assert_eq!(node.component(&volume, &mirror), Some(first));
+    for (path, since) in [("before", during), ("during", during), ("after", after)] {
+        let file = node.store.file_at(volume.id(), &rel(path)).unwrap().unwrap();
+        assert_eq!(file.present_since, since);
+        assert!(node.component(&volume, &mirror) < Some(file.present_since), "`{path}` must not be covered");
+    }
+
+    let advance = node.push(&volume, &mirror);
+    assert_eq!((advance.advanced, node.component(&volume, &mirror)), (true, Some(after)));
+}
+
+/// What a snapshot says does not change, whatever becomes of its files.
+#[test]
+fn a_snapshot_stays_what_it_was() {
+    let node = Node::new();
+    let volume = node.volume("photos");
+    let mirror = node.destination_of_kind("mirror", DestinationKind::Mirror);
+    node.index(&volume, &[("changes", "one"), ("goes", "two"), ("stays", "three")]);
+
+    let push = Push::begin(&node.store, &volume, &mirror);
+    let before = paths(&push);
+    assert_eq!(before, ["changes", "goes", "stays"]);
+    node.index(&volume, &[("changes", "four"), ("comes", "five")]);
+    node.index_gone(&volume, "goes");
+    assert_eq!(paths(&push), before);
+    let expected = Totals { files: 3, lacking_files: 3, lacking_contents: 3, lacking_bytes: 11 };
+    assert_eq!(push.snapshot.totals(&push.probed).unwrap(), expected);
+    let mut lines = Vec::new();
+    push.snapshot
+        .lines(&push.probed, None, &mut |line| {
+            lines.push((line.path.to_string(), line.status, line.is_held()));
+            Ok(())
+        })
+        .unwrap();
+    let present = |path: &str| (format!("{}", rel(path)), FileStatus::Present, false);
+    assert_eq!(lines, [present("changes"), present("goes"), present("stays")], "and so does what a segment would say");
+}
+
+/// A file that could not be proven holds back what was indexed with it and after it, and nothing before.
+#[test]
+fn a_claim_ends_below_the_oldest_file_without_proof() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let first = node.index(&volume, &[("a", "one"), ("b", "two")]);
+    let second = node.index(&volume, &[("c", "three"), ("d", "four")]);
+    let third = node.index(&volume, &[("e", "five")]);
+
+    let unproven = |names: &'static [&'static str]| move |path: &_| !names.iter().any(|name| rel(name) == *path);
+    // Nothing lies below the first run: there is no claim at all.
+    let advance = node.push_proving(&volume, &vault, unproven(&["a", "c", "e"]));
+    assert_eq!((advance.advanced, node.component(&volume, &vault)), (false, None));
+    let advance = node.push_proving(&volume, &vault, unproven(&["c", "e"]));
+    assert_eq!((advance.advanced, node.component(&volume, &vault)), (true, Some(first)));
+    let advance = node.push_proving(&volume, &vault, unproven(&["e"]));
+    assert_eq!((advance.advanced, node.component(&volume, &vault)), (true, Some(second)));
+    let advance = node.push(&volume, &vault);
+    assert_eq!((advance.advanced, node.component(&volume, &vault)), (true, Some(third)));
+    assert_eq!(advance.horizon, advance.vector);
+}
+
+/// A receipt that another repository gave carries nothing, and neither does one that is lost or only stored.
+#[test]
+fn only_live_verified_receipts_carry_a_claim() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    let other = node.destination("other");
+    node.push(&volume, &other);
+    assert_eq!(node.component(&volume, &vault), None, "what another destination holds is no proof here");
+
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|_| true);
+    push.run.lost(&push.probed, node.content("one"), &Location::default(), "a hole").unwrap();
+    assert!(!push.finish().advanced);
+
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|_| true);
+    node.raw().execute("UPDATE receipt SET level = 'stored' WHERE destination = ?", [vault.id]).unwrap();
+    assert!(!push.finish().advanced);
+
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|_| true);
+    node.raw().execute("UPDATE receipt SET incarnation = 'another' WHERE destination = ?", [vault.id]).unwrap();
+    assert!(!push.finish().advanced);
+    assert!(node.push(&volume, &vault).advanced);
+}
+
+/// What a kind can never store is reported and left out; it does not hold back the rest, and its own gate stays shut for want of a
+/// receipt.
+#[test]
+fn an_excluded_file_holds_nothing_back_and_is_never_covered_by_a_receipt() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let run = node.index(&volume, &[("fine", "one"), ("odd", "two")]);
+    let odd = node.store.file_at(volume.id(), &rel("odd")).unwrap().unwrap();
+
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|path| *path == rel("fine"));
+    push.run.exclude(odd.id, "its name cannot be stored").unwrap();
+    assert!(push.finish().advanced);
+    assert_eq!(node.component(&volume, &vault), Some(run));
+    assert_eq!(node.store.receipts_of(odd.content_id).unwrap(), []);
+
+    // It was excluded by that push, not for ever.
+    let later = node.index(&volume, &[("more", "three")]);
+    node.push_proving(&volume, &vault, |path| *path != rel("odd"));
+    assert_eq!(node.component(&volume, &vault), Some(run));
+    assert!(run < later);
+}
+
+/// Writing an equal value moved evidence's age in an earlier system: a push with nothing to send made old proof look young.
+#[test]
+fn an_equal_advance_moves_nothing() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    assert!(node.push(&volume, &vault).advanced);
+    let log = node.store.evidence_log().unwrap();
+    let receipts = node.store.receipts_of(node.content("one")).unwrap();
+    let advanced_by = || -> i64 { node.raw().query_row("SELECT advanced_by FROM vector", [], |row| row.get(0)).unwrap() };
+    let before = advanced_by();
+
+    node.pass(1_000_000);
+    let again = node.push(&volume, &vault);
+    assert!(!again.advanced);
+    assert_eq!(node.store.evidence_log().unwrap(), log);
+    assert_eq!(node.store.receipts_of(node.content("one")).unwrap(), receipts);
+    assert_eq!(advanced_by(), before);
+}
+
+/// A lower claim moves nothing either: only a person takes evidence back.
+#[test]
+fn an_advance_never_moves_down() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    let second = node.index(&volume, &[("b", "two")]);
+    node.push(&volume, &vault);
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.run.lost(&push.probed, node.content("two"), &Location::default(), "a hole").unwrap();
+    assert!(!push.finish().advanced);
+    assert_eq!(node.component(&volume, &vault), Some(second));
+}
+
+/// An empty volume has nothing that could lack proof: the claim is its horizon. One that was never indexed claims nothing.
+#[test]
+fn an_empty_snapshot_claims_its_horizon() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let run = node.index(&volume, &[]);
+    let advance = node.push(&volume, &vault);
+    assert_eq!((advance.advanced, node.component(&volume, &vault)), (true, Some(run)));
+}
+
+/// A claim belongs to its own run, its own destination, and the answer that this run was given.
+#[test]
+fn a_claim_is_nobody_elses() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let other = node.destination("other");
+    node.index(&volume, &[("a", "one")]);
+
+    let wrong = Push::begin(&node.store, &volume, &vault);
+    let right = Push::begin(&node.store, &volume, &other);
+    assert!(matches!(wrong.snapshot.claim(right.probed.clone()), Err(StoreError::Refused(_))), "another destination's answer");
+    drop(wrong.run);
+
+    let first = Push::begin(&node.store, &volume, &vault);
+    let old_answer = first.probed.clone();
+    first.finish();
+    let second = Push::begin(&node.store, &volume, &vault);
+    let proofs = [ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one") }];
+    assert!(matches!(second.run.record(&old_answer, &proofs), Err(StoreError::Refused(_))), "who answered an earlier run");
+    assert!(matches!(second.snapshot.claim(old_answer), Err(StoreError::Refused(_))), "who answered an earlier run");
+
+    let claim = right.snapshot.claim(right.probed).unwrap();
+    let refused = second.run.finish_sync(claim, None, &Outcome::Success, |_| String::new());
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "another run's claim");
+    assert_eq!(node.component(&volume, &other), None);
+}
+
+/// A file that became present again is fresh, whatever its content was worth before: only a snapshot taken since covers it.
+#[test]
+fn what_reappears_is_present_since_then() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    node.push(&volume, &vault);
+    node.index_gone(&volume, "a");
+    let back = node.index(&volume, &[("a", "one")]);
+    let file = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
+    assert_eq!(file.present_since, back);
+    assert!(node.component(&volume, &vault) < Some(back));
+    // The same content under another mode or time did not become present again.
+    let run = node.store.begin_index(&volume).unwrap();
+    let observation = Observation {
+        directory: RelPath::root(),
+        name: b"a".to_vec(),
+        seen: Seen { mode: 0o600, ..file.seen },
+        content: file.content,
+    };
+    run.observe(&[observation]).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+    let touched = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
+    assert_eq!((touched.present_since, touched.seen.mode), (back, 0o600));
+    assert_ne!(touched.id, file.id, "history keeps what it was");
+}
+
+/// Each advance is logged with what was before.
+#[test]
+fn advances_are_logged() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let first = node.index(&volume, &[("a", "one")]);
+    node.push(&volume, &vault);
+    let second = node.index(&volume, &[("b", "two")]);
+    node.push(&volume, &vault);
+    let log = node.store.evidence_log().unwrap();
+    let advances: Vec<(Option<RunId>, Option<RunId>)> =
+        log.iter().filter(|entry| entry.event == EvidenceEvent::Advance).map(|entry| (entry.before, entry.after)).collect();
+    assert_eq!(advances, [(None, Some(first)), (Some(first), Some(second))]);
+}
