@@ -157,14 +157,7 @@ impl<'a> Protocol<'a> {
     ) -> Result<(), OffloadError> {
         let ready = self.prepare(batch, each)?;
         let aside = self.set_aside(run, ready, each)?;
-        let done = if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) };
-        self.tidied(done)
-    }
-
-    /// What was deleted or put back leaves empty directories behind, however the batch ended.
-    fn tidied(&self, done: Result<(), OffloadError>) -> Result<(), OffloadError> {
-        let tidied = tidy(self.offloading.volume).map_err(OffloadError::at(&RelPath::root()));
-        done.and(tidied)
+        if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) }
     }
 
     /// Steps 1 to 3: open, lease, compare, hash.
@@ -370,8 +363,7 @@ impl<'a> Protocol<'a> {
                 }
             }
         }
-        let done = self.delete(run, aside, each);
-        self.tidied(done)
+        self.delete(run, aside, each)
     }
 
     /// Steps 8 and 9: confirm, decide once more, delete.

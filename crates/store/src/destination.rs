@@ -4,7 +4,7 @@ use crate::alarms::{self, AlarmKind};
 use crate::error::{Result, StoreError};
 use crate::gate::DestinationKind;
 use crate::ids::{DestinationId, RunId, Timestamp};
-use crate::runs::{EvidenceChange, Kind, Run, Tx};
+use crate::runs::{EvidenceChange, Kind, Run, Sync, Tx};
 use crate::store::{Store, random_id};
 use lastcopy_fs::Id128;
 use rusqlite::{OptionalExtension, Transaction};
@@ -177,6 +177,18 @@ impl<K: Kind> Run<K> {
             alarms::raise(tx, AlarmKind::IdentityChanged, subject, &error.to_string())?;
             Ok(Err(error))
         })?
+    }
+}
+
+impl Run<Sync> {
+    /// Who answers at the end of a push is not who answered at its beginning, and between the two nobody knows who did: what this run
+    /// took for proven is to be proven again.
+    pub fn unproven(&self, probed: &Probed) -> Result<()> {
+        self.write(|tx| {
+            let lower = "UPDATE receipt SET level = 'stored' WHERE destination = ? AND run = ? AND level = 'verified'";
+            tx.sql.execute(lower, (probed.destination, tx.run))?;
+            Ok(())
+        })
     }
 }
 

@@ -167,13 +167,15 @@ impl Run<EvidenceChange> {
     }
 
     /// Records, without proof, that a destination says it holds some contents: what `recover` learns from it. Contents that the index
-    /// never saw are left out; says how many it knew.
+    /// never saw are left out; says how many it knew. What was lost, or proven of another incarnation, is to be proven again: a
+    /// listing is no proof.
     pub fn record_stored(&self, probed: &Probed, stored: &[(Content, Location)]) -> Result<u64> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
                  SELECT ?1, id, ?2, 'stored', 'presence', ?3, ?4, ?5 FROM content WHERE blake3 = ?6 AND size = ?7
-                 ON CONFLICT DO UPDATE SET lost_at = NULL, incarnation = ?3, checked_at = ?4";
+                 ON CONFLICT DO UPDATE SET lost_at = NULL, incarnation = ?3, checked_at = ?4,
+                    level = CASE WHEN lost_at IS NULL AND incarnation = ?3 THEN level ELSE 'stored' END";
             let mut insert = tx.sql.prepare_cached(insert)?;
             let mut known = 0;
             for (content, location) in stored {

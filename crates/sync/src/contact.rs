@@ -4,7 +4,7 @@ use crate::destination::{Context, Destination, Probe};
 use crate::error::{DestinationError, SyncError};
 use crate::segment::FoundHead;
 use lastcopy_fs::Id128;
-use lastcopy_store::{DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, VolumeId};
+use lastcopy_store::{DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, Sync, VolumeId};
 use std::time::Duration;
 
 /// How long to wait before asking a second time for a head that seems to have gone back: some storage lists late.
@@ -33,6 +33,20 @@ pub fn contact<K: Kind>(
     volumes: &[HeadsOf],
     context: &Context,
 ) -> Result<Probed, SyncError> {
+    let probed = identify(run, record, destination, context)?;
+    for volume in volumes {
+        compare_heads(run, record, destination, volume, &probed, context)?;
+    }
+    Ok(probed)
+}
+
+/// Asks a destination who it is.
+fn identify<K: Kind>(
+    run: &Run<K>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    context: &Context,
+) -> Result<Probed, SyncError> {
     let answer = match context.runtime.block_on(destination.probe())? {
         Probe::Found(incarnation) => Some(incarnation),
         Probe::Nothing => None,
@@ -43,11 +57,27 @@ pub fn contact<K: Kind>(
             return Err(DestinationError::Unreachable { address, reason }.into());
         }
     };
-    let probed = run.probed(record.id, answer.as_ref())?;
-    for volume in volumes {
-        compare_heads(run, record, destination, volume, &probed, context)?;
+    Ok(run.probed(record.id, answer.as_ref())?)
+}
+
+/// Asks once more who it is, after everything was sent and sealed: a disk or a server may have been exchanged meanwhile. If
+/// another one answers, nothing that this push took for proven counts.
+pub(crate) fn still_there(
+    run: &Run<Sync>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    probed: &Probed,
+    context: &Context,
+) -> Result<(), SyncError> {
+    match identify(run, record, destination, context) {
+        Ok(_) => Ok(()),
+        Err(error @ SyncError::Identity(_)) => {
+            run.unproven(probed)?;
+            Err(error)
+        }
+        // It cannot be asked any more: this push was interrupted, like any other.
+        Err(error) => Err(error),
     }
-    Ok(probed)
 }
 
 fn compare_heads<K: Kind>(

@@ -13,6 +13,7 @@ mod contact;
 mod destination;
 mod error;
 mod manage;
+mod pending;
 mod push;
 pub mod segment;
 mod source;

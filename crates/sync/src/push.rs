@@ -3,9 +3,10 @@
 //! open volume → begin run and snapshot → probe → plan → transfer → verify → record receipts → announce the head → write segment and
 //! head → advance and finish.
 
-use crate::contact::{HeadsOf, contact};
+use crate::contact::{HeadsOf, contact, still_there};
 use crate::destination::{Context, Destination, PlanItem, PushSink};
 use crate::error::SyncError;
+use crate::pending::{NO_ANSWER, Pending};
 use crate::segment::{self, Author, Place};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Mounts, RelPath};
@@ -151,10 +152,13 @@ impl Push {
         }
         self.context.cancel.check()?;
         let sealed = self.seal(run, snapshot, &probed)?;
+        if totals.lacking_contents > 0 || sealed.is_some() {
+            still_there(run, &self.record, destination, &probed, &self.context)?;
+        }
         Ok((report, probed, sealed))
     }
 
-    /// Sends what lacks proof. A content whose file drifted is tried again from its other files.
+    /// Sends what lacks proof. A content whose file drifted, or cannot be sent, is tried again from its other files.
     fn send(
         &self,
         run: &Run<Sync>,
@@ -164,8 +168,8 @@ impl Push {
         report: &mut PushReport,
     ) -> Result<(), SyncError> {
         self.context.progress.phase("pushing", totals.lacking_contents, totals.lacking_bytes);
-        let mut drifted = HashMap::new();
-        self.round(run, probed, report, &mut drifted, |give| {
+        let mut again = HashMap::new();
+        self.round(run, probed, report, &mut again, |give| {
             let mut after = None;
             loop {
                 let page = snapshot.lacking(probed, after, GROUP)?;
@@ -183,13 +187,13 @@ impl Push {
             }
         })?;
         let mut tried = 1;
-        while !drifted.is_empty() {
-            let items = self.others(snapshot, std::mem::take(&mut drifted), tried)?;
+        while !again.is_empty() {
+            let items = self.others(snapshot, std::mem::take(&mut again), tried)?;
             if items.is_empty() {
                 break;
             }
             tried += 1;
-            self.round(run, probed, report, &mut drifted, |give| {
+            self.round(run, probed, report, &mut again, |give| {
                 items.chunks(GROUP).all(|group| give(group.to_vec()));
                 Ok(())
             })?;
@@ -201,12 +205,12 @@ impl Push {
         Source::File(VolumeFile { volume: self.volume.clone(), file, mounts: self.mounts })
     }
 
-    /// The next file of each drifted content, where there is one.
-    fn others(&self, snapshot: &Snapshot, drifted: HashMap<ContentId, PlanItem>, tried: usize) -> Result<Vec<PlanItem>, SyncError> {
+    /// The next file of each content whose file was not to be had, where there is one.
+    fn others(&self, snapshot: &Snapshot, again: HashMap<ContentId, PlanItem>, tried: usize) -> Result<Vec<PlanItem>, SyncError> {
         let mut items = Vec::new();
-        for (content, item) in drifted {
+        for (content, item) in again {
             if let Some(file) = snapshot.files_with(content)?.into_iter().nth(tried) {
-                // The drifted file was counted by itself.
+                // The file that was tried was counted by itself.
                 items.push(PlanItem { source: self.source(file), files: item.files - 1, ..item });
             }
         }
@@ -219,7 +223,7 @@ impl Push {
         run: &Run<Sync>,
         probed: &Probed,
         report: &mut PushReport,
-        drifted: &mut HashMap<ContentId, PlanItem>,
+        again: &mut HashMap<ContentId, PlanItem>,
         plan: impl FnOnce(&mut dyn FnMut(Vec<PlanItem>) -> bool) -> Result<(), StoreError> + Send,
     ) -> Result<(), SyncError> {
         let (give, take) = tokio::sync::mpsc::channel(4);
@@ -228,10 +232,22 @@ impl Push {
         let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
         let stop = context.cancel.clone();
         let sink = Arc::new(Sink { events });
+        let pending = &Pending::new();
+        let counted = &mut *report;
         std::thread::scope(|scope| {
-            let planner = scope.spawn(move || plan(&mut |items| give.blocking_send(items).is_ok()));
+            let planner = scope.spawn(move || {
+                plan(&mut |items: Vec<PlanItem>| {
+                    pending.expect(items.iter().map(|item| (item.content_id, item.clone())));
+                    let taken = give.blocking_send(items).is_ok();
+                    if !taken {
+                        pending.not_taken();
+                    }
+                    taken
+                })
+            });
             let recorder = scope.spawn(move || {
-                let recorded = Recorder { run, probed, report, drifted, proofs: Vec::new() }.work(&recorded);
+                let recorder = Recorder { run, probed, report: counted, again, pending, proofs: Vec::new() };
+                let recorded = recorder.work(&recorded);
                 if recorded.is_err() {
                     stop.cancel();
                 }
@@ -243,8 +259,12 @@ impl Push {
             // An error of the index explains whatever else went wrong.
             recorded?;
             planned?;
-            Ok(pushed?)
-        })
+            Ok::<_, SyncError>(pushed?)
+        })?;
+        for item in pending.forgotten()? {
+            report.failed.add(&item.source, item.files, NO_ANSWER);
+        }
+        Ok(())
     }
 
     /// Writes what rebuilds the paths, then the head; both announced here before.
@@ -334,7 +354,8 @@ struct Recorder<'a> {
     run: &'a Run<Sync>,
     probed: &'a Probed,
     report: &'a mut PushReport,
-    drifted: &'a mut HashMap<ContentId, PlanItem>,
+    again: &'a mut HashMap<ContentId, PlanItem>,
+    pending: &'a Pending<ContentId, PlanItem>,
     proofs: Vec<ProvenAt>,
 }
 
@@ -355,6 +376,8 @@ impl Recorder<'_> {
                 self.report.stored += 1;
                 self.report.bytes += bytes;
             }
+            Event::Proven(item, ..) | Event::Drift(item, _) | Event::Excluded(item, _) | Event::Failed(item, _)
+                if !self.pending.answered(&item.content_id) => {}
             Event::Proven(item, location, proven) => {
                 self.report.verified += item.files;
                 self.proofs.push(ProvenAt { content: item.content_id, location, proven });
@@ -369,19 +392,25 @@ impl Recorder<'_> {
                 {
                     self.run.content_changed(file.file.id, &drift.to_string())?;
                 }
-                if item.files > 1 {
-                    self.drifted.insert(item.content_id, item);
-                }
+                self.try_again(item);
             }
             Event::Excluded(item, reason) => {
-                self.report.excluded.add(&item.source, item.files, &reason);
+                self.report.excluded.add(&item.source, 1, &reason);
                 if let Some(file) = file_of(&item) {
                     self.run.exclude(file, &reason)?;
                 }
+                self.try_again(item);
             }
             Event::Failed(item, reason) => self.report.failed.add(&item.source, item.files, reason),
         }
         Ok(())
+    }
+
+    /// A file was not to be had; its content may be, from another one.
+    fn try_again(&mut self, item: PlanItem) {
+        if item.files > 1 {
+            self.again.insert(item.content_id, item);
+        }
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

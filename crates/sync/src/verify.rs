@@ -3,6 +3,7 @@
 use crate::contact::{HeadsOf, contact};
 use crate::destination::{Context, Depth, Destination, HeldItem, VerifySink};
 use crate::error::{DestinationError, SyncError};
+use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
 use lastcopy_store::{
     ContentId, DestinationRecord, Location, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store, StoreError, Verify,
@@ -69,6 +70,12 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
+    fn name(&mut self, item: HeldItem, what: String) {
+        if self.first.len() < EXAMPLES {
+            self.first.push((item, what));
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         match (self.lost, self.unverifiable) {
             (0, 0) => Outcome::Success,
@@ -111,9 +118,10 @@ impl Verification {
         let sink = Arc::new(Sink { events });
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
         let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
-        let recorder = Recorder { run, probed: &probed, report: &mut report, proofs: Vec::new(), seen: Vec::new(), depth };
+        let pending = &Pending::new();
+        let recorder = Recorder { run, probed: &probed, report: &mut report, pending, proofs: Vec::new(), seen: Vec::new(), depth };
         std::thread::scope(|scope| {
-            let planner = scope.spawn(move || self.plan(list, &give));
+            let planner = scope.spawn(move || self.plan(list, &give, pending));
             let recorder = scope.spawn(move || {
                 let recorded = recorder.work(&findings);
                 if recorded.is_err() {
@@ -128,6 +136,11 @@ impl Verification {
             Ok::<_, SyncError>(verified?)
         })?;
         self.context.cancel.check()?;
+        for item in pending.forgotten()? {
+            report.checked += 1;
+            report.unverifiable += 1;
+            report.name(item, NO_ANSWER.into());
+        }
         Ok(report)
     }
 
@@ -153,7 +166,12 @@ impl Verification {
         Ok((list, count, bytes))
     }
 
-    fn plan(&self, list: tempfile::SpooledTempFile, give: &tokio::sync::mpsc::Sender<Vec<HeldItem>>) -> Result<(), SyncError> {
+    fn plan(
+        &self,
+        list: tempfile::SpooledTempFile,
+        give: &tokio::sync::mpsc::Sender<Vec<HeldItem>>,
+        pending: &Pending<Place, HeldItem>,
+    ) -> Result<(), SyncError> {
         let mut list = BufReader::new(list);
         loop {
             let mut group = Vec::with_capacity(GROUP);
@@ -168,12 +186,21 @@ impl Verification {
             if group.is_empty() {
                 return Ok(());
             }
-            let items = self.store.receipts_at(self.record.id, &group)?.into_iter().map(HeldItem::from).collect();
+            let items: Vec<_> = self.store.receipts_at(self.record.id, &group)?.into_iter().map(HeldItem::from).collect();
+            pending.expect(items.iter().map(|item| (place(item), item.clone())));
             if give.blocking_send(items).is_err() {
+                pending.not_taken();
                 return Ok(());
             }
         }
     }
+}
+
+/// What tells one item from another.
+type Place = (ContentId, Location);
+
+fn place(item: &HeldItem) -> Place {
+    (item.content_id, item.location.clone())
 }
 
 impl From<Receipt> for HeldItem {
@@ -228,6 +255,7 @@ struct Recorder<'a> {
     run: &'a Run<Verify>,
     probed: &'a Probed,
     report: &'a mut VerifyReport,
+    pending: &'a Pending<Place, HeldItem>,
     proofs: Vec<ProvenAt>,
     seen: Vec<(ContentId, Location)>,
     depth: Depth,
@@ -245,6 +273,9 @@ impl Recorder<'_> {
     }
 
     fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), StoreError> {
+        if !self.pending.answered(&place(&item)) {
+            return Ok(());
+        }
         self.report.checked += 1;
         match finding {
             Finding::Verified(proven) => {
@@ -258,20 +289,14 @@ impl Recorder<'_> {
             Finding::Lost(detail) => {
                 self.run.lost(self.probed, item.content_id, &item.location, &detail)?;
                 self.report.lost += 1;
-                self.name(item, detail);
+                self.report.name(item, detail);
             }
             Finding::Unverifiable(reason) => {
                 self.report.unverifiable += 1;
-                self.name(item, reason);
+                self.report.name(item, reason);
             }
         }
         if self.proofs.len() + self.seen.len() >= GROUP { self.flush() } else { Ok(()) }
-    }
-
-    fn name(&mut self, item: HeldItem, what: String) {
-        if self.report.first.len() < EXAMPLES {
-            self.report.first.push((item, what));
-        }
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

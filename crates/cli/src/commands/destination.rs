@@ -248,7 +248,8 @@ fn test(app: &App, name: &str) -> Result<Exit> {
             }
         };
         app.output.line(&format!("{}: {word}", result.name));
-        let fields = Fields::new().with("destination", name).with("name", result.name).with("passed", result.outcome.is_ok());
+        let fields =
+            Fields::new().with("destination", name).with("name", result.name.as_str()).with("passed", result.outcome.is_ok());
         app.output.json("check", &fields.with("detail", result.outcome.as_ref().err().cloned()));
     }
     let passed = results.len() as u64 - failed;

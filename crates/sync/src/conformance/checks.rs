@@ -46,7 +46,7 @@ pub(super) fn all(destination: &Arc<dyn Destination>, context: &Context) -> Vec<
         ("a stopped push can be repeated", |suite| suite.goes_on()),
         ("the identity is still the same", |suite| suite.keeps_identity()),
     ];
-    checks.into_iter().map(|(name, check)| CheckResult { name, outcome: check(&mut suite) }).collect()
+    checks.into_iter().map(|(name, check)| CheckResult { name: name.into(), outcome: check(&mut suite) }).collect()
 }
 
 fn expect(holds: bool, otherwise: impl Into<String>) -> Checked {

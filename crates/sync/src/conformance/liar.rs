@@ -1,0 +1,554 @@
+//! A destination that lies or breaks, around one that does not.
+//!
+//! What it can say is bounded by the types: a proof is made only by reading stored bytes, so it can hold proofs back, or hand them out
+//! for the wrong object, but not invent one. Lies of the storage itself are told beneath a destination, by the
+//! [`Subject`](super::Subject) of its kind.
+
+use crate::destination::{
+    Arrival, Capabilities, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink, Scratch,
+    VerifySink, WorkList,
+};
+use crate::error::DestinationError;
+use crate::segment::{FoundHead, Place};
+use crate::source::Drift;
+use async_trait::async_trait;
+use lastcopy_fs::{Content, Id128};
+use lastcopy_store::{DestinationKind, Incarnation, Location, Proven, Volume};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// In what a destination lies, or how it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// In nothing.
+    None,
+    /// Nothing is there any more.
+    Gone,
+    /// Another repository answers.
+    Replaced,
+    /// Another repository answers, from the second question on.
+    ReplacedMidway,
+    /// Something hides what is there.
+    CannotTell,
+    /// Its heads are those of an earlier push.
+    OlderHead,
+    /// The same, but only when asked for the first time: it lists late.
+    OlderHeadOnce,
+    /// It knows no head.
+    NoHead,
+    /// It holds a head that another life of the same index wrote.
+    HeadOfAnotherLife,
+    /// It answers for one object with the proof of another.
+    ProofsSwapped,
+    /// It gives no answer about every third object.
+    Silent,
+    /// It says of each object that it failed, and that it is proven.
+    SaysTwice,
+    /// It says of one object that it can never store it.
+    Excludes,
+    /// It stores and proves everything, says nothing of it, and reports that it cannot be reached.
+    TimesOutAfterStoring,
+    /// It never comes to an end by itself.
+    Hangs,
+    /// It is full after the first object.
+    Full,
+    /// It seals, and reports that it cannot be reached.
+    TimesOutAfterSealing,
+    /// It says that it sealed, and did not.
+    SealsNothing,
+    /// It says that everything is there, with its size.
+    SeesEverything,
+    /// It lists what it once held.
+    StaleListing,
+    /// What it sends back ends early.
+    FetchTruncates,
+    /// What it sends back has a changed bit.
+    FetchFlips,
+    /// What it sends back goes on after its end.
+    FetchAppends,
+    /// It sends back another object.
+    FetchSwaps,
+    /// The call with this number fails, counted from one.
+    FailsCall(u64),
+}
+
+impl Lie {
+    /// Every lie but the truth; failing calls by one example.
+    pub const ALL: [Self; 24] = [
+        Self::Gone,
+        Self::Replaced,
+        Self::ReplacedMidway,
+        Self::CannotTell,
+        Self::OlderHead,
+        Self::OlderHeadOnce,
+        Self::NoHead,
+        Self::HeadOfAnotherLife,
+        Self::ProofsSwapped,
+        Self::Silent,
+        Self::SaysTwice,
+        Self::Excludes,
+        Self::TimesOutAfterStoring,
+        Self::Hangs,
+        Self::Full,
+        Self::TimesOutAfterSealing,
+        Self::SealsNothing,
+        Self::SeesEverything,
+        Self::StaleListing,
+        Self::FetchTruncates,
+        Self::FetchFlips,
+        Self::FetchAppends,
+        Self::FetchSwaps,
+        Self::FailsCall(2),
+    ];
+}
+
+impl fmt::Display for Lie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "honest",
+            Self::Gone => "nothing is there any more",
+            Self::Replaced => "another repository answers",
+            Self::ReplacedMidway => "another repository answers in the middle",
+            Self::CannotTell => "something hides what is there",
+            Self::OlderHead => "an older head",
+            Self::OlderHeadOnce => "an older head, once",
+            Self::NoHead => "no head",
+            Self::HeadOfAnotherLife => "a head of another life of the index",
+            Self::ProofsSwapped => "proofs of other objects",
+            Self::Silent => "no answer about some objects",
+            Self::SaysTwice => "two answers about each object",
+            Self::Excludes => "an object that could never be stored",
+            Self::TimesOutAfterStoring => "unreachable after everything was stored",
+            Self::Hangs => "no end",
+            Self::Full => "full after one object",
+            Self::TimesOutAfterSealing => "unreachable after the head was written",
+            Self::SealsNothing => "no head was written",
+            Self::SeesEverything => "everything seems to be there",
+            Self::StaleListing => "a stale listing",
+            Self::FetchTruncates => "bytes are missing",
+            Self::FetchFlips => "bytes are changed",
+            Self::FetchAppends => "bytes are added",
+            Self::FetchSwaps => "bytes of another object",
+            Self::FailsCall(number) => return write!(f, "call {number} fails"),
+        })
+    }
+}
+
+/// Done once, when the next push has begun to send.
+type Midway = Box<dyn FnOnce() + Send>;
+
+/// A destination that lies in one thing, and is honest in all else.
+pub struct Liar {
+    honest: Arc<dyn Destination>,
+    lie: Mutex<Lie>,
+    /// How often it lied since the lie was set.
+    told: AtomicU64,
+    calls: AtomicU64,
+    probes: AtomicU64,
+    /// The first heads that it ever told of each volume.
+    first_heads: Mutex<BTreeMap<Id128, Vec<FoundHead>>>,
+    /// Everything that it ever listed.
+    listed: Mutex<Vec<(Content, Location)>>,
+    midway: Mutex<Option<Midway>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Liar {
+    /// Around an honest destination; honest itself until told otherwise.
+    pub fn new(honest: Arc<dyn Destination>) -> Self {
+        Self {
+            honest,
+            lie: Mutex::new(Lie::None),
+            told: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
+            first_heads: Mutex::default(),
+            listed: Mutex::default(),
+            midway: Mutex::default(),
+        }
+    }
+
+    /// Begins to lie in this, and counts anew how often.
+    pub fn lie(&self, lie: Lie) {
+        *lock(&self.lie) = lie;
+        for counter in [&self.told, &self.calls, &self.probes] {
+            counter.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// How often it lied since it began to. A trial in which nobody lied shows nothing.
+    pub fn told(&self) -> u64 {
+        self.told.load(Ordering::SeqCst)
+    }
+
+    /// Does this once the next push sends: when it hangs, because it does; else before it stores anything.
+    pub fn midway(&self, act: impl FnOnce() + Send + 'static) {
+        *lock(&self.midway) = Some(Box::new(act));
+    }
+
+    fn tells(&self, lie: Lie) -> bool {
+        let tells = *lock(&self.lie) == lie;
+        if tells {
+            self.told.fetch_add(1, Ordering::SeqCst);
+        }
+        tells
+    }
+
+    fn unreachable(&self) -> DestinationError {
+        DestinationError::Unreachable { address: self.honest.capabilities().address, reason: "the connection timed out".into() }
+    }
+
+    /// Counts a call, and fails if it is this one's turn.
+    fn call(&self) -> Result<(), DestinationError> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.tells(Lie::FailsCall(number)) { Err(self.unreachable()) } else { Ok(()) }
+    }
+
+    fn sink(&self, sink: Arc<dyn PushSink>) -> Arc<LyingSink> {
+        Arc::new(LyingSink { honest: sink, lie: *lock(&self.lie), answers: AtomicU64::new(0), waiting: Mutex::default() })
+    }
+}
+
+/// Another repository than any that was ever made.
+fn stranger() -> Incarnation {
+    Incarnation::new("00000000000000000000000000000000")
+}
+
+#[async_trait]
+impl Destination for Liar {
+    fn kind(&self) -> DestinationKind {
+        self.honest.kind()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.honest.capabilities()
+    }
+
+    fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {
+        self.honest.accept_volume(volume)
+    }
+
+    async fn probe(&self) -> Result<Probe, DestinationError> {
+        self.call()?;
+        let earlier = self.probes.fetch_add(1, Ordering::SeqCst);
+        if self.tells(Lie::Gone) {
+            return Ok(Probe::Nothing);
+        }
+        if self.tells(Lie::Replaced) || earlier > 0 && self.tells(Lie::ReplacedMidway) {
+            return Ok(Probe::Found(stranger()));
+        }
+        if self.tells(Lie::CannotTell) {
+            return Ok(Probe::CannotTell("something is mounted over it".into()));
+        }
+        self.honest.probe().await
+    }
+
+    async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {
+        self.call()?;
+        self.honest.init(permit).await
+    }
+
+    async fn push(
+        &self,
+        volume: Id128,
+        mut plan: WorkList<PlanItem>,
+        sink: Arc<dyn PushSink>,
+        context: &Context,
+    ) -> Result<(), DestinationError> {
+        self.call()?;
+        let midway = lock(&self.midway).take();
+        if let Some(act) = midway {
+            act();
+        }
+        if self.tells(Lie::Hangs) {
+            while !context.cancel.is_cancelled() {
+                tokio::task::yield_now().await;
+            }
+            return Err(lastcopy_fs::Cancelled.into());
+        }
+        let lying = self.sink(sink);
+        if self.tells(Lie::Full) {
+            let (give, first) = tokio::sync::mpsc::channel(1);
+            if let Some(item) = plan.recv().await.and_then(|group| group.into_iter().next()) {
+                // The channel has room for it, and its end is here.
+                drop(give.try_send(vec![item]));
+            }
+            drop(give);
+            self.honest.push(volume, first, lying, context).await?;
+            return Err(DestinationError::Full { address: self.honest.capabilities().address });
+        }
+        let pushed = self.honest.push(volume, plan, lying.clone(), context).await;
+        if lying.end() > 0 {
+            self.told.fetch_add(1, Ordering::SeqCst);
+        }
+        pushed?;
+        if self.tells(Lie::TimesOutAfterStoring) { Err(self.unreachable()) } else { Ok(()) }
+    }
+
+    async fn verify(
+        &self,
+        mut held: WorkList<HeldItem>,
+        depth: Depth,
+        sink: Arc<dyn VerifySink>,
+        context: &Context,
+    ) -> Result<(), DestinationError> {
+        self.call()?;
+        if depth == Depth::Presence && self.tells(Lie::SeesEverything) {
+            while let Some(group) = held.recv().await {
+                group.into_iter().for_each(|item| sink.seen(item));
+            }
+            return Ok(());
+        }
+        let lie = *lock(&self.lie);
+        let lying = Arc::new(LyingVerifySink { honest: sink, lie, answers: AtomicU64::new(0), waiting: Mutex::default() });
+        let verified = self.honest.verify(held, depth, lying.clone(), context).await;
+        if lying.end() > 0 {
+            self.told.fetch_add(1, Ordering::SeqCst);
+        }
+        verified
+    }
+
+    async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError> {
+        self.call()?;
+        let lie = *lock(&self.lie);
+        if matches!(lie, Lie::FetchTruncates | Lie::FetchFlips | Lie::FetchAppends | Lie::FetchSwaps) {
+            self.told.fetch_add(1, Ordering::SeqCst);
+        }
+        self.honest.fetch(wanted, Arc::new(LyingFetchSink { honest: sink, lie }), context).await
+    }
+
+    async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
+        self.call()?;
+        let mut heads = self.honest.heads(volume).await?;
+        if !heads.is_empty() {
+            lock(&self.first_heads).entry(volume).or_insert_with(|| heads.clone());
+        }
+        let first = lock(&self.first_heads).get(&volume).cloned().unwrap_or_default();
+        if self.tells(Lie::NoHead) {
+            return Ok(Vec::new());
+        }
+        let late = *lock(&self.lie) == Lie::OlderHeadOnce && self.told() == 0 && self.tells(Lie::OlderHeadOnce);
+        if late || self.tells(Lie::OlderHead) {
+            return Ok(first);
+        }
+        if self.tells(Lie::HeadOfAnotherLife)
+            && let Some(head) = heads.first()
+        {
+            let mut other = head.clone();
+            other.place.epoch = Id128(*b"another-lifetime");
+            other.document.epoch = other.place.epoch.to_string();
+            other.document.run += 1000;
+            other.digest = *blake3::hash(b"another head").as_bytes();
+            heads.push(other);
+        }
+        Ok(heads)
+    }
+
+    async fn places(&self) -> Result<Vec<FoundHead>, DestinationError> {
+        self.call()?;
+        self.honest.places().await
+    }
+
+    async fn seal(&self, place: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+        self.call()?;
+        if self.tells(Lie::SealsNothing) {
+            return Ok(());
+        }
+        self.honest.seal(place, sequence, segment, head).await?;
+        if self.tells(Lie::TimesOutAfterSealing) { Err(self.unreachable()) } else { Ok(()) }
+    }
+
+    async fn segment(&self, place: &Place, sequence: i64) -> Result<File, DestinationError> {
+        self.call()?;
+        self.honest.segment(place, sequence).await
+    }
+
+    async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {
+        self.call()?;
+        let mut found = Vec::new();
+        self.honest.list(&mut |content, location| found.push((content, location))).await?;
+        if self.tells(Lie::StaleListing) {
+            found.clone_from(&lock(&self.listed));
+        } else {
+            lock(&self.listed).clone_from(&found);
+        }
+        found.into_iter().for_each(|(content, location)| each(content, location));
+        Ok(())
+    }
+
+    async fn scratch(&self) -> Result<Scratch, DestinationError> {
+        self.honest.scratch().await
+    }
+}
+
+/// Whether this answer is one of those that a silent destination owes.
+fn owed(answers: &AtomicU64) -> bool {
+    answers.fetch_add(1, Ordering::SeqCst).is_multiple_of(3)
+}
+
+struct LyingSink {
+    honest: Arc<dyn PushSink>,
+    lie: Lie,
+    answers: AtomicU64,
+    /// A proof that waits for another one, to be exchanged with it.
+    waiting: Mutex<Option<(PlanItem, Location, Proven)>>,
+}
+
+impl LyingSink {
+    /// After the last answer: gives what waited in vain, and says how many answers there were, if they were lies.
+    fn end(&self) -> u64 {
+        if let Some((item, location, proof)) = lock(&self.waiting).take() {
+            self.honest.proven(item, location, proof);
+        }
+        self.answers.load(Ordering::SeqCst)
+    }
+}
+
+impl PushSink for LyingSink {
+    fn stored(&self, item: &PlanItem) {
+        self.honest.stored(item);
+    }
+
+    fn proven(&self, item: PlanItem, location: Location, proof: Proven) {
+        match self.lie {
+            Lie::Silent if owed(&self.answers) => {}
+            Lie::TimesOutAfterStoring => {}
+            Lie::SaysTwice => {
+                self.answers.fetch_add(1, Ordering::SeqCst);
+                self.honest.failed(item.clone(), "it is broken".into());
+                self.honest.proven(item, location, proof);
+            }
+            Lie::Excludes if item.files > 1 && self.answers.fetch_add(1, Ordering::SeqCst) == 0 => {
+                self.honest.excluded(item, "no name for it".into());
+            }
+            Lie::ProofsSwapped => {
+                let other = lock(&self.waiting).take();
+                match other {
+                    Some((other, at, of_other)) => {
+                        self.answers.fetch_add(1, Ordering::SeqCst);
+                        self.honest.proven(other, at, proof);
+                        self.honest.proven(item, location, of_other);
+                    }
+                    None => *lock(&self.waiting) = Some((item, location, proof)),
+                }
+            }
+            _ => self.honest.proven(item, location, proof),
+        }
+    }
+
+    fn drift(&self, item: PlanItem, drift: Drift) {
+        self.honest.drift(item, drift);
+    }
+
+    fn excluded(&self, item: PlanItem, reason: String) {
+        self.honest.excluded(item, reason);
+    }
+
+    fn failed(&self, item: PlanItem, reason: String) {
+        self.honest.failed(item, reason);
+    }
+}
+
+struct LyingVerifySink {
+    honest: Arc<dyn VerifySink>,
+    lie: Lie,
+    answers: AtomicU64,
+    waiting: Mutex<Option<(HeldItem, Proven)>>,
+}
+
+impl LyingVerifySink {
+    fn end(&self) -> u64 {
+        if let Some((item, proof)) = lock(&self.waiting).take() {
+            self.honest.verified(item, proof);
+        }
+        self.answers.load(Ordering::SeqCst)
+    }
+}
+
+impl VerifySink for LyingVerifySink {
+    fn verified(&self, item: HeldItem, proof: Proven) {
+        match self.lie {
+            Lie::Silent if owed(&self.answers) => {}
+            Lie::ProofsSwapped => {
+                let other = lock(&self.waiting).take();
+                match other {
+                    Some((other, of_other)) => {
+                        self.answers.fetch_add(1, Ordering::SeqCst);
+                        self.honest.verified(other, proof);
+                        self.honest.verified(item, of_other);
+                    }
+                    None => *lock(&self.waiting) = Some((item, proof)),
+                }
+            }
+            _ => self.honest.verified(item, proof),
+        }
+    }
+
+    fn seen(&self, item: HeldItem) {
+        self.honest.seen(item);
+    }
+
+    fn lost(&self, item: HeldItem, detail: String) {
+        self.honest.lost(item, detail);
+    }
+
+    fn unverifiable(&self, item: HeldItem, reason: String) {
+        self.honest.unverifiable(item, reason);
+    }
+}
+
+struct LyingFetchSink {
+    honest: Arc<dyn FetchSink>,
+    lie: Lie,
+}
+
+impl FetchSink for LyingFetchSink {
+    fn begin(&self, item: &HeldItem) -> io::Result<Box<dyn Arrival>> {
+        Ok(Box::new(Falsified { honest: self.honest.begin(item)?, lie: self.lie, bytes: Vec::new() }))
+    }
+
+    fn failed(&self, item: &HeldItem, reason: String) {
+        self.honest.failed(item, reason);
+    }
+}
+
+/// Bytes that are passed on when they are whole, and false.
+struct Falsified {
+    honest: Box<dyn Arrival>,
+    lie: Lie,
+    bytes: Vec<u8>,
+}
+
+impl Write for Falsified {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Arrival for Falsified {
+    fn finish(mut self: Box<Self>) {
+        match self.lie {
+            Lie::FetchTruncates => self.bytes.truncate(self.bytes.len().saturating_sub(1)),
+            Lie::FetchFlips => self.bytes.iter_mut().take(1).for_each(|byte| *byte ^= 1),
+            Lie::FetchAppends => self.bytes.push(0),
+            Lie::FetchSwaps => self.bytes = b"the bytes of another object".to_vec(),
+            _ => {}
+        }
+        // Without `finish`, what was written is thrown away.
+        if self.honest.write_all(&self.bytes).is_ok() {
+            self.honest.finish();
+        }
+    }
+}
