@@ -1,0 +1,138 @@
+//! The index is lost, and a destination alone is enough.
+
+use crate::support::{World, damage, open_index, rel};
+use lastcopy_restore::{RestoreError, recover_volume, recoverable};
+use lastcopy_store::{DestinationKind, FileStatus, Outcome, RunStatus, Store, Volume, VolumeClaim};
+use std::fs;
+use std::path::PathBuf;
+
+/// A node that was lost, and a store that it had pushed to twice.
+fn lost() -> World {
+    let world = World::holding(&[("here", "one"), ("dir/offloaded", "two"), ("changed", "three")], &["vault"]);
+    world.offload(&[b"dir/offloaded"]);
+    world.write("changed", "four");
+    world.write("later", "five");
+    world.index();
+    world.push("vault");
+    world
+}
+
+/// The files of the segments, oldest first.
+fn segments(world: &World) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![world.temp.path().join("vault/volumes")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.to_string_lossy().ends_with(".jsonl.zst") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A new index takes over the volume, in an empty tree.
+fn begin_anew(world: &World) -> (Store, Volume, lastcopy_restore::Found) {
+    let store = open_index(&world.temp.path().join("new state"));
+    let record = store.register_destination("vault", DestinationKind::Cas).unwrap();
+    lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), "the old disk died", &world.context()).unwrap();
+    let mut found = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    assert_eq!(found.len(), 1);
+    let found = found.remove(0);
+    fs::create_dir(world.temp.path().join("new disk")).unwrap();
+    let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
+    let (volume, run) = store.add_volume("photos", &world.temp.path().join("new disk"), claim).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+    (store, volume, found)
+}
+
+#[test]
+fn every_path_is_known_again() {
+    let world = lost();
+    assert_eq!(segments(&world).len(), 2);
+    let (store, volume, found) = begin_anew(&world);
+    assert_eq!(volume.uuid(), world.volume().uuid());
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let id = run.id();
+    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    assert_eq!((report.files, report.segments, report.damaged), (4, 2, Vec::<String>::new()));
+    assert_eq!(store.run_record(id).unwrap().status, RunStatus::Success);
+    for (path, text) in [("here", "one"), ("dir/offloaded", "two"), ("changed", "four"), ("later", "five")] {
+        let file = store.file_at(volume.id(), &rel(path)).unwrap().unwrap();
+        assert_eq!((file.status, file.content), (FileStatus::Offloaded, crate::support::content(text)), "{path}");
+        let old = world.file(path);
+        assert_eq!((file.seen.mtime_ns, file.seen.mode), (old.seen.mtime_ns, old.seen.mode), "{path}");
+    }
+    // Once more, it learns nothing new.
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    assert_eq!(store.file_history(volume.id(), &rel("later")).unwrap().len(), 1);
+}
+
+/// A damaged segment takes only its own words with it, and is named.
+#[test]
+fn a_damaged_segment_does_not_stop_the_others() {
+    for gone in [false, true] {
+        let world = lost();
+        let first = segments(&world).remove(0);
+        if gone {
+            fs::remove_file(first).unwrap()
+        } else {
+            damage(&first)
+        }
+        let (store, volume, found) = begin_anew(&world);
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        let id = run.id();
+        let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+        assert_eq!((report.segments, report.damaged.len()), (1, 1), "{report:?}");
+        assert_eq!(store.run_record(id).unwrap().status, RunStatus::Partial);
+        for (path, known) in [("changed", true), ("later", true), ("here", false)] {
+            assert_eq!(store.file_at(volume.id(), &rel(path)).unwrap().is_some(), known, "{path}");
+        }
+    }
+}
+
+/// Without the newest segment nobody knows what the volume was called, or whose it was.
+#[test]
+fn without_the_newest_segment_nothing_is_made_up() {
+    let world = lost();
+    damage(segments(&world).last().unwrap());
+    let found = recoverable(world.cas("vault").as_ref(), &world.context());
+    assert!(matches!(found, Err(RestoreError::Unrecoverable(_))), "{found:?}");
+}
+
+/// What is recovered is stored, not proven: a gate stays shut until it was verified, and a restore asks the hash anyway.
+#[test]
+fn what_was_recovered_can_be_restored() {
+    let world = lost();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let record = store.destination_record("vault").unwrap().unwrap();
+    let run = store.begin_evidence_change(Some(record.id), None).unwrap();
+    let probed = run.probed(record.id, record.incarnation.as_ref()).unwrap();
+    let mut listed = Vec::new();
+    let cas = world.cas("vault");
+    world.context().runtime.block_on(cas.list(&mut |content, location| listed.push((content, location)))).unwrap();
+    assert_eq!(run.record_stored(&probed, &listed).unwrap(), 5, "also the content that `changed` had before");
+    run.finish(&Outcome::Success, None).unwrap();
+    assert_eq!(store.count_receipts(record.id).unwrap(), (5, 0, 0));
+
+    let wanted = lastcopy_restore::wanted_below(&store, volume.id(), &[lastcopy_fs::RelPath::root()], false).unwrap();
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let restoring = lastcopy_restore::Restoring {
+        store: &store,
+        target: lastcopy_restore::Target::Home(volume),
+        in_place: false,
+        sources: vec![(record, cas)],
+        context: world.context(),
+    };
+    assert_eq!(restoring.run(run, &wanted, |_| String::new()).unwrap().restored, 4);
+    for (path, text) in [("here", "one"), ("dir/offloaded", "two"), ("changed", "four"), ("later", "five")] {
+        assert_eq!(fs::read_to_string(world.temp.path().join("new disk").join(path)).unwrap(), text);
+    }
+}

@@ -1,0 +1,264 @@
+//! Bringing files back: all of them, over nothing, from whoever has the right bytes.
+
+use crate::support::{World, content, rel};
+use lastcopy_fs::RelPath;
+use lastcopy_restore::{Target, WantedList, wanted_below, wanted_content};
+use lastcopy_store::{FileStatus, RunStatus};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::time::{Duration, SystemTime};
+
+/// Bytes, times, permissions and names, whatever they are; each content is fetched once, however many paths have it.
+#[test]
+fn everything_comes_back_as_it_was() {
+    let world = World::new();
+    let long = [b'n'; 255];
+    let names: [&[u8]; 6] = [b"plain", b"deep/er/copy of plain", b"empty", b"not \xff UTF-8", b"new\nline", &long];
+    let texts = ["one", "one", "", "two", "three", "four"];
+    for (name, text) in names.into_iter().zip(texts) {
+        world.write(name, text);
+    }
+    fs::set_permissions(world.path("plain"), Permissions::from_mode(0o751)).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH - Duration::from_nanos(1_500_000_001);
+    File::open(world.path("plain")).unwrap().set_modified(long_ago).unwrap();
+    world.index();
+    let world = pushed(world);
+    world.offload(&names);
+    assert!(names.iter().all(|name| !world.path(name).exists()));
+    fs::remove_dir_all(world.path("deep")).unwrap();
+
+    let (report, run) = world.restore(&["vault"]);
+    assert_eq!((report.restored, report.already, report.refused, report.failed, report.bytes), (6, 0, 0, 0, 18));
+    assert_eq!(report.from.iter().collect::<Vec<_>>(), ["vault"]);
+    assert_eq!(world.store.run_record(run).unwrap().status, RunStatus::Success);
+    for (name, text) in names.into_iter().zip(texts) {
+        assert_eq!(world.read(name), text);
+        let file = world.file(name);
+        assert_eq!((file.status, file.present_since), (FileStatus::Present, run));
+    }
+    let stat = fs::metadata(world.path("plain")).unwrap();
+    assert_eq!((stat.mode() & 0o7777, stat.modified().unwrap()), (0o751, long_ago));
+    assert_eq!(world.restore(&["vault"]).0, lastcopy_restore::RestoreReport::default(), "there is nothing left to restore");
+    assert!(fs::read_dir(world.path(".lastcopy/incoming")).unwrap().next().is_none(), "nothing is left on its way");
+    // What came back is known as it is: the next index finds nothing new.
+    let before = world.file("plain").id;
+    world.index();
+    assert_eq!(world.file("plain").id, before);
+}
+
+/// Pushed to a store called `vault`.
+fn pushed(world: World) -> World {
+    fs::create_dir(world.temp.path().join("vault")).unwrap();
+    let record = world.store.register_destination("vault", lastcopy_store::DestinationKind::Cas).unwrap();
+    lastcopy_sync::init(&world.store, &record, world.cas("vault").as_ref(), &world.context()).unwrap();
+    world.push("vault");
+    world
+}
+
+/// Whatever is in the place of a file stays there, and the others come back.
+#[test]
+fn nothing_is_ever_overwritten() {
+    let world =
+        World::holding(&[("file", "one"), ("dir", "two"), ("link", "three"), ("pipe", "four"), ("free", "five")], &["vault"]);
+    world.offload(&[b"file", b"dir", b"link", b"pipe", b"free"]);
+    world.write("file", "brand new");
+    world.write("dir/inside", "brand new");
+    fs::write(world.temp.path().join("outside"), "outside").unwrap();
+    symlink(world.temp.path().join("outside"), world.path("link")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(world.path("pipe")).status().unwrap().success());
+
+    let (report, run) = world.restore(&["vault"]);
+    assert_eq!((report.restored, report.refused, report.failed), (1, 4, 0));
+    assert_eq!(world.store.run_record(run).unwrap().status, RunStatus::Partial);
+    assert_eq!(
+        (world.read("file"), world.read("dir/inside"), world.read("free")),
+        ("brand new".into(), "brand new".into(), "five".into())
+    );
+    assert_eq!(fs::read_to_string(world.temp.path().join("outside")).unwrap(), "outside");
+    assert!(fs::symlink_metadata(world.path("pipe")).unwrap().file_type().is_fifo());
+    for path in ["file", "dir", "link", "pipe"] {
+        assert_eq!(world.status(path), FileStatus::Offloaded, "`{path}` is not back");
+        assert!(report.first.iter().any(|(named, why)| *named == rel(path) && why.contains("something else")), "{path}");
+    }
+}
+
+/// On a person's word what is in the way makes room: it is kept, not deleted.
+#[test]
+fn in_place_keeps_what_was_in_the_way() {
+    let world = World::holding(&[("dir/file", "one"), ("tree", "two"), ("link", "three")], &["vault"]);
+    world.offload(&[b"dir/file", b"tree", b"link"]);
+    world.write("dir/file", "brand new");
+    world.write("tree/inside", "brand new");
+    symlink("nowhere", world.path("link")).unwrap();
+    let wanted = wanted_below(&world.store, world.volume().id(), &[RelPath::root()], true).unwrap();
+    let (report, run) = world.restore_with(&wanted, Target::Home(world.volume()), true, &["vault"]);
+    assert_eq!(report.unwrap().restored, 3);
+    assert_eq!((world.read("dir/file"), world.read("tree"), world.read("link")), ("one".into(), "two".into(), "three".into()));
+    let kept = |path: &str| world.path(format!(".lastcopy/kept/{run}/{path}"));
+    assert_eq!(fs::read_to_string(kept("dir/file")).unwrap(), "brand new");
+    assert_eq!(fs::read_to_string(kept("tree/inside")).unwrap(), "brand new");
+    assert_eq!(fs::read_link(kept("link")).unwrap().to_str(), Some("nowhere"));
+}
+
+/// Put back by hand with the right bytes: it is there already, and known to be.
+#[test]
+fn what_was_copied_back_by_hand_is_there_already() {
+    let world = World::holding(&[("a", "one"), ("b", "two")], &["vault"]);
+    world.offload(&[b"a", b"b"]);
+    world.write("a", "one");
+    world.write("b", "2wo");
+    let (report, run) = world.restore(&["vault"]);
+    assert_eq!((report.restored, report.already, report.refused), (0, 1, 1));
+    assert_eq!((world.status("a"), world.file("a").present_since), (FileStatus::Present, run));
+    assert_eq!(world.status("b"), FileStatus::Offloaded);
+}
+
+/// A damaged object is named with the store that has it; everything else comes back, and the run says that it is not whole.
+#[test]
+fn a_damaged_object_is_named_and_the_rest_comes_back() {
+    let world = World::holding(&[("a", "one"), ("b", "two"), ("c", "three"), ("copy of b", "two")], &["vault"]);
+    world.offload(&[b"a", b"b", b"c", b"copy of b"]);
+    world.damage("vault", "two");
+    fs::remove_file(world.object("vault", "three")).unwrap();
+    let (report, run) = world.restore(&["vault"]);
+    assert_eq!((report.restored, report.failed), (1, 3));
+    assert_eq!(world.store.run_record(run).unwrap().status, RunStatus::Partial);
+    for path in ["b", "copy of b", "c"] {
+        let (_, why) = report.first.iter().find(|(named, _)| *named == rel(path)).unwrap();
+        assert!(why.contains("vault"), "{path}: {why}");
+        assert!(!world.path(path).exists(), "wrong bytes never arrive");
+        assert_eq!(world.status(path), FileStatus::Offloaded);
+    }
+    assert_eq!(world.read("a"), "one");
+    assert!(fs::read_dir(world.path(".lastcopy/incoming")).unwrap().next().is_none());
+}
+
+/// Another store that has the bytes is asked when the first one has not; also when the first one is gone altogether.
+#[test]
+fn another_store_that_has_the_bytes_is_used() {
+    let world = World::holding(&[("a", "one"), ("b", "two"), ("c", "three")], &["vault", "cloud"]);
+    world.offload(&[b"a", b"b", b"c"]);
+    world.damage("vault", "two");
+    fs::remove_file(world.object("cloud", "three")).unwrap();
+    let (report, _) = world.restore(&["vault", "cloud"]);
+    assert_eq!((report.restored, report.failed), (3, 0), "{report:?}");
+    assert_eq!(report.from.iter().collect::<Vec<_>>(), ["cloud", "vault"]);
+    assert_eq!((world.read("a"), world.read("b"), world.read("c")), ("one".into(), "two".into(), "three".into()));
+
+    let world = World::holding(&[("a", "one")], &["vault", "cloud"]);
+    world.offload(&[b"a"]);
+    fs::remove_dir_all(world.temp.path().join("vault")).unwrap();
+    let (report, _) = world.restore(&["vault", "cloud"]);
+    assert_eq!((report.restored, world.read("a")), (1, "one".into()));
+    assert_eq!(report.from.iter().collect::<Vec<_>>(), ["cloud"]);
+
+    let world = World::holding(&[("a", "one")], &["vault"]);
+    world.offload(&[b"a"]);
+    let (report, _) = world.restore(&[]);
+    assert_eq!((report.restored, report.failed), (0, 1));
+    assert!(report.first[0].1.contains("no destination"), "{}", report.first[0].1);
+}
+
+/// A receipt that was found lost is asked last, but it is asked: only the hash decides.
+#[test]
+fn a_lost_receipt_may_still_give_the_bytes() {
+    let world = World::holding(&[("a", "one")], &["vault"]);
+    world.offload(&[b"a"]);
+    let vault = world.record("vault");
+    let run = world.store.begin_verify(vault.id, None).unwrap();
+    let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    let (id, _) = world.store.content_by_hash(content("one").hash).unwrap().unwrap();
+    run.lost(&probed, id, &lastcopy_store::Location::default(), "it was not listed").unwrap();
+    drop(run);
+    assert_eq!((world.restore(&["vault"]).0.restored, world.read("a")), (1, "one".into()));
+}
+
+/// Elsewhere: the same paths below another directory, over nothing either, and the index learns nothing from it.
+#[test]
+fn elsewhere_is_none_of_the_indexs_business() {
+    let world = World::holding(&[("a", "one"), ("dir/b", "two"), ("c", "three")], &["vault"]);
+    world.offload(&[b"a"]);
+    let wanted = wanted_below(&world.store, world.volume().id(), &[RelPath::root()], true).unwrap();
+    let target = world.elsewhere();
+    let there = world.temp.path().join("elsewhere");
+    fs::write(there.join("c"), "a person's").unwrap();
+    let (report, _) = world.restore_with(&wanted, target, false, &["vault"]);
+    let report = report.unwrap();
+    assert_eq!((report.restored, report.refused), (2, 1));
+    assert_eq!(fs::read_to_string(there.join("a")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(there.join("dir/b")).unwrap(), "two");
+    assert_eq!(fs::read_to_string(there.join("c")).unwrap(), "a person's");
+    assert_eq!([world.status("a"), world.status("dir/b")], [FileStatus::Offloaded, FileStatus::Present]);
+    assert!(!world.path("a").exists());
+}
+
+/// A directory of the volume was swapped for a link: nothing is written where it leads.
+#[test]
+fn nothing_is_written_through_a_link() {
+    let world = World::holding(&[("dir/a", "one"), ("b", "two")], &["vault"]);
+    world.offload(&[b"dir/a", b"b"]);
+    fs::remove_dir(world.path("dir")).unwrap();
+    let outside = world.temp.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, world.path("dir")).unwrap();
+    let (report, _) = world.restore(&["vault"]);
+    assert_eq!((report.restored, report.failed), (1, 1), "{report:?}");
+    assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+    assert_eq!(world.status("dir/a"), FileStatus::Offloaded);
+}
+
+/// What is asked for by path: offloaded files at and below it; missing ones only by their own name.
+#[test]
+fn missing_files_come_back_by_name_only() {
+    let world =
+        World::holding(&[("dir/gone", "one"), ("dir/offloaded", "two"), ("dir/here", "three"), ("other", "four")], &["vault"]);
+    world.offload(&[b"dir/offloaded", b"other"]);
+    fs::remove_file(world.path("dir/gone")).unwrap();
+    world.index();
+    assert_eq!(world.status("dir/gone"), FileStatus::Missing);
+    let count = |below: &[&str], everything| {
+        let below: Vec<_> = below.iter().map(rel).collect();
+        match wanted_below(&world.store, world.volume().id(), &below, everything).unwrap() {
+            WantedList::Files(files) => files.len(),
+            WantedList::One(_) => 1,
+        }
+    };
+    assert_eq!(count(&["dir"], false), 1);
+    assert_eq!(count(&["dir/gone"], false), 1);
+    assert_eq!(count(&["dir", "dir/gone"], false), 2);
+    assert_eq!(count(&["dir"], true), 3);
+    assert_eq!(count(&["di"], true), 0, "a name is not a prefix");
+    assert_eq!(count(&["other"], false), 1);
+}
+
+/// A content comes back whatever became of its paths: here, of one that holds something else now.
+#[test]
+fn an_old_content_comes_back_by_its_digest() {
+    let world = World::holding(&[("dir/a", "one")], &["vault"]);
+    world.write("dir/a", "newer");
+    world.index();
+    let wanted = wanted_content(&world.store, content("one").hash).unwrap().unwrap();
+    assert_eq!(wanted.path, rel("a"));
+    let (report, _) = world.restore_with(&WantedList::One(Box::new(wanted)), world.elsewhere(), false, &["vault"]);
+    assert_eq!(report.unwrap().restored, 1);
+    assert_eq!(fs::read_to_string(world.temp.path().join("elsewhere/a")).unwrap(), "one");
+    assert_eq!(wanted_content(&world.store, content("never").hash).unwrap(), None);
+}
+
+/// Stopped, it leaves nothing half done, and the next one goes on.
+#[test]
+fn a_cancelled_restore_leaves_nothing_half_done() {
+    let world = World::holding(&[("a", "one"), ("b", "two")], &["vault"]);
+    world.offload(&[b"a", b"b"]);
+    let wanted = wanted_below(&world.store, world.volume().id(), &[RelPath::root()], false).unwrap();
+    let cancel = world.cancel.clone();
+    cancel.cancel();
+    let (stopped, run) = world.restore_with(&wanted, Target::Home(world.volume()), false, &["vault"]);
+    assert!(stopped.unwrap_err().is_cancelled());
+    assert_eq!(world.store.run_record(run).unwrap().status, RunStatus::Aborted);
+    assert_eq!([world.status("a"), world.status("b")], [FileStatus::Offloaded; 2]);
+    let left = fs::read_dir(world.path(format!(".lastcopy/incoming/{run}"))).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "nothing is left on its way");
+    let world = World { cancel: lastcopy_fs::Cancel::new(), ..world };
+    assert_eq!(world.restore(&["vault"]).0.restored, 2);
+}
