@@ -176,6 +176,10 @@ impl Rig {
         let outcome = push.run(|_| String::new());
         let newest = self.store.runs(1).map_err(words)?.into_iter().next().ok_or("a push without a run")?;
         let after = self.store.own_component(self.volume.id(), site.id).map_err(words)?;
+        if let Ok(report) = &outcome {
+            let counted = report.verified + report.drift.count + report.excluded.count + report.failed.count;
+            expect(counted == report.planned, || format!("{} files were planned, and {counted} counted", report.planned))?;
+        }
         let excluded = outcome.as_ref().map_or_else(|_| Vec::new(), |report| report.excluded.first.clone());
         if after > before {
             self.carried(site, newest.id, after, &excluded)?;
