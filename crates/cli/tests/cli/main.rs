@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "the harness is ahead of the modules that use it")]
 
 mod home;
+mod paused;
 mod ran;
+mod seeds;
 mod tour;
 mod tree;

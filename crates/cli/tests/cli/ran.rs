@@ -176,6 +176,11 @@ impl Background {
         self.child.as_mut().unwrap()
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.child().id()
+    }
+
     /// Whether it has not ended yet.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child().try_wait().unwrap().is_none()
