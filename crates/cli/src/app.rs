@@ -8,7 +8,9 @@ use crate::progress;
 use crate::words::Names;
 use lastcopy_fs::{Cancel, Dir, FileStat, Mounts, Progress, RelPath};
 use lastcopy_index::{LeaveOut, WalkOptions};
-use lastcopy_store::{AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, system_clock};
+use lastcopy_store::{
+    AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, Weakening, system_clock,
+};
 use lastcopy_sync::{Context, Destination};
 use lastcopy_sync_cas::Cas;
 use std::io::IsTerminal;
@@ -128,9 +130,9 @@ impl App {
         self.config()?.destinations.keys().map(|name| self.destination(name)).collect()
     }
 
-    /// Names of all destinations that the index ever knew, by row.
+    /// Names of all destinations that the index ever knew.
     pub(crate) fn names(&self) -> Result<Names> {
-        Ok(self.store()?.destinations()?.into_iter().map(|record| (record.id, record.name)).collect())
+        Ok(Names::new(self.store()?.destinations()?))
     }
 
     /// Opens a volume with its configured policy. An index that finds itself to be an old copy begins a new epoch, and tries again.
@@ -175,6 +177,12 @@ impl App {
         };
         self.add_domains(&mut built)?;
         Ok(built)
+    }
+
+    /// In what a policy is weaker than the one that was accepted last for its volume.
+    pub(crate) fn weakenings(&self, volume: &Volume, policy: &Policy) -> Result<Vec<Weakening>> {
+        let accepted = self.store()?.accepted_policy(volume.id())?;
+        Ok(accepted.map_or_else(Vec::new, |accepted| policy.weaker_than(&accepted.policy)))
     }
 
     /// Labels of the configuration, and devices that are found to be shared.

@@ -132,8 +132,11 @@ impl<'a> Protocol<'a> {
         for (ready, heard) in ready.into_iter().zip(heard) {
             let decision = decide(&ready.facts, &ready.evidence, self.offloading.policy, &self.known(store.now(), &heard));
             if decision.passes() {
-                self.counts.bytes_freed += self.would_free(&ready.stat);
-                self.report(&ready.facts.file, FileOutcome::WouldOffload, None, each);
+                let graced = self.offloading.policy.grace_ms > 0;
+                self.counts.add(if graced { FileOutcome::Quarantined } else { FileOutcome::WouldOffload });
+                self.counts.bytes_freed += if graced { 0 } else { self.would_free(&ready.stat) };
+                let (path, content) = (ready.facts.file.path.clone(), ready.facts.file.content);
+                each(FileReport { path, content, outcome: FileOutcome::WouldOffload, refusals: Vec::new(), detail: None });
             } else {
                 self.block(&ready.facts.file, decision.refusals, each);
             }
