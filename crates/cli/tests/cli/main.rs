@@ -6,6 +6,7 @@
 mod home;
 mod paused;
 mod ran;
+mod refusals;
 mod seeds;
 mod tour;
 mod tree;
