@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
 #![allow(dead_code, reason = "the harness is ahead of the modules that use it")]
 
+mod concurrency;
 mod home;
 mod paused;
 mod ran;

@@ -87,6 +87,11 @@ impl Paused {
         self.resume().into_json()
     }
 
+    /// Sends a signal, which arrives when it goes on.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.background.signal(signal);
+    }
+
     /// Kills it where it stands.
     #[track_caller]
     pub(crate) fn kill(self) -> Ran {
