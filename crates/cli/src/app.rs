@@ -70,6 +70,7 @@ impl App {
             return Ok(store);
         }
         let (store, news) = Store::open(self.store_options()?)?;
+        let news = news.map_or_else(|| store.heed_volumes(), |news| Ok(Some(news)))?;
         if let Some(news) = news {
             self.output.warn(&format!(
                 "the index is an old or a second copy ({}): a new epoch begins, and everything will be proven again",
