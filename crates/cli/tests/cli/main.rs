@@ -5,8 +5,10 @@
 
 mod concurrency;
 mod home;
+mod offload;
 mod paused;
 mod ran;
+mod recovery;
 mod refusals;
 mod seeds;
 mod tour;
