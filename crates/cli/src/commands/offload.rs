@@ -68,8 +68,9 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
         if !weaker.is_empty() {
             return Err(CliError::policy_weaker(name, &weaker));
         }
-        let counts = offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
-        app.output.note(&format!("dry run: nothing was changed; {} wait in quarantine", files(held.len() as u64)));
+        let held = offloading.rehearse_held(app.store()?, &mut |report| teller.tell(&report))?;
+        let counts = held + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
+        app.output.note("dry run: nothing was changed");
         return Ok(teller.finish(None, true, &counts));
     }
     let what = if plan.files > 0 {
@@ -111,15 +112,7 @@ fn carry_out(
     tell_settled(app, offloading.volume, &settled);
     let held = offloading.finish_held(run, &mut |report| teller.tell(&report))?;
     let counts = offloading.apply(run, plan, &mut |report| teller.tell(&report))?;
-    Ok(Counts {
-        selected: held.selected + counts.selected,
-        offloaded: held.offloaded + counts.offloaded,
-        quarantined: held.quarantined + counts.quarantined,
-        blocked: held.blocked + counts.blocked,
-        drift: held.drift + counts.drift,
-        errors: held.errors + counts.errors,
-        bytes_freed: held.bytes_freed + counts.bytes_freed,
-    })
+    Ok(held + counts)
 }
 
 fn options(app: &App, volume: &Volume, args: &OffloadArgs) -> Result<PlanOptions> {

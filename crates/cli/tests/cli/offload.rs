@@ -263,14 +263,15 @@ fn after_the_grace_the_next_offload_goes_on() {
     home.run(&["offload", "photos", "old", "--yes"]).expect(0);
     // An object is lost during the grace: that file must not go.
     fs::remove_file(home.object("usb", &noise("old/90d", 2000))).unwrap();
-    let mut last = None;
-    wait_for("the grace is over", || {
-        let offload = home.json(&["offload", "photos", "--yes"]);
-        let over = offload.ran.code() != Some(2);
-        last = Some(offload);
-        over
-    });
-    let finished = last.unwrap().expect(1);
+    let dry = ["offload", "photos", "--dry-run"];
+    wait_for("the grace is over", || home.json(&dry).ran.code() != Some(2));
+    let rehearsed = home.json(&dry).expect(1);
+    assert_eq!(rehearsed.file("old/100d")["outcome"], "would-offload");
+    assert_eq!(rehearsed.causes("old/90d"), ["not-held@usb"]);
+    let finished = home.json(&["offload", "photos", "--yes"]).expect(1);
+    for field in ["selected", "offloaded", "quarantined", "blocked", "drift", "errors", "bytes_freed"] {
+        assert_eq!(rehearsed.count(field), finished.count(field), "{field}");
+    }
     assert_eq!((finished.count("offloaded"), finished.count("blocked"), finished.count("bytes_freed")), (1, 1, 1000));
     assert_eq!(finished.file("old/90d")["outcome"], "blocked");
     assert_eq!(fs::read(home.volume("photos").join("old/90d")).unwrap(), noise("old/90d", 2000));

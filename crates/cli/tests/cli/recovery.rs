@@ -241,8 +241,8 @@ fn an_old_copy_of_the_index_is_noticed() {
         let (home, _) = with_history(&Setup::usual());
         let (data, copy) = (home.path("data"), home.path("copy of data"));
         copy_tree(&data, &copy);
-        // After the copy was made, the destination loses what it holds, and that is noticed.
-        fs::remove_file(home.object("usb", &content("here"))).unwrap();
+        // After the copy was made, an object is damaged, and that is noticed: a look at it by the next offload would not tell.
+        flip_bit(&home.object("usb", &content("here")));
         home.json(&["verify"]).expect(1);
         if with_companions {
             fs::remove_dir_all(&data).unwrap();
