@@ -9,7 +9,7 @@ use crate::words::Names;
 use lastcopy_fs::{Cancel, Dir, FileStat, Mounts, Progress, RelPath};
 use lastcopy_index::{LeaveOut, WalkOptions};
 use lastcopy_store::{
-    AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, Weakening, system_clock,
+    AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, VolumeId, Weakening, system_clock,
 };
 use lastcopy_sync::{Context, Destination};
 use lastcopy_sync_cas::Cas;
@@ -181,8 +181,8 @@ impl App {
     }
 
     /// In what a policy is weaker than the one that was accepted last for its volume.
-    pub(crate) fn weakenings(&self, volume: &Volume, policy: &Policy) -> Result<Vec<Weakening>> {
-        let accepted = self.store()?.accepted_policy(volume.id())?;
+    pub(crate) fn weakenings(&self, volume: VolumeId, policy: &Policy) -> Result<Vec<Weakening>> {
+        let accepted = self.store()?.accepted_policy(volume)?;
         Ok(accepted.map_or_else(Vec::new, |accepted| policy.weaker_than(&accepted.policy)))
     }
 

@@ -35,7 +35,7 @@ fn explain(app: &App, name: &str, below: Vec<lastcopy_fs::RelPath>) -> Result<u6
         tell_absent(app, store, &volume, &below)?;
         return Ok(0);
     }
-    let weaker = app.weakenings(&volume, policy)?;
+    let weaker = app.weakenings(volume.id(), policy)?;
     if !weaker.is_empty() {
         let error = CliError::policy_weaker(name, &weaker);
         app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));

@@ -64,7 +64,7 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
         return Ok(teller.finish(None, args.dry_run, &counts));
     }
     if args.dry_run {
-        let weaker = app.weakenings(&volume, &policy)?;
+        let weaker = app.weakenings(volume.id(), &policy)?;
         if !weaker.is_empty() {
             return Err(CliError::policy_weaker(name, &weaker));
         }

@@ -500,6 +500,10 @@ fn policy_weaker_than_the_accepted_one() {
         }
         let explained = explain(&home, "a").expect(1);
         assert!(explained.ran.stderr.contains("policy accept photos"), "{to}: {}", explained.ran);
+        let status = home.json(&["status"]).expect(1);
+        let volume = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+        assert_eq!(volume["next"], "lastcopy policy accept photos --reason TEXT", "{to}");
+        assert_eq!(volume["offloadable_files"], 0, "{to}");
         // Other runs go on, and accept nothing.
         home.run(&["index"]).expect(0);
         let shown = home.json(&["policy", "show"]).expect(1);
