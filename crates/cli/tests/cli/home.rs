@@ -221,13 +221,12 @@ impl Home {
 
     /// Starts the program, and does not wait for it.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Background {
-        self.spawn_command(self.command(arguments), arguments)
+        self.spawn_at(self.command(arguments), arguments, tempfile::tempfile_in(&self.root).unwrap())
     }
 
-    /// The same, prepared by the caller.
-    pub(crate) fn spawn_command(&self, mut command: Command, arguments: &[&str]) -> Background {
+    /// The same, prepared by the caller, with stderr at a file or terminal.
+    pub(crate) fn spawn_at(&self, mut command: Command, arguments: &[&str], stderr: File) -> Background {
         let stdout = tempfile::tempfile_in(&self.root).unwrap();
-        let stderr = tempfile::tempfile_in(&self.root).unwrap();
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
         let child = command.spawn().unwrap();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();

@@ -11,5 +11,6 @@ mod ran;
 mod recovery;
 mod refusals;
 mod seeds;
+mod terminal;
 mod tour;
 mod tree;

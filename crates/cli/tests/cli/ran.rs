@@ -226,7 +226,10 @@ impl Drop for Background {
 
 fn read(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    file.rewind().unwrap();
+    // What was shown at a terminal was read there.
+    if file.rewind().is_err() {
+        return String::new();
+    }
     file.read_to_end(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
 }
