@@ -8,7 +8,9 @@ use crate::progress;
 use crate::words::Names;
 use lastcopy_fs::{Cancel, Dir, FileStat, Mounts, Progress, RelPath};
 use lastcopy_index::{LeaveOut, WalkOptions};
-use lastcopy_store::{AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, system_clock};
+use lastcopy_store::{
+    AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, VolumeId, Weakening, system_clock,
+};
 use lastcopy_sync::{Context, Destination};
 use lastcopy_sync_cas::Cas;
 use std::io::IsTerminal;
@@ -68,6 +70,7 @@ impl App {
             return Ok(store);
         }
         let (store, news) = Store::open(self.store_options()?)?;
+        let news = news.map_or_else(|| store.heed_volumes(), |news| Ok(Some(news)))?;
         if let Some(news) = news {
             self.output.warn(&format!(
                 "the index is an old or a second copy ({}): a new epoch begins, and everything will be proven again",
@@ -128,9 +131,9 @@ impl App {
         self.config()?.destinations.keys().map(|name| self.destination(name)).collect()
     }
 
-    /// Names of all destinations that the index ever knew, by row.
+    /// Names of all destinations that the index ever knew.
     pub(crate) fn names(&self) -> Result<Names> {
-        Ok(self.store()?.destinations()?.into_iter().map(|record| (record.id, record.name)).collect())
+        Ok(Names::new(self.store()?.destinations()?))
     }
 
     /// Opens a volume with its configured policy. An index that finds itself to be an old copy begins a new epoch, and tries again.
@@ -175,6 +178,12 @@ impl App {
         };
         self.add_domains(&mut built)?;
         Ok(built)
+    }
+
+    /// In what a policy is weaker than the one that was accepted last for its volume.
+    pub(crate) fn weakenings(&self, volume: VolumeId, policy: &Policy) -> Result<Vec<Weakening>> {
+        let accepted = self.store()?.accepted_policy(volume)?;
+        Ok(accepted.map_or_else(Vec::new, |accepted| policy.weaker_than(&accepted.policy)))
     }
 
     /// Labels of the configuration, and devices that are found to be shared.

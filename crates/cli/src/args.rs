@@ -387,19 +387,19 @@ pub(crate) struct RestoreArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = false)]
+#[group(id = "question", required = true, multiple = false)]
 pub(crate) struct QueryArgs {
     /// A content's digest, or a path
-    #[arg(value_name = "HASH | PATH", group = "what", value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "HASH | PATH", group = "question", value_hint = ValueHint::AnyPath)]
     pub(crate) what: Option<OsString>,
     /// Contents that several files hold
-    #[arg(long, group = "what")]
+    #[arg(long, group = "question")]
     pub(crate) duplicates: bool,
     /// Files that are gone, reason unknown
-    #[arg(long, group = "what")]
+    #[arg(long, group = "question")]
     pub(crate) missing: bool,
     /// Files that were offloaded
-    #[arg(long, group = "what")]
+    #[arg(long, group = "question")]
     pub(crate) offloaded: bool,
 }
 
@@ -499,4 +499,15 @@ pub(crate) struct RecoverArgs {
     /// Say what could be recovered, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// `query` crashed: its argument and its group had one name, which nothing notices before the command is used.
+    #[test]
+    fn every_command_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
 }

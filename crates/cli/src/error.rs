@@ -4,7 +4,7 @@ use crate::config::ConfigError;
 use lastcopy_index::IndexError;
 use lastcopy_offload::OffloadError;
 use lastcopy_restore::RestoreError;
-use lastcopy_store::{BeginError, IdentityError, RunId, StoreError, VolumeError};
+use lastcopy_store::{BeginError, IdentityError, RunId, StoreError, VolumeError, Weakening};
 use lastcopy_sync::{DestinationError, InitError, SyncError};
 use std::fmt;
 
@@ -184,6 +184,13 @@ impl CliError {
         self
     }
 
+    /// An offload policy that is weaker than the accepted one.
+    pub(crate) fn policy_weaker(volume: &str, weakenings: &[Weakening]) -> Self {
+        let ways: Vec<_> = weakenings.iter().map(crate::words::weakening).collect();
+        let message = format!("the offload policy of volume `{volume}` is weaker than the one accepted: {}", ways.join(", "));
+        Self::new(Code::PolicyWeaker, message).hint(format!("if that is meant: `lastcopy policy accept {volume} --reason TEXT`"))
+    }
+
     /// The status of a part that this error ended, as summaries name it.
     pub(crate) fn status(&self) -> &'static str {
         match self.code.exit() {
@@ -278,10 +285,7 @@ impl From<BeginError> for CliError {
             BeginError::Blocked { by, refused, .. } => Self { run: Some(refused), ..Self::new(Code::Busy, text) }
                 .hint(format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {}`", by.id)),
             BeginError::PolicyWeaker { volume, weakenings, refused } => {
-                let ways: Vec<_> = weakenings.iter().map(crate::words::weakening).collect();
-                let message = format!("{text}: {}", ways.join(", "));
-                Self { run: Some(refused), ..Self::new(Code::PolicyWeaker, message) }
-                    .hint(format!("if that is meant: `lastcopy policy accept {volume} --reason TEXT`"))
+                Self { run: Some(refused), ..Self::policy_weaker(&volume, &weakenings) }
             }
             BeginError::NoPolicy { volume } => Self::new(Code::NoPolicy, text).hint(format!(
                 "say in [volumes.{volume}.offload] which destinations must hold a file before it may be deleted here"

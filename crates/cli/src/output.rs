@@ -111,6 +111,12 @@ impl Output {
         self.summaries.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
+    /// Takes over the summaries of another output.
+    pub(crate) fn take_summaries(&self, other: &Self) {
+        let summaries = std::mem::take(&mut *other.summaries.lock().unwrap_or_else(PoisonError::into_inner));
+        self.summaries.lock().unwrap_or_else(PoisonError::into_inner).extend(summaries);
+    }
+
     /// An error, for people with a hint, or as a JSON line.
     pub(crate) fn error(&self, error: &CliError) {
         if self.is_json() {

@@ -1,11 +1,30 @@
 //! Words for people: weakenings, causes with what clears them, times, counts.
 
 use lastcopy_offload::{Cause, Refusal};
-use lastcopy_store::{DestinationId, Timestamp, Weakening};
+use lastcopy_store::{DestinationId, DestinationRecord, Timestamp, Weakening};
 use std::collections::BTreeMap;
 
-/// Names of destinations, by row.
-pub(crate) type Names = BTreeMap<DestinationId, String>;
+/// The destinations that the index ever knew, as far as people are told of them.
+#[derive(Debug)]
+pub(crate) struct Names {
+    by_row: BTreeMap<DestinationId, (String, bool)>,
+}
+
+impl Names {
+    pub(crate) fn new(records: Vec<DestinationRecord>) -> Self {
+        let named = |record: DestinationRecord| (record.id, (record.name, record.incarnation.is_some()));
+        Self { by_row: records.into_iter().map(named).collect() }
+    }
+
+    /// The name of a destination.
+    pub(crate) fn get(&self, id: DestinationId) -> Option<&str> {
+        self.by_row.get(&id).map(|(name, _)| name.as_str())
+    }
+
+    fn is_initialised(&self, id: Option<DestinationId>) -> bool {
+        id.and_then(|id| self.by_row.get(&id)).is_some_and(|(_, initialised)| *initialised)
+    }
+}
 
 /// In which way a policy is weaker.
 pub(crate) fn weakening(way: &Weakening) -> String {
@@ -23,9 +42,10 @@ pub(crate) fn weakening(way: &Weakening) -> String {
 
 /// What a refusal says, in a sentence.
 pub(crate) fn detail(refusal: &Refusal, names: &Names) -> String {
-    let at = refusal.destination.and_then(|id| names.get(&id)).map_or("a destination", String::as_str);
+    let at = refusal.destination.and_then(|id| names.get(id)).unwrap_or("a destination");
     let text = match refusal.cause {
-        Cause::Identity => format!("`{at}` was never initialised, or another repository answers there"),
+        Cause::Identity if names.is_initialised(refusal.destination) => format!("another repository answers at `{at}`"),
+        Cause::Identity => format!("`{at}` was never initialised"),
         Cause::Alarm if refusal.destination.is_some() => format!("an alarm stands on `{at}`, or on this content there"),
         Cause::Alarm => "an alarm stands on this file: its bytes changed although nothing else did".into(),
         Cause::NoEvidence if refusal.destination.is_some() => format!("nothing was ever proven to be at `{at}`"),
@@ -50,10 +70,15 @@ pub(crate) fn detail(refusal: &Refusal, names: &Names) -> String {
 
 /// The command that clears a cause.
 pub(crate) fn fix(refusal: &Refusal, names: &Names, volume: &str) -> String {
-    let at = refusal.destination.and_then(|id| names.get(&id)).map_or("DEST", String::as_str);
+    let at = refusal.destination.and_then(|id| names.get(id)).unwrap_or("DEST");
     match refusal.cause {
-        Cause::Identity => format!("lastcopy destination probe {at}"),
+        // It ends this once the right one is back, and says how to accept the other one.
+        Cause::Identity if names.is_initialised(refusal.destination) => format!("lastcopy verify {at}"),
+        Cause::Identity => format!("lastcopy destination init {at}"),
         Cause::Alarm => "lastcopy alarms".into(),
+        Cause::NoEvidence if refusal.destination.is_none() => {
+            "keep one of them on another device; `lastcopy config check` names what shares one".into()
+        }
         Cause::NoEvidence | Cause::Behind | Cause::NoReceipt => format!("lastcopy sync {volume} --to {at}"),
         Cause::Unverified | Cause::Stale => format!("lastcopy verify {at}"),
         Cause::Unreachable => format!("lastcopy destination probe {at}"),

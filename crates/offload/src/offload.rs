@@ -106,8 +106,24 @@ pub struct Counts {
     pub bytes_freed: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            selected: self.selected + other.selected,
+            offloaded: self.offloaded + other.offloaded,
+            quarantined: self.quarantined + other.quarantined,
+            blocked: self.blocked + other.blocked,
+            drift: self.drift + other.drift,
+            errors: self.errors + other.errors,
+            bytes_freed: self.bytes_freed + other.bytes_freed,
+        }
+    }
+}
+
 impl Counts {
-    pub(crate) fn add(&mut self, outcome: FileOutcome) {
+    pub(crate) fn count(&mut self, outcome: FileOutcome) {
         *match outcome {
             FileOutcome::Offloaded | FileOutcome::WouldOffload => &mut self.offloaded,
             FileOutcome::Quarantined => &mut self.quarantined,
@@ -219,6 +235,11 @@ impl Offloading<'_> {
         self.batches(store, plan, each, |protocol, batch, each| protocol.rehearse(store, batch, each))
     }
 
+    /// Says what going on with what earlier offloads hold would do.
+    pub fn rehearse_held(&self, store: &Store, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
+        self.held(store, |protocol, batch| protocol.rehearse_held(store, batch, each))
+    }
+
     /// Carries out a plan: moves aside, confirms, deletes.
     pub fn apply(&self, run: &Run<Offload>, plan: &Plan, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
         self.progress.phase("offloading", plan.files, plan.bytes);
@@ -271,16 +292,20 @@ impl Offloading<'_> {
 
     /// Goes on with what earlier offloads hold and whose grace is over.
     pub fn finish_held(&self, run: &Run<Offload>, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
-        self.tidied(self.finish_released(run, each))
+        self.tidied(self.held(run.store(), |protocol, batch| protocol.finish_held(run, batch.to_vec(), each)))
     }
 
-    fn finish_released(&self, run: &Run<Offload>, each: &mut dyn FnMut(FileReport)) -> Result<Counts, OffloadError> {
+    fn held(
+        &self,
+        store: &Store,
+        mut work: impl FnMut(&mut Protocol<'_>, &[Intent]) -> Result<(), OffloadError>,
+    ) -> Result<Counts, OffloadError> {
         let mut protocol = Protocol::new(self);
-        let held = released_by_grace(run.store(), self.volume)?;
+        let held = released_by_grace(store, self.volume)?;
         protocol.counts.selected = held.len() as u64;
         for batch in held.chunks(BATCH_FILES) {
             self.cancel.check()?;
-            protocol.finish_held(run, batch.to_vec(), each)?;
+            work(&mut protocol, batch)?;
         }
         Ok(protocol.counts)
     }

@@ -86,7 +86,7 @@ impl<'a> Protocol<'a> {
 
     /// Every file of a batch ends here, once.
     fn tell(&mut self, report: FileReport, each: Each<'_>) {
-        self.counts.add(report.outcome);
+        self.counts.count(report.outcome);
         self.offloading.progress.advance(1, 0);
         each(report);
     }
@@ -127,17 +127,47 @@ impl<'a> Protocol<'a> {
                 Err(stop) => self.stop(&facts.file, stop, each),
             }
         }
+        let outcome = if self.offloading.policy.grace_ms > 0 { FileOutcome::Quarantined } else { FileOutcome::Offloaded };
+        self.rehearse_ready(store, ready, outcome, each)
+    }
+
+    /// The same for files whose grace is over: they would be deleted.
+    pub(crate) fn rehearse_held(&mut self, store: &Store, held: &[Intent], each: Each<'_>) -> Result<(), OffloadError> {
+        let ids: Vec<_> = held.iter().map(|intent| intent.file.id).collect();
+        let loaded = store.evidence(self.offloading.volume.id(), &ids, &self.counted)?;
+        let mut ready = Vec::new();
+        for (intent, (facts, evidence)) in held.iter().zip(loaded) {
+            let opened = self.open_held(intent);
+            match opened.and_then(|(guard, stat)| self.unchanged(&facts.file, &stat).map(|()| (guard, stat))) {
+                Ok((guard, stat)) => ready.push(Ready { facts, evidence, guard, stat }),
+                Err(stop) => self.stop(&facts.file, stop, each),
+            }
+        }
+        self.rehearse_ready(store, ready, FileOutcome::Offloaded, each)
+    }
+
+    /// `outcome` is what the real run would come to.
+    fn rehearse_ready(
+        &mut self,
+        store: &Store,
+        ready: Vec<Ready>,
+        outcome: FileOutcome,
+        each: Each<'_>,
+    ) -> Result<(), OffloadError> {
         let contents: Vec<_> = ready.iter().map(|ready| (ready.facts.file.id, ready.facts.file.content)).collect();
         let heard = self.ask(None, &contents)?;
         for (ready, heard) in ready.into_iter().zip(heard) {
             let decision = decide(&ready.facts, &ready.evidence, self.offloading.policy, &self.known(store.now(), &heard));
+            let FileRecord { path, content, .. } = ready.facts.file.clone();
             if decision.passes() {
-                self.counts.bytes_freed += self.would_free(&ready.stat);
-                self.report(&ready.facts.file, FileOutcome::WouldOffload, None, each);
+                self.counts.count(outcome);
+                self.offloading.progress.advance(1, 0);
+                self.counts.bytes_freed += if outcome == FileOutcome::Offloaded { self.would_free(&ready.stat) } else { 0 };
+                each(FileReport { path, content, outcome: FileOutcome::WouldOffload, refusals: Vec::new(), detail: None });
             } else {
                 self.block(&ready.facts.file, decision.refusals, each);
             }
-            self.offloading.progress.advance(0, ready.facts.file.content.size);
+            self.offloading.progress.advance(0, content.size);
         }
         Ok(())
     }
@@ -215,6 +245,17 @@ impl<'a> Protocol<'a> {
             Err(LeaseError::Unsupported(error)) => {
                 Err(Stop::Blocked(Cause::Filesystem, format!("no lease to be had on it: {error}")))
             }
+        }
+    }
+
+    /// Steps 1 and 2 where it is aside: the very file that was moved there.
+    fn open_held(&self, intent: &Intent) -> Result<(Guard, FileStat), Stop> {
+        let path = quarantine_path(intent.run, &intent.file.path);
+        let (guard, stat) = self.open(&path.map_err(|error| Stop::Error(error.to_string()))?)?;
+        if (stat.device, stat.inode) == (intent.device, intent.inode) {
+            Ok((guard, stat))
+        } else {
+            Err(Stop::Drift("is another file than the one that was moved aside".into()))
         }
     }
 
@@ -347,13 +388,9 @@ impl<'a> Protocol<'a> {
         let mut aside = Vec::new();
         for intent in held {
             self.offloading.cancel.check()?;
-            let at = quarantine_path(intent.run, &intent.file.path).map_err(OffloadError::at(&intent.file.path))?;
-            let ready = self.open(&at).and_then(|(guard, stat)| {
-                if (stat.device, stat.inode) != (intent.device, intent.inode) {
-                    return Err(Stop::Drift("is another file than the one that was moved aside".into()));
-                }
-                self.is_indexed_content(&intent.file, &guard, &stat).map(|()| (guard, stat))
-            });
+            let opened = self.open_held(&intent);
+            let ready =
+                opened.and_then(|(guard, stat)| self.is_indexed_content(&intent.file, &guard, &stat).map(|()| (guard, stat)));
             match ready {
                 Ok((guard, stat)) => aside.push(Aside { intent, guard, stat }),
                 Err(stop) => {

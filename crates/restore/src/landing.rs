@@ -1,7 +1,7 @@
 //! Where bytes land: temporary files beside their final places, made durable in batches, then moved without replacing.
 
 use lastcopy_fs::{
-    Content, Dir, DirSync, FileStat, Filesystem, Id128, Mounts, RelPath, file_clock_ns, filesystem_of, sync_filesystem,
+    Content, Dir, DirSync, FileKind, FileStat, Filesystem, Id128, Mounts, RelPath, file_clock_ns, filesystem_of, sync_filesystem,
 };
 use lastcopy_store::{RunId, Seen, VOLUME_DIR};
 use rustix::fs::{Timespec, Timestamps};
@@ -174,7 +174,23 @@ impl Landing {
         changed.changed(&to)
     }
 
-    /// Removes the directory for files on their way, once it is empty.
+    /// Throws away what earlier runs left on its way when they were killed: copies of what destinations hold. Only where no other run
+    /// can be on its way.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        let Some((area, own)) = self.incoming_path.split() else { return Ok(()) };
+        let area = self.root.open_dir(&area, Mounts::Stay)?;
+        for entry in area.entries()?.iter().filter(|entry| entry.name() != own) {
+            let of_a_run = std::str::from_utf8(entry.name()).is_ok_and(|name| name.parse::<i64>().is_ok());
+            if of_a_run && area.entry(entry.name())?.is_some_and(|stat| stat.kind == FileKind::Directory) {
+                let left = area.open_dir(&RelPath::new(entry.name()).map_err(io::Error::other)?, Mounts::Stay)?;
+                left.entries()?.iter().try_for_each(|file| left.unlink(file.name()))?;
+                area.remove_empty_dir(entry.name())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directory for files on their way, with what did not come to its place.
     pub(crate) fn tidy(&self) -> io::Result<()> {
         for entry in self.incoming.entries()?.iter() {
             self.discard(entry.name());

@@ -183,19 +183,34 @@ impl Restoring<'_> {
 
     fn restore(&self, run: &Run<Restore>, wanted: &WantedList) -> Result<RestoreReport, RestoreError> {
         let mut report = RestoreReport::default();
-        let landing = Landing::new(self.root(), run.id()).map_err(RestoreError::at(&RelPath::root()))?;
+        let root = RelPath::root();
+        let landing = Landing::new(self.root(), run.id()).map_err(RestoreError::at(&root))?;
+        if let Target::Home(_) = self.target {
+            landing.sweep().map_err(RestoreError::at(&root))?;
+        }
+        let landed = self.land(run, &landing, wanted, &mut report);
+        let tidied = landing.tidy().map_err(RestoreError::at(&root));
+        landed.and(tidied).map(|()| report)
+    }
+
+    fn land(
+        &self,
+        run: &Run<Restore>,
+        landing: &Landing,
+        wanted: &WantedList,
+        report: &mut RestoreReport,
+    ) -> Result<(), RestoreError> {
         match wanted {
-            WantedList::One(wanted) => self.group(run, &landing, vec![wanted.as_ref().clone()], &mut report)?,
+            WantedList::One(wanted) => self.group(run, landing, vec![wanted.as_ref().clone()], report)?,
             WantedList::Files(ids) => {
                 self.context.progress.phase("restoring", ids.len() as u64, 0);
                 for ids in ids.chunks(GROUP) {
                     let wanted = self.store.files(ids)?.into_iter().map(Wanted::from).collect();
-                    self.group(run, &landing, wanted, &mut report)?;
+                    self.group(run, landing, wanted, report)?;
                 }
             }
         }
-        landing.tidy().map_err(RestoreError::at(&RelPath::root()))?;
-        Ok(report)
+        Ok(())
     }
 
     /// Restores some files: each content comes once, from its best destination, or from the next one that can give it.

@@ -1,5 +1,6 @@
 //! Restores as the index sees them: what can come back, and paths that became present again.
 
+use crate::alarms::{self, AlarmKind, Subject};
 use crate::error::{Result, StoreError};
 use crate::files::{self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present};
 use crate::ids::{ContentId, FileId, VolumeId};
@@ -45,6 +46,8 @@ impl Run<Restore> {
                 let directory = directories.id(tx.sql, &directory)?;
                 if let Some(old) = files::at_path(tx.sql, volume, &file.path)? {
                     close_row(tx, old.id, FileStatus::Superseded)?;
+                    // The file that is there now was hashed as it arrived; that of the old row is not there any more.
+                    alarms::end(tx, AlarmKind::ContentChanged, Subject::file(old.id))?;
                 }
                 let (content, seen) = (file.content, &file.seen);
                 insert_present(tx, &NewRow { volume, directory, name, content, seen, present_since: tx.run })?;

@@ -477,6 +477,7 @@ impl<K: Kind> Run<K> {
             // The same fact was just made durable beside the index; a full or read-only volume must not stop an offload.
             drop(volume.write_witness(witness));
         }
+        drop(self.store.mirror_elsewhere(witness, self.volume.as_ref().map(Volume::id)));
     }
 }
 

@@ -233,6 +233,14 @@ impl Store {
         self.write(|tx| {
             let (run, seq) = witness.map_or((0, 0), |witness| (witness.run.0, witness.seq));
             tx.execute("UPDATE state SET run_floor = max(run_floor, ?), seq = max(seq, ?)", [run, seq])?;
+            if let Some(witness) = witness {
+                // The other life is known from now on: what it left where it was seen must not end the new one as well.
+                tx.execute(
+                    "INSERT OR IGNORE INTO epoch (uuid, node, began_at, reason)
+                     SELECT ?, id, ?, 'another life of this index was seen' FROM node WHERE is_self = 1",
+                    (witness.epoch.0, now),
+                )?;
+            }
             insert_epoch(tx, reason, now)?;
             tx.execute("UPDATE receipt SET level = 'stored' WHERE level = 'verified'", [])?;
             tx.execute(

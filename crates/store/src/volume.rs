@@ -290,6 +290,53 @@ impl Store {
         self.read(|tx| record_by_name(tx, name))
     }
 
+    /// Compares what every volume that can be reached remembers with the index, and begins a new epoch if the index is behind.
+    ///
+    /// An index that was put back together with what lies beside it is noticed this way even by a command that opens no volume.
+    pub fn heed_volumes(&self) -> Result<Option<NewEpoch>> {
+        for record in self.volumes()? {
+            if let Some((_, Some(witness))) = self.own_dir_of(&record)
+                && let Some(news) = self.heed(&witness, &format!("volume `{}`", record.name))?
+            {
+                return Ok(Some(news));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Mirrors the newest run in every volume that can be reached, but one: what a run learns of a destination concerns all of them.
+    /// A volume that remembers more than the index does keeps what it remembers.
+    pub(crate) fn mirror_elsewhere(&self, witness: &Witness, but: Option<VolumeId>) -> Result<()> {
+        for record in self.volumes()?.into_iter().filter(|record| Some(record.id) != but) {
+            let Some((own, found)) = self.own_dir_of(&record) else { continue };
+            let ahead = match found {
+                Some(found) if found == *witness => true,
+                Some(found) if found.node == witness.node => {
+                    found.run > witness.run || found.seq > witness.seq || !self.knows_epoch(found.epoch)?
+                }
+                _ => false,
+            };
+            if !ahead {
+                // What hinders it hinders no run, as with the run's own volume.
+                drop(witness.write(&own, WITNESS));
+            }
+        }
+        Ok(())
+    }
+
+    /// Our directory in a recorded volume, and what it remembers: if its disk is there and its marker says that it is that volume.
+    fn own_dir_of(&self, record: &VolumeRecord) -> Option<(Dir, Option<Witness>)> {
+        let (root, _) = open_root(&record.name, &record.path).ok()?;
+        let marker = find_marker(&root).ok()??;
+        if marker.volume != record.uuid || marker.node != self.node() {
+            return None;
+        }
+        let own = own_dir(&root).ok()?;
+        // A damaged one is an error of whoever opens the volume.
+        let witness = Witness::read(&own, WITNESS).ok()?;
+        Some((own, witness))
+    }
+
     /// Opens a volume, if configuration, index and marker agree on what it is (I5).
     pub fn open_volume(&self, name: &str, configured: &Path, policy: Option<Policy>) -> Result<Volume, VolumeError> {
         let record = self.volume_record(name)?.ok_or_else(|| VolumeError::NotAdded { name: name.to_owned() })?;

@@ -6,7 +6,7 @@ use crate::error::{DestinationError, SyncError};
 use crate::push::outcome_of;
 use crate::segment::rfc3339;
 use crate::source::{Drift, Source, VolumeFile};
-use lastcopy_fs::{Content, ContentHash, Mounts};
+use lastcopy_fs::{Content, ContentHash, Id128, Mounts};
 use lastcopy_store::{
     ContentId, DestinationRecord, EvidenceChange, FileStatus, Incarnation, Location, Outcome, Proven, ProvenAt, Receipt, Run,
     SnapshotFile, Store, StoreError, Volume,
@@ -206,26 +206,32 @@ impl Repair<'_> {
     }
 
     fn repairable(&self, receipt: Receipt) -> Result<Repairable, SyncError> {
-        let file = self.present_file(receipt.content.hash)?;
-        let from = match file {
+        let from = match self.present_files(receipt.content.hash)?.into_iter().next() {
             Some((volume, file)) => Some(RepairSource::File(volume.name().to_owned(), file.path)),
-            None => self.other(receipt.content_id)?.map(|(record, _)| RepairSource::Destination(record.name.clone())),
+            None => {
+                let others = self.others_with(receipt.content_id)?;
+                others.first().map(|((record, _), _)| RepairSource::Destination(record.name.clone()))
+            }
         };
         Ok(Repairable { item: receipt.into(), from })
     }
 
-    fn present_file(&self, hash: ContentHash) -> Result<Option<(Volume, SnapshotFile)>, SyncError> {
-        let files = self.store.files_with_content(hash)?;
-        Ok(files.into_iter().filter(|file| file.status == FileStatus::Present).find_map(|file| {
+    fn present_files(&self, hash: ContentHash) -> Result<Vec<(Volume, SnapshotFile)>, SyncError> {
+        let files = self.store.files_with_content(hash)?.into_iter().filter(|file| file.status == FileStatus::Present);
+        let known = files.filter_map(|file| {
             let volume = self.volumes.iter().find(|volume| volume.id() == file.volume)?;
             Some((volume.clone(), SnapshotFile { id: file.id, path: file.path, seen: file.seen }))
-        }))
+        });
+        Ok(known.collect())
     }
 
-    fn other(&self, content: ContentId) -> Result<Option<&Other>, SyncError> {
-        let receipts = self.store.receipts_of(content)?;
-        let live = |receipt: &&Receipt| receipt.lost_at.is_none() && receipt.destination != self.record.id;
-        Ok(receipts.iter().filter(live).find_map(|receipt| self.others.iter().find(|(record, _)| record.id == receipt.destination)))
+    /// The other destinations with a live receipt for a content.
+    fn others_with(&self, content: ContentId) -> Result<Vec<(&Other, Receipt)>, SyncError> {
+        let receipts = self.store.receipts_of(content)?.into_iter();
+        let live = receipts.filter(|receipt| receipt.lost_at.is_none() && receipt.destination != self.record.id);
+        Ok(live
+            .filter_map(|receipt| Some((self.others.iter().find(|(record, _)| record.id == receipt.destination)?, receipt)))
+            .collect())
     }
 
     /// Stores again what was found lost or damaged, and proves it.
@@ -267,50 +273,54 @@ impl Repair<'_> {
         Ok(report)
     }
 
+    /// From the first source that gives the right bytes: a file may have changed since, and another destination may have lost them, too.
     fn store_again(&self, receipt: &Receipt) -> Result<Result<ProvenAt, String>, SyncError> {
-        let mut why = String::from("no present file and no other destination has its bytes");
-        let mut sources = Vec::new();
-        if let Some((volume, file)) = self.present_file(receipt.content.hash)? {
-            sources.push((volume.uuid(), Source::File(VolumeFile { volume, file, mounts: Mounts::Cross })));
-        }
-        if sources.is_empty() {
-            match self.fetch_elsewhere(receipt)? {
-                Ok(Some(file)) => sources.push((self.record.uuid, Source::Temporary(Arc::new(file)))),
-                Ok(None) => {}
-                Err(failed) => why = failed,
+        let mut why = Vec::new();
+        for (volume, file) in self.present_files(receipt.content.hash)? {
+            let (uuid, path) = (volume.uuid(), format!("{}/{}", volume.name(), file.path));
+            let source = Source::File(VolumeFile { volume, file, mounts: Mounts::Cross });
+            match self.store_from(receipt, uuid, source)? {
+                Ok(at) => return Ok(Ok(at)),
+                Err(failed) => why.push(format!("`{path}`: {failed}")),
             }
         }
-        for (volume, source) in sources {
-            let item = PlanItem { content_id: receipt.content_id, content: receipt.content, files: 1, source };
-            let sink = Arc::new(One::default());
-            let pushed = self.context.runtime.block_on(async {
-                let (give, take) = tokio::sync::mpsc::channel(1);
-                let (given, pushed) = tokio::join!(
-                    async move { give.send(vec![item]).await },
-                    self.destination.push(volume, take, sink.clone(), &self.context)
-                );
-                pushed.map(|()| drop(given))
-            });
-            pushed?;
-            let answer = sink.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match answer {
-                Some(Ok((location, proven))) => {
-                    return Ok(Ok(ProvenAt { content: receipt.content_id, location, proven }));
-                }
-                Some(Err(failed)) => why = failed,
-                None => why = "the destination gave no answer".into(),
+        for ((record, other), held) in self.others_with(receipt.content_id)? {
+            let stored = match self.fetch(other.as_ref(), held)? {
+                Ok(file) => self.store_from(receipt, self.record.uuid, Source::Temporary(Arc::new(file)))?,
+                Err(failed) => Err(failed),
+            };
+            match stored {
+                Ok(at) => return Ok(Ok(at)),
+                Err(failed) => why.push(format!("from `{}`: {failed}", record.name)),
             }
         }
-        Ok(Err(why))
+        let nowhere = "no present file and no other destination has its bytes".to_owned();
+        Ok(Err(if why.is_empty() { nowhere } else { why.join("; ") }))
     }
 
-    fn fetch_elsewhere(&self, receipt: &Receipt) -> Result<Result<Option<File>, String>, SyncError> {
-        let Some((record, other)) = self.other(receipt.content_id)? else { return Ok(Ok(None)) };
-        let receipts = self.store.receipts_at(record.id, &[receipt.content_id])?;
-        let Some(held) = receipts.into_iter().find(|held| held.lost_at.is_none()) else { return Ok(Ok(None)) };
-        let arriving = Arc::new(Arriving::new(receipt.content).map_err(SyncError::Temporary)?);
-        fetch_one(other.as_ref(), held.into(), arriving.clone(), &self.context)?;
-        Ok(arriving.taken().map(Some).map_err(|why| format!("from `{}`: {why}", record.name)))
+    fn store_from(&self, receipt: &Receipt, volume: Id128, source: Source) -> Result<Result<ProvenAt, String>, SyncError> {
+        let item = PlanItem { content_id: receipt.content_id, content: receipt.content, files: 1, source };
+        let sink = Arc::new(One::default());
+        self.context.runtime.block_on(async {
+            let (give, take) = tokio::sync::mpsc::channel(1);
+            let (given, pushed) = tokio::join!(
+                async move { give.send(vec![item]).await },
+                self.destination.push(volume, take, sink.clone(), &self.context)
+            );
+            pushed.map(|()| drop(given))
+        })?;
+        let answer = sink.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let answer = answer.unwrap_or_else(|| Err("the destination gave no answer".into()));
+        Ok(answer.map(|(location, proven)| ProvenAt { content: receipt.content_id, location, proven }))
+    }
+
+    fn fetch(&self, other: &dyn Destination, held: Receipt) -> Result<Result<File, String>, SyncError> {
+        let arriving = Arc::new(Arriving::new(held.content).map_err(SyncError::Temporary)?);
+        match fetch_one(other, held.into(), arriving.clone(), &self.context) {
+            Ok(()) => Ok(arriving.taken()),
+            Err(DestinationError::Cancelled(cancelled)) => Err(DestinationError::Cancelled(cancelled).into()),
+            Err(away) => Ok(Err(away.to_string())),
+        }
     }
 }
 

@@ -46,7 +46,13 @@ fn check(app: &App) -> Result<Exit> {
     }
     for name in config.destinations.keys() {
         let (record, destination) = app.destination(name)?;
-        let address = destination.capabilities().address;
+        let capabilities = destination.capabilities();
+        let (address, device) = (capabilities.address, capabilities.device);
+        let others = app.destinations()?.into_iter().filter(|(other, _)| other.name != *name);
+        let sharing: Vec<_> = others
+            .filter(|(_, other)| device.is_some() && other.capabilities().device == device)
+            .map(|(other, _)| other.name)
+            .collect();
         let wrong = match app.context().runtime.block_on(destination.probe()) {
             Ok(Probe::Found(found)) if Some(&found) == record.incarnation.as_ref() => None,
             Ok(Probe::Found(found)) if record.incarnation.is_some() => Some(format!("another repository answers: {found}")),
@@ -65,8 +71,12 @@ fn check(app: &App) -> Result<Exit> {
         if let Some(problem) = &wrong {
             app.output.line(&format!("  problem: {problem}"));
         }
+        if !sharing.is_empty() {
+            app.output.line(&format!("  shares its device with {}: they count once for `at_least`", sharing.join(", ")));
+        }
         let fields = Fields::new().with("destination", name.as_str()).with("kind", record.kind.name()).with("address", address);
-        app.output.json("destination", &fields.with("problems", wrong.into_iter().collect::<Vec<_>>()));
+        let fields = fields.with("problems", wrong.into_iter().collect::<Vec<_>>());
+        app.output.json("destination", &fields.with("shares_device_with", sharing));
     }
     app.output.line(&if problems == 0 { "nothing is wrong".to_owned() } else { plural(problems, "problem", "problems") });
     let status = if problems == 0 { "success" } else { "partial" };

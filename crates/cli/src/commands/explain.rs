@@ -35,9 +35,14 @@ fn explain(app: &App, name: &str, below: Vec<lastcopy_fs::RelPath>) -> Result<u6
         tell_absent(app, store, &volume, &below)?;
         return Ok(0);
     }
+    let weaker = app.weakenings(volume.id(), policy)?;
+    if !weaker.is_empty() {
+        let error = CliError::policy_weaker(name, &weaker);
+        app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
+    }
     let names = app.names()?;
     let needed: Vec<_> = app.needed()?.iter().map(|stat| (stat.device, stat.inode)).collect();
-    let mut blocked = 0;
+    let mut blocked = u64::from(!weaker.is_empty());
     for page in selected.chunks(1000) {
         for (facts, evidence) in store.evidence(volume.id(), page, &policy.counted())? {
             let stat = volume.root().stat(&facts.file.path).ok().flatten();
@@ -68,7 +73,7 @@ fn locks_json(facts: &FileFacts, evidence: &[Evidence], policy: &Policy, store: 
         let state = locks(facts, evidence, policy, store.now());
         let open = Lock::ALL.into_iter().map(|lock| (lock.name().to_owned(), (!state.is_closed(lock)).into()));
         let mut line: serde_json::Map<String, serde_json::Value> = open.collect();
-        line.insert("destination".into(), names.get(&evidence.destination).cloned().into());
+        line.insert("destination".into(), names.get(evidence.destination).into());
         serde_json::Value::Object(line)
     });
     each.collect()
@@ -88,7 +93,7 @@ fn tell(
     out.line(&bold(&format!("{volume}/{}: {verdict} ({})", report.path, Size(report.content.size))));
     let now = app.store().map_or(lastcopy_store::Timestamp(0), Store::now);
     for evidence in evidence {
-        let name = names.get(&evidence.destination).map_or("?", String::as_str);
+        let name = names.get(evidence.destination).unwrap_or("?");
         let state: Locks = locks(facts, evidence, policy, now);
         let marks: Vec<_> = Lock::ALL
             .into_iter()

@@ -59,14 +59,19 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
     let mut teller = Teller::new(app, name)?;
     let options = options(app, &volume, args)?;
     let plan = plan(app.store()?, &volume, &policy, &options, &mut |report| teller.tell(&report))?;
-    if args.dry_run {
-        let counts = offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
-        app.output.note(&format!("dry run: nothing was changed; {} wait in quarantine", files(held.len() as u64)));
-        return Ok(teller.finish(None, true, &counts));
-    }
     if plan.files == 0 && held.is_empty() {
         let counts = Counts { selected: plan.selected, blocked: plan.blocked, ..Counts::default() };
-        return Ok(teller.finish(None, false, &counts));
+        return Ok(teller.finish(None, args.dry_run, &counts));
+    }
+    if args.dry_run {
+        let weaker = app.weakenings(volume.id(), &policy)?;
+        if !weaker.is_empty() {
+            return Err(CliError::policy_weaker(name, &weaker));
+        }
+        let held = offloading.rehearse_held(app.store()?, &mut |report| teller.tell(&report))?;
+        let counts = held + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
+        app.output.note("dry run: nothing was changed");
+        return Ok(teller.finish(None, true, &counts));
     }
     let what = if plan.files > 0 {
         format!("{} ({})", files(plan.files), Size(plan.bytes))
@@ -107,15 +112,7 @@ fn carry_out(
     tell_settled(app, offloading.volume, &settled);
     let held = offloading.finish_held(run, &mut |report| teller.tell(&report))?;
     let counts = offloading.apply(run, plan, &mut |report| teller.tell(&report))?;
-    Ok(Counts {
-        selected: held.selected + counts.selected,
-        offloaded: held.offloaded + counts.offloaded,
-        quarantined: held.quarantined + counts.quarantined,
-        blocked: held.blocked + counts.blocked,
-        drift: held.drift + counts.drift,
-        errors: held.errors + counts.errors,
-        bytes_freed: held.bytes_freed + counts.bytes_freed,
-    })
+    Ok(held + counts)
 }
 
 fn options(app: &App, volume: &Volume, args: &OffloadArgs) -> Result<PlanOptions> {
@@ -242,7 +239,7 @@ impl<'a> Teller<'a> {
     fn finish(self, run: Option<RunId>, dry_run: bool, counts: &Counts) -> Exit {
         let out = &self.app.output;
         let bad = counts.blocked + counts.drift + counts.errors > 0;
-        let verb = if dry_run { "would be deleted" } else { "deleted" };
+        let (verb, rest) = if dry_run { ("would be deleted", "would wait") } else { ("deleted", "wait") };
         out.line(&bold(&format!(
             "{}: {} {verb}, {} freed{}",
             self.volume,
@@ -251,11 +248,8 @@ impl<'a> Teller<'a> {
             if dry_run { ", if nothing changes" } else { "" }
         )));
         if counts.quarantined > 0 {
-            let run = run.map_or_else(String::new, |run| run.to_string());
-            out.line(&format!(
-                "{} in quarantine for the policy's grace; `lastcopy offload --undo {run}` puts them back",
-                files(counts.quarantined)
-            ));
+            let undo = run.map_or_else(String::new, |run| format!("; `lastcopy offload --undo {run}` puts them back"));
+            out.line(&format!("{} {rest} in quarantine for the policy's grace{undo}", files(counts.quarantined)));
         }
         if counts.blocked > 0 {
             out.line(&format!("{} stay here, because:", files(counts.blocked)));
@@ -290,7 +284,7 @@ pub(crate) fn file_fields(volume: &str, report: &FileReport, names: &Names) -> F
         .iter()
         .map(|refusal| {
             serde_json::json!({
-                "destination": refusal.destination.and_then(|id| names.get(&id)),
+                "destination": refusal.destination.and_then(|id| names.get(id)),
                 "cause": refusal.cause.name(),
                 "detail": words::detail(refusal, names),
                 "fix": words::fix(refusal, names, volume),

@@ -71,7 +71,7 @@ fn accept(app: &App, name: &str, reason: &str) -> Result<Exit> {
 }
 
 fn in_words(policy: &Policy, names: &Names) -> String {
-    let name = |id| names.get(&id).map_or("?", String::as_str).to_owned();
+    let name = |id| names.get(id).unwrap_or("?").to_owned();
     let mut parts = Vec::new();
     if !policy.require.is_empty() {
         parts.push(format!("require {}", policy.require.iter().map(|id| name(*id)).collect::<Vec<_>>().join(", ")));
@@ -96,7 +96,7 @@ fn in_words(policy: &Policy, names: &Names) -> String {
 }
 
 fn as_json(policy: &Policy, names: &Names) -> serde_json::Value {
-    let name = |id: &lastcopy_store::DestinationId| names.get(id).cloned();
+    let name = |id: &lastcopy_store::DestinationId| names.get(*id);
     serde_json::json!({
         "require": policy.require.iter().map(name).collect::<Vec<_>>(),
         "at_least": policy.at_least.as_ref().map(|at_least| serde_json::json!({

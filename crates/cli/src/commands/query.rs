@@ -96,7 +96,7 @@ fn tell_copies(app: &App, id: ContentId, content: Content) -> Result<()> {
         app.output.line("    at no destination");
     }
     for receipt in receipts {
-        let at = names.get(&receipt.destination).map_or("?", String::as_str);
+        let at = names.get(receipt.destination).unwrap_or("?");
         let state = match (receipt.lost_at, receipt.level) {
             (Some(_), _) => "lost",
             (None, ReceiptLevel::Verified) => "verified",

@@ -114,10 +114,7 @@ fn recover(
         crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
     )?;
     let exit = fill(&fresh, &name, destination, found, places);
-    let code = exit.as_ref().map_or_else(|error| error.code.exit(), |exit| *exit);
-    if exit.is_ok() {
-        fresh.output.finish("recover", code);
-    }
+    app.output.take_summaries(&fresh.output);
     exit
 }
 

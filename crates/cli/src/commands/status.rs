@@ -88,9 +88,11 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     let store = app.store()?;
     let config = app.volume_config(&record.name)?;
     let policy = config.offload.as_ref().map(|policy| app.policy(policy)).transpose()?;
+    let weaker = policy.as_ref().map_or_else(|| Ok(Vec::new()), |policy| app.weakenings(record.id, policy))?;
     let (offloadable_files, offloadable_bytes) = match &policy {
-        Some(policy) => offloadable(store, record, policy)?,
-        None => (0, 0),
+        Some(policy) if weaker.is_empty() => offloadable(store, record, policy)?,
+        // Under a policy that is weaker than the accepted one, nothing goes.
+        _ => (0, 0),
     };
     let survey = store.survey_volume(record.id)?;
     let count =
@@ -112,6 +114,10 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     }
     if config.sync_to.is_empty() {
         next = Some(format!("say in sync_to of [volumes.{}] where it is kept", record.name));
+    }
+    if !weaker.is_empty() {
+        level = level.max(Level::Amber);
+        next = Some(format!("lastcopy policy accept {} --reason TEXT", record.name));
     }
     if survey.unproven_offloaded > 0 {
         level = level.max(Level::Amber);

@@ -1,0 +1,569 @@
+//! Disks that break and backups that are put back: what is left is known, what is lost is named, and everything else comes back.
+
+use crate::home::{Home, Setup};
+use crate::ran::Json;
+use crate::tree::{Tree, assert_same_tree, copy_tree, flip_bit, noise, read_tree, write};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn content(name: &str) -> Vec<u8> {
+    noise(name, 3000)
+}
+
+/// A volume with some history, pushed several times: `here` and `again` (the same bytes), `changed` twice, `moved/away` and others
+/// offloaded, `gone` missing, an odd name. Returns every file that was ever to be kept.
+fn with_history(setup: &Setup) -> (Home, Tree) {
+    let home = Home::new(setup);
+    let push = || {
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+    };
+    for path in ["here", "changed", "gone", "moved/away", "moved/too"] {
+        home.write("photos", path, &content(path));
+    }
+    push();
+    home.write("photos", "changed", &content("changed once"));
+    home.write("photos", "again", &content("here"));
+    home.write("photos", "odd \n\t\u{fc}", &content("odd"));
+    fs::remove_file(home.volume("photos").join("gone")).unwrap();
+    push();
+    home.write("photos", "changed", &content("changed twice"));
+    push();
+    let everything = home.tree("photos");
+    home.run(&["offload", "photos", "moved", "again", "--yes"]).expect(0);
+    // What was offloaded is told to the destination by the next push.
+    home.write("photos", "last", &content("last"));
+    push();
+    let mut tree = home.tree("photos");
+    for (path, entry) in everything {
+        tree.entry(path).or_insert(entry);
+    }
+    (home, tree)
+}
+
+/// What `status` says of the volume that must survive.
+fn known(home: &Home) -> Value {
+    let status = home.json(&["status"]);
+    let volume = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+    let fields = ["total", "bytes", "offloaded", "offloaded_bytes", "missing", "quarantined", "offloaded_uncovered"];
+    fields.iter().map(|field| ((*field).to_owned(), volume[*field].clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn listed(home: &Home, what: &str) -> Vec<(String, String)> {
+    let mut listed: Vec<_> = home
+        .json(&["query", what])
+        .expect(0)
+        .of("file")
+        .map(|file| (file["path"].as_str().unwrap().to_owned(), file["content"].as_str().unwrap().to_owned()))
+        .collect();
+    listed.sort();
+    listed
+}
+
+fn counts(home: &Home, destination: &str) -> (u64, u64, u64) {
+    let list = home.json(&["destination", "list"]).expect(0);
+    let line = list.of("destination").find(|line| line["destination"] == destination).unwrap();
+    let count = |field: &str| line[field].as_u64().unwrap();
+    (count("verified"), count("stored"), count("lost"))
+}
+
+fn standing(home: &Home) -> Vec<String> {
+    home.json(&["alarms"]).of("alarm").map(|alarm| alarm["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Removes everything that the machine knew: index, with what goes with it, and configuration.
+fn lose_machine(home: &Home) {
+    fs::remove_dir_all(home.path("data")).unwrap();
+    fs::remove_dir_all(home.path("config")).unwrap();
+}
+
+/// Everything is known again, nothing is believed until it was verified, and then everything is as before.
+#[track_caller]
+fn assert_recovered(home: &Home, destination: &str, before: &Value, offloaded: &[(String, String)], tree: &Tree) {
+    assert_eq!(known(home), *before);
+    assert_eq!(listed(home, "--offloaded"), offloaded);
+    let (verified, stored, lost) = counts(home, destination);
+    assert_eq!((verified, lost), (0, 0), "something is believed that nobody proved");
+    assert!(stored > 0);
+    home.json(&["verify", destination]).expect(0);
+    assert_eq!(counts(home, destination), (stored, 0, 0));
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), offloaded.len() as u64);
+    assert_same_tree(&home.tree("photos"), tree);
+}
+
+#[test]
+fn an_index_is_rebuilt_from_a_destination_alone() {
+    let (home, tree) = with_history(&Setup::usual());
+    let (before, offloaded, missing) = (known(&home), listed(&home, "--offloaded"), listed(&home, "--missing"));
+    lose_machine(&home);
+    assert_eq!(home.json(&["recover", "--from", &home.url("usb")]).expect(2).error_code(), "usage", "nobody said yes");
+    let rehearsed = home.json(&["recover", "--from", &home.url("usb"), "--dry-run"]).expect(0);
+    assert_eq!(rehearsed.count("volumes"), 1);
+    home.json(&["recover", "--from", &home.url("usb"), "--name", "usb", "--yes"]).expect(0);
+    assert_eq!(listed(&home, "--missing"), missing);
+    assert_recovered(&home, "usb", &before, &offloaded, &tree);
+
+    // Life goes on: the next push tells the destination of the new life, and the gate opens on its word again.
+    home.write("photos", "new", &content("new"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert!(standing(&home).is_empty());
+    let config = fs::read_to_string(home.config()).unwrap();
+    home.write_config(&format!("{config}\n[volumes.photos.offload]\nrequire = [\"usb\"]\n"));
+    let tree = home.tree("photos");
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("blocked"), 0);
+    // Also the second time.
+    let (before, offloaded) = (known(&home), listed(&home, "--offloaded"));
+    home.run(&["sync"]).expect(0);
+    lose_machine(&home);
+    home.json(&["recover", "--from", &home.url("usb"), "--name", "usb", "--yes"]).expect(0);
+    assert_recovered(&home, "usb", &before, &offloaded, &tree);
+}
+
+/// The volume's disk is lost with the index: everything that was pushed comes back, somewhere else.
+#[test]
+fn a_machine_is_rebuilt_from_a_destination_alone() {
+    let (home, tree) = with_history(&Setup::usual());
+    let machine = Home::empty();
+    let from = home.url("usb");
+    let to = machine.path("volumes");
+    let lost = machine.json(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    assert_eq!(lost.summary()["destination"], "recovered");
+    let restored = machine.json(&["restore", "photos"]).expect(0);
+    assert_eq!(restored.count("restored"), tree.len() as u64);
+    assert_same_tree(&machine.tree("photos"), &tree);
+    // The destination itself was only read.
+    assert_eq!(home.json(&["sync"]).expect(0).count("stored"), 0);
+    home.json(&["alarms"]).expect(0);
+}
+
+#[test]
+fn recover_refuses_what_makes_no_sense() {
+    let (home, _) = with_history(&Setup::usual());
+    let usb = home.url("usb");
+    for (arguments, exit, code) in [
+        (&["recover", "--from", "usb"] as &[&str], 2, "usage"),
+        (&["recover", "--from", "s3://bucket/x"], 2, "usage"),
+        (&["recover", "--from", &home.url("nowhere")], 3, "not-initialised"),
+        (&["recover", "--from", &usb, "--volume", "music"], 2, "not-found"),
+        (&["recover", "--from", &usb], 3, "refused"),
+    ] {
+        let refused = home.json(&[arguments, &["--yes"]].concat()).expect(exit);
+        assert_eq!(refused.error_code(), code, "{arguments:?}");
+    }
+}
+
+/// A segment that is damaged takes with it only what it alone said.
+#[test]
+fn a_damaged_segment_does_not_stop_a_recovery() {
+    let (home, tree) = with_history(&Setup::usual());
+    let segments = read_tree(&home.destination("usb").join("volumes"));
+    let second = segments.keys().find(|path| path.to_str().unwrap().ends_with("segments/00000002.jsonl.zst")).unwrap();
+    flip_bit(&home.destination("usb").join("volumes").join(second));
+    let machine = Home::empty();
+    let to = machine.path("volumes");
+    let arguments = ["recover", "--from", &home.url("usb"), "--to", to.to_str().unwrap(), "--yes"];
+    let recovered = machine.json(&arguments).expect(1);
+    assert!(recovered.ran.stderr.contains("segment 2 is damaged"), "{}", recovered.ran);
+    machine.json(&["restore", "photos"]).expect(0);
+    let came_back = machine.tree("photos");
+    for path in ["here", "changed", "last", "moved/away", "moved/too"] {
+        assert!(came_back[Path::new(path)] == tree[Path::new(path)], "{path}");
+    }
+}
+
+#[test]
+fn a_backup_of_the_index_is_put_back() {
+    let (home, tree) = with_history(&Setup::usual());
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    home.json(&["db", "backup", backup.to_str().unwrap()]).expect(2);
+    home.json(&["offload", "photos", "here", "--yes"]).expect(0);
+    home.json(&["db", "restore", backup.to_str().unwrap(), "--dry-run"]).expect(0);
+    assert_eq!(home.json(&["db", "restore", backup.to_str().unwrap()]).expect(2).error_code(), "usage");
+    home.json(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    let (verified, stored, _) = counts(&home, "usb");
+    assert!(verified == 0 && stored > 0, "the copy believes in what may be lost since");
+    // What it does not know yet as offloaded is found missing, and comes back all the same.
+    assert_eq!(home.json(&["index"]).expect(0).count("missing"), 1);
+    let offload = home.json(&["offload", "photos", "changed", "--yes"]).expect(1);
+    assert_eq!(offload.causes("changed"), ["no-evidence@usb", "unverified@usb"]);
+    home.json(&["restore", "photos"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos", "here"]).expect(0).count("restored"), 1);
+    assert_same_tree(&home.tree("photos"), &tree);
+    home.run(&["sync"]).expect(0);
+    assert!(standing(&home).is_empty());
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("blocked"), 0);
+    home.json(&["db", "check"]).expect(0);
+}
+
+/// The second time, volume and destination know a life that the backup does not: they must not begin new ones for ever.
+#[test]
+fn one_backup_is_put_back_twice() {
+    let (home, tree) = with_history(&Setup::usual());
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    for round in ["once", "twice", "three times"] {
+        home.json(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+        home.write("photos", "round", &content(round));
+        home.json(&["index"]).expect(0);
+        home.json(&["sync"]).expect(0);
+        home.json(&["sync"]).expect(0);
+    }
+    assert!(standing(&home).is_empty());
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("blocked"), 0);
+    home.json(&["restore", "photos"]).expect(0);
+    let mut found = home.tree("photos");
+    assert_eq!(found.remove(Path::new("round")).unwrap().bytes, content("three times"));
+    assert_same_tree(&found, &tree);
+    home.json(&["db", "check"]).expect(0);
+}
+
+#[test]
+fn a_backup_that_is_none_is_refused() {
+    let (home, _) = with_history(&Setup::usual());
+    let file = home.path("file");
+    fs::write(&file, noise("no database", 10_000)).unwrap();
+    let before = known(&home);
+    assert_eq!(home.json(&["db", "restore", file.to_str().unwrap(), "--yes"]).ran.code(), Some(4));
+    let nowhere = home.path("nowhere");
+    assert_eq!(home.json(&["db", "restore", nowhere.to_str().unwrap(), "--yes"]).expect(2).error_code(), "not-found");
+    assert_eq!(known(&home), before);
+    home.run(&["sync"]).expect(0);
+}
+
+/// Somebody copies the index back by ordinary means, alone or with the files beside it: the volume, or the destination, remembers a
+/// younger one. Whatever it believes was true then.
+#[test]
+fn an_old_copy_of_the_index_is_noticed() {
+    for with_companions in [false, true] {
+        let (home, _) = with_history(&Setup::usual());
+        let (data, copy) = (home.path("data"), home.path("copy of data"));
+        copy_tree(&data, &copy);
+        // After the copy was made, an object is damaged, and that is noticed: a look at it by the next offload would not tell.
+        flip_bit(&home.object("usb", &content("here")));
+        home.json(&["verify"]).expect(1);
+        if with_companions {
+            fs::remove_dir_all(&data).unwrap();
+            fs::rename(&copy, &data).unwrap();
+        } else {
+            for file in ["index.db", "index.db-wal", "index.db-shm"] {
+                drop(fs::remove_file(data.join("lastcopy").join(file)));
+                let _there = fs::copy(copy.join("lastcopy").join(file), data.join("lastcopy").join(file));
+            }
+        }
+        let offload = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
+        assert!(offload.ran.stderr.contains("a new epoch begins"), "{}", offload.ran);
+        assert_eq!(offload.count("offloaded"), 0, "with companions: {with_companions}");
+        assert_eq!(offload.causes("here"), ["no-evidence@usb", "unverified@usb"]);
+        assert_eq!(fs::read(home.volume("photos").join("here")).unwrap(), content("here"));
+        // Proven again, with the loss found and repaired by what is still here.
+        home.run(&["index"]).expect(0);
+        home.json(&["sync"]).expect(0);
+        assert_eq!(fs::read(home.object("usb", &content("here"))).unwrap(), content("here"));
+        assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("blocked"), 0);
+    }
+}
+
+/// Two machines that go on from one index: the second one finds a head at the destination that it did not write.
+#[test]
+fn a_second_copy_of_the_index_is_noticed() {
+    let (home, tree) = with_history(&Setup::usual());
+    let clone = Home::empty();
+    for part in ["data", "config"] {
+        copy_tree(&home.path(part), &clone.path(part));
+    }
+    // The clone reaches the same destination, and has a copy of the volume with its marker.
+    let config = fs::read_to_string(home.config()).unwrap();
+    let volumes = |home: &Home| home.path("volumes").to_str().unwrap().to_owned();
+    clone.write_config(&config.replace(&volumes(&home), &volumes(&clone)));
+    copy_tree(&home.volume("photos"), &clone.volume("photos"));
+    assert_eq!(clone.json(&["index"]).expect(3).error_code(), "path-mismatch");
+    // On another machine, nothing is at the old place.
+    fs::rename(home.volume("photos"), home.path("away")).unwrap();
+    clone.run(&["volume", "move", "photos", clone.volume("photos").to_str().unwrap()]).expect(0);
+    fs::rename(home.path("away"), home.volume("photos")).unwrap();
+
+    home.write("photos", "of the first", b"first");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    write(&clone.volume("photos").join("of the second"), b"second");
+    clone.run(&["index"]).expect(0);
+    let push = clone.json(&["sync"]).expect(0);
+    assert!(push.ran.stderr.contains("the index is an old or a second copy"), "{}", push.ran);
+    // Neither one's push hides the other's, and each goes on.
+    assert!(home.json(&["sync"]).expect(0).ran.stderr.contains("the index is an old or a second copy"));
+    home.json(&["offload", "photos", ".", "--yes"]).expect(0);
+    clone.json(&["sync"]).expect(0);
+    clone.json(&["offload", "photos", ".", "--yes"]).expect(0);
+    home.json(&["restore", "photos"]).expect(0);
+    clone.json(&["restore", "photos"]).expect(0);
+    let mut first = tree.clone();
+    first.extend(home.tree("photos").into_iter().filter(|(path, _)| path.ends_with("of the first")));
+    assert_eq!(first.len(), tree.len() + 1);
+    assert_same_tree(&home.tree("photos"), &first);
+    assert_eq!(clone.tree("photos").len(), tree.len() + 1);
+}
+
+/// An old copy of the destination is put in its place: what was pushed since is not there, whatever the index says.
+#[test]
+fn a_destination_that_was_rolled_back_is_refused() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "old", &content("old"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    copy_tree(&home.destination("usb"), &home.path("backup"));
+    home.write("photos", "new", &content("new"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let put_back = |backup: &str| {
+        fs::remove_dir_all(home.destination("usb")).unwrap();
+        copy_tree(&home.path(backup), &home.destination("usb"));
+    };
+    copy_tree(&home.destination("usb"), &home.path("newer"));
+    put_back("backup");
+    for command in [&["sync"] as &[&str], &["verify"]] {
+        let refused = home.json(command).expect(3);
+        assert_eq!(refused.error_code(), "rolled-back", "{command:?}");
+        assert!(refused.error()["hint"].as_str().unwrap().contains("lastcopy alarms ack"));
+    }
+    assert_eq!(standing(&home), ["rolled-back"]);
+    let offload = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
+    assert_eq!(offload.causes("new"), ["alarm@usb", "unverified@usb"]);
+    assert_eq!(offload.causes("old"), ["alarm@usb", "unverified@usb"]);
+
+    // The right one comes back: the alarm ends by itself, but what was believed must be proven again.
+    put_back("newer");
+    home.json(&["verify"]).expect(0);
+    assert!(standing(&home).is_empty());
+    home.json(&["sync"]).expect(0);
+    // The old one for good, on a person's word: what it lacks is found, and sent again.
+    put_back("backup");
+    home.json(&["sync"]).expect(3);
+    let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
+    home.run(&["alarms", "ack", &alarm, "--reason", "restored from a backup"]).expect(0);
+    assert_eq!(home.json(&["sync"]).expect(0).count("verified"), 2);
+    assert_eq!(fs::read(home.object("usb", &content("new"))).unwrap(), content("new"));
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 2);
+    // And it tells a recovery everything.
+    lose_machine(&home);
+    home.json(&["recover", "--from", &home.url("usb"), "--yes"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 2);
+}
+
+/// A rollback that is there at the moment of deletion, and was not before.
+#[test]
+fn a_rollback_is_noticed_at_the_moment_of_deletion() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "old", &content("old"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    copy_tree(&home.destination("usb"), &home.path("backup"));
+    home.write("photos", "new", &content("new"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    fs::remove_dir_all(home.destination("usb")).unwrap();
+    fs::rename(home.path("backup"), home.destination("usb")).unwrap();
+    let offload = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
+    assert_eq!(offload.count("offloaded"), 0);
+    assert_eq!(offload.causes("old"), ["alarm@usb", "unverified@usb", "unreachable@usb"]);
+    assert_eq!(standing(&home), ["rolled-back"]);
+    assert_eq!(home.tree("photos").len(), 2);
+}
+
+/// Its files are gone, its marker stays: each content is found lost, and what is here is sent again.
+#[test]
+fn a_destination_that_was_wiped_is_filled_again() {
+    let (home, tree) = with_history(&Setup::usual());
+    fs::remove_dir_all(home.destination("usb").join("objects")).unwrap();
+    let verify = home.json(&["verify"]).expect(1);
+    assert_eq!(verify.count("verified"), 0);
+    let lost = verify.count("lost");
+    let status = home.json(&["status"]).expect(1);
+    let volume = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+    assert_eq!((volume["level"].as_str(), volume["offloaded_uncovered"].as_u64()), (Some("red"), Some(3)));
+    // What is only offloaded is beyond repair, and said so by name; the rest is sent again.
+    let repair = home.json(&["destination", "repair", "usb", "--yes"]).expect(1);
+    assert_eq!(repair.count("lost"), lost);
+    assert_eq!(repair.count("repaired"), 4, "the contents of the files that are here");
+    let restore = home.json(&["restore", "photos"]).expect(1);
+    assert_eq!((restore.count("restored"), restore.count("failed")), (1, 2));
+    let mut named: Vec<_> = restore.of("file").map(|file| file["path"].as_str().unwrap()).collect();
+    named.sort_unstable();
+    assert_eq!(named, ["moved/away", "moved/too"]);
+    let mut rest = tree;
+    rest.retain(|path, _| !path.starts_with("moved"));
+    assert_same_tree(&home.tree("photos"), &rest);
+}
+
+/// The destination is lost for good, and a new one takes its name.
+#[test]
+fn a_destination_that_was_replaced_starts_anew() {
+    let (home, _) = with_history(&Setup::two_destinations());
+    fs::remove_dir_all(home.destination("usb")).unwrap();
+    let rehearsed = home.json(&["destination", "reset", "usb", "--dry-run"]).expect(0);
+    assert_eq!((rehearsed.count("offloaded_unproven"), rehearsed.count("offloaded_unproven_elsewhere")), (3, 0));
+    home.run(&["destination", "reset", "usb", "--reason", "it broke", "--yes"]).expect(0);
+    home.run(&["destination", "init", "usb"]).expect(0);
+    home.json(&["sync"]).expect(0);
+    // What is offloaded is not here to be sent; the other one still has it.
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).summary()["from"], "nas");
+    home.json(&["sync"]).expect(0);
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("blocked"), 0);
+}
+
+/// A repository that another node made, or the same one under another name: it can be adopted, and then proven.
+#[test]
+fn a_repository_is_adopted() {
+    let (home, tree) = with_history(&Setup::usual());
+    let setup = Setup::usual().volume("photos", &["disk"]).policy("photos", "require = [\"disk\"]");
+    let setup =
+        setup.destination("disk").destination_at("disk", &home.destination("usb")).destination_at("usb", &home.path("nowhere"));
+    home.configure(&setup);
+    assert_eq!(home.json(&["destination", "init", "disk"]).expect(3).error_code(), "already-initialised");
+    assert_eq!(home.json(&["sync"]).expect(3).error_code(), "not-initialised");
+    assert_eq!(home.json(&["destination", "adopt", "disk"]).expect(2).error_code(), "usage");
+    home.json(&["destination", "adopt", "disk", "--dry-run"]).expect(0);
+    home.json(&["destination", "adopt", "disk", "--yes"]).expect(0);
+    // The one that was known comes with all its evidence, unproven.
+    let (verified, stored, lost) = counts(&home, "disk");
+    assert!(verified == 0 && stored > 0 && lost == 0);
+    assert_eq!(
+        home.json(&["offload", "photos", "here", "--yes"]).expect(1).causes("here"),
+        ["no-evidence@disk", "unverified@disk"]
+    );
+    home.json(&["verify", "disk"]).expect(0);
+    home.json(&["sync"]).expect(0);
+    // It is the same destination to the policy, too.
+    home.json(&["offload", "photos", "here", "--yes"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).summary()["from"], "disk");
+    assert_same_tree(&home.tree("photos"), &tree);
+}
+
+fn repaired(home: &Home, expected: u64) -> Json {
+    let repair = home.json(&["destination", "repair", "usb", "--yes"]).expect(0);
+    assert_eq!((repair.count("lost"), repair.count("repaired")), (expected, expected));
+    repair
+}
+
+#[test]
+fn a_loss_is_repaired_from_this_disk_and_from_another_destination() {
+    let (home, tree) = with_history(&Setup::two_destinations());
+    flip_bit(&home.object("usb", &content("here")));
+    fs::remove_file(home.object("usb", &content("moved/away"))).unwrap();
+    home.json(&["verify", "usb"]).expect(1);
+    let planned = home.json(&["destination", "repair", "usb", "--dry-run"]).expect(0);
+    let mut from: Vec<_> = planned.of("content").map(|line| line["from"].as_str().unwrap().to_owned()).collect();
+    from.sort();
+    assert_eq!(from, ["destination nas", "photos/here"]);
+    repaired(&home, 2);
+    assert!(standing(&home).is_empty());
+    for path in ["here", "moved/away"] {
+        assert_eq!(fs::read(home.object("usb", &content(path))).unwrap(), content(path));
+    }
+    // The damaged bytes were kept aside.
+    let damaged = read_tree(&home.destination("usb").join("damaged"));
+    assert_eq!(damaged.len(), 1);
+    home.json(&["verify"]).expect(0);
+    fs::remove_dir_all(home.destination("nas")).unwrap();
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+    assert_same_tree(&home.tree("photos"), &tree);
+}
+
+/// A file that was changed since, or whose other copy is damaged as well, is no source: the next one is tried.
+#[test]
+fn a_repair_tries_every_source() {
+    let setup = Setup::two_destinations().destination("vault").volume("photos", &["usb", "nas", "vault"]);
+    let home = Home::new(&setup.policy("photos", "require = [\"usb\"]"));
+    for path in ["a", "b"] {
+        home.write("photos", path, &content("same"));
+    }
+    home.write("photos", "c", &content("c"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    for bytes in [&content("same"), &content("c")] {
+        flip_bit(&home.object("usb", bytes));
+    }
+    home.json(&["verify", "usb"]).expect(1);
+    // The first of the two files does not hold the bytes any more; neither does `c`, and one of the two other destinations lies.
+    home.write("photos", "a", b"changed");
+    home.write("photos", "c", b"changed, too");
+    flip_bit(&home.object("nas", &content("c")));
+    repaired(&home, 2);
+    for bytes in [content("same"), content("c")] {
+        assert_eq!(fs::read(home.object("usb", &bytes)).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_restore_uses_the_destination_that_still_has_the_bytes() {
+    let (home, tree) = with_history(&Setup::two_destinations());
+    // Each of the two has lost something, and nobody knows yet.
+    flip_bit(&home.object("usb", &content("moved/away")));
+    fs::remove_file(home.object("nas", &content("moved/too"))).unwrap();
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+    assert_same_tree(&home.tree("photos"), &tree);
+}
+
+/// A destination that is away as a whole does not stand in the way either.
+#[test]
+fn a_restore_goes_around_a_destination_that_is_away() {
+    for away in ["usb", "nas"] {
+        let (home, tree) = with_history(&Setup::two_destinations());
+        fs::rename(home.destination(away), home.path("away")).unwrap();
+        assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+        assert_same_tree(&home.tree("photos"), &tree);
+    }
+}
+
+#[test]
+fn what_nobody_can_give_is_named_and_the_rest_is_restored() {
+    let (home, tree) = with_history(&Setup::usual());
+    flip_bit(&home.object("usb", &content("moved/away")));
+    let restore = home.json(&["restore", "photos"]).expect(1);
+    assert_eq!((restore.count("restored"), restore.count("failed")), (2, 1));
+    assert_eq!(restore.file("moved/away")["outcome"], "error");
+    assert!(!home.volume("photos").join("moved/away").exists(), "wrong bytes came back");
+    let mut rest = tree;
+    rest.remove(Path::new("moved/away"));
+    assert_same_tree(&home.tree("photos"), &rest);
+    let only = home.json(&["restore", "photos", "moved/away", "--from", "usb"]).expect(1);
+    assert_eq!(only.count("failed"), 1);
+}
+
+#[test]
+fn a_restore_replaces_nothing_that_is_there() {
+    let (home, tree) = with_history(&Setup::usual());
+    home.write("photos", "moved/away", b"something else");
+    let restore = home.json(&["restore", "photos"]).expect(1);
+    assert_eq!((restore.count("restored"), restore.count("refused")), (2, 1));
+    assert_eq!(fs::read(home.volume("photos").join("moved/away")).unwrap(), b"something else");
+    assert_eq!(home.json(&["restore", "photos", "moved/away", "--in-place"]).expect(0).count("restored"), 1);
+    assert_same_tree(&home.tree("photos"), &tree);
+    let kept = read_tree(&home.volume("photos").join(".lastcopy/kept"));
+    assert!(kept.values().any(|entry| entry.bytes == b"something else"));
+}
+
+#[test]
+fn elsewhere_and_by_content() {
+    let (home, tree) = with_history(&Setup::usual());
+    let to = home.path("elsewhere");
+    let all = home.json(&["restore", "photos", "--to", to.to_str().unwrap()]).expect(0);
+    let mut expected = tree.clone();
+    // What is missing here comes, too.
+    let mut found = read_tree(&to);
+    let gone = found.remove(Path::new("gone")).unwrap();
+    assert_eq!(gone.bytes, content("gone"));
+    assert_same_tree(&found, &expected);
+    assert_eq!(all.count("restored"), tree.len() as u64 + 1);
+    // Bytes that no path holds any more.
+    let old = crate::tree::digest(&content("changed once"));
+    let to = home.path("by content");
+    home.json(&["restore", "photos", "--content", &old, "--to", to.to_str().unwrap()]).expect(0);
+    let found = read_tree(&to);
+    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [content("changed once")]);
+    // Home was not touched.
+    expected.retain(|path, _| !path.starts_with("moved") && !path.ends_with("again"));
+    assert_same_tree(&home.tree("photos"), &expected);
+}

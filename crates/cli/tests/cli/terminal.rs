@@ -1,0 +1,80 @@
+//! The program at a terminal, with somebody there to answer.
+
+use crate::home::{Home, Setup};
+use crate::ran::{Ran, wait_for};
+use crate::tree::assert_same_tree;
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+
+/// Runs the program with a terminal as stdin and stderr. Once it has asked `question`, `answer` is typed.
+#[track_caller]
+fn at_terminal(home: &Home, arguments: &[&str], question: &str, answer: &str) -> (Ran, String) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let terminal = File::options().read(true).write(true).open(std::ffi::OsStr::from_bytes(name.to_bytes())).unwrap();
+    rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).unwrap();
+    let mut person = File::from(master);
+
+    let mut command = home.command(arguments);
+    command.stdin(terminal.try_clone().unwrap()).env("TERM", "xterm");
+    let mut running = home.spawn_at(command, arguments, terminal.try_clone().unwrap());
+    let mut shown = Vec::new();
+    let mut look = |shown: &mut Vec<u8>| {
+        let mut bytes = [0; 4096];
+        while let Ok(count) = person.read(&mut bytes) {
+            shown.extend_from_slice(&bytes[..count]);
+            if count == 0 {
+                break;
+            }
+        }
+        String::from_utf8_lossy(shown).contains(question)
+    };
+    wait_for("it asks", || look(&mut shown) || !running.is_running());
+    person.write_all(answer.as_bytes()).unwrap();
+    let ran = running.wait();
+    // The terminal is still open here, so that what was written last can be read.
+    let mut bytes = [0; 4096];
+    while let Ok(count @ 1..) = person.read(&mut bytes) {
+        shown.extend_from_slice(&bytes[..count]);
+    }
+    drop(terminal);
+    (ran, String::from_utf8_lossy(&shown).into_owned())
+}
+
+#[test]
+fn an_offload_asks_before_it_deletes() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let before = home.tree("photos");
+    let offload = &["offload", "photos", "."];
+    let (declined, shown) = at_terminal(&home, offload, "Delete 1 file (5B)", "n");
+    declined.expect(3);
+    assert!(shown.contains("nothing was changed"), "{shown}");
+    assert_same_tree(&home.tree("photos"), &before);
+    // Return alone is no yes.
+    let (declined, _) = at_terminal(&home, offload, "Delete 1 file (5B)", "\r");
+    declined.expect(3);
+    assert_same_tree(&home.tree("photos"), &before);
+    let (done, shown) = at_terminal(&home, offload, "Delete 1 file (5B)", "y");
+    let done = done.expect(0);
+    assert!(done.stdout.contains("1 file deleted"), "{done}\n{shown}");
+    assert!(home.tree("photos").is_empty());
+}
+
+#[test]
+fn a_reset_asks_for_a_reason_and_then_for_a_yes() {
+    let home = Home::new(&Setup::usual());
+    let (done, shown) = at_terminal(&home, &["destination", "reset", "usb"], "Reason", "it fell down\ry");
+    done.expect(0);
+    assert!(shown.contains("Take all evidence of `usb` for unproven?"), "{shown}");
+    let log = home.json(&["evidence", "log"]).expect(0);
+    let reset = log.of("evidence").find(|entry| entry["event"] == "reset").unwrap();
+    assert_eq!(reset["reason"], "it fell down");
+}
