@@ -6,7 +6,7 @@ use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped};
-use lastcopy_store::{RunId, RunKind};
+use lastcopy_store::{RunId, RunKind, VolumeError};
 use lastcopy_sync::{Named, Push, PushReport, SyncError};
 
 pub(crate) fn run(app: &App, volumes: &[String], to: &[String]) -> Result<Exit> {
@@ -41,21 +41,22 @@ pub(crate) fn run(app: &App, volumes: &[String], to: &[String]) -> Result<Exit> 
 }
 
 fn push(app: &App, volume: &str, destination: &str) -> Result<Exit> {
-    let mut fresh = true;
-    loop {
-        match app.waiting(|| push_once(app, volume, destination)) {
-            // The index noticed that it is an old copy: in its new life, everything is proven again, at once.
-            Err(error) if error.code == Code::IdentityChanged && fresh && error.message.starts_with("the index is") => {
-                fresh = false;
-                app.output.warn(&error.message);
+    let report = app.waiting(|| {
+        let pushed = match push_once(app, volume, destination)? {
+            // In its new life, everything is proven again, at once.
+            Err(error @ (SyncError::NewEpoch(_) | SyncError::Volume(VolumeError::NewEpoch(_)))) => {
+                app.output.warn(&error.to_string());
+                push_once(app, volume, destination)?
             }
-            Err(error) => return Err(error.about(&format!("{volume} → {destination}"))),
-            Ok(report) => return Ok(tell(app, volume, destination, &report)),
-        }
-    }
+            pushed => pushed,
+        };
+        pushed.map_err(|error| named(error, destination))
+    });
+    let report = report.map_err(|error| error.about(&format!("{volume} → {destination}")))?;
+    Ok(tell(app, volume, destination, &report))
 }
 
-fn push_once(app: &App, volume: &str, destination: &str) -> Result<PushReport> {
+fn push_once(app: &App, volume: &str, destination: &str) -> Result<std::result::Result<PushReport, SyncError>> {
     let open = app.volume(volume)?;
     let (record, way) = app.destination(destination)?;
     let kind = record.kind.name();
@@ -67,8 +68,7 @@ fn push_once(app: &App, volume: &str, destination: &str) -> Result<PushReport> {
         mounts: app.mounts(volume)?,
         context: app.context(),
     };
-    let summarise = |report: &PushReport| fields(volume, destination, kind, report).to_json();
-    push.run(summarise).map_err(|error| named(error, destination))
+    Ok(push.run(|report| fields(volume, destination, kind, report).to_json()))
 }
 
 /// Errors about a destination name it in their hints.
