@@ -2,11 +2,12 @@
 
 use crate::context;
 use crate::subject::MadeCas;
-use lastcopy_fs::{Cancel, Content, Progress, RelPath, hash_bytes};
+use lastcopy_fs::{Cancel, Content, Id128, Progress, RelPath, hash_bytes};
 use lastcopy_store::{AlarmKind, FileStatus, RunId, RunStatus};
 use lastcopy_sync::conformance::{Lie, Made, Pushing, Rig, Site, Tamper, gate_is_open};
 use lastcopy_sync::segment::{HeadDocument, Header, Said, read};
 use lastcopy_sync::{Context, PushReport};
+use lastcopy_sync_cas::{Local, Medium};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -514,4 +515,45 @@ fn a_loss_shuts_the_gate_for_those_bytes_alone() {
     assert_eq!(node.component(), Some(horizon));
     assert_eq!(node.pushed(RunStatus::Success).stored, 1);
     node.converged(horizon);
+}
+
+/// Two pushes may store one content at the same time: the object that is there first is never replaced.
+#[test]
+fn an_object_is_never_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("store");
+    let local = Local::new(&root);
+    local.create_root().unwrap();
+    let content = hash_bytes(b"the same bytes");
+    let staged = [[1; 16], [2; 16]].map(|volume| local.stage(Id128(volume), content, &mut &b"the same bytes"[..]).unwrap());
+    let mut inodes = Vec::new();
+    for one in staged {
+        local.publish(&[one]).unwrap();
+        inodes.push(fs::metadata(crate::subject::object(&root, content)).unwrap().ino());
+    }
+    assert_eq!(inodes[0], inodes[1]);
+}
+
+/// A marker that cannot be read as one hides what is there: that is no empty place, and no other repository.
+#[test]
+fn a_damaged_marker_is_neither_nothing_nor_another() {
+    for damaged in ["", "{\"format\":1,", "{\"format\":1,\"id\":\"?\",\"kind\":\"cas\",\"created\":\"\"}"] {
+        let node = Node::new();
+        node.write("file", b"bytes");
+        let horizon = node.rig.index().unwrap();
+        node.pushed(RunStatus::Success);
+        let marker = node.made.root().join(".lastcopy-destination.json");
+        let right = fs::read(&marker).unwrap();
+        fs::write(&marker, damaged).unwrap();
+        node.push(RunStatus::Failed);
+        assert!(node.rig.alarms().unwrap().is_empty());
+        assert!(node.rig.init(&node.site).is_err());
+        let record = node.rig.record(&node.site).unwrap();
+        let destination = node.site.liar.as_ref();
+        let gone = lastcopy_sync::reset(&node.rig.store, &record, destination, "a test says so", &node.rig.context);
+        assert!(!gone.unwrap(), "it was taken for gone: {damaged}");
+        fs::write(&marker, right).unwrap();
+        node.pushed(RunStatus::Success);
+        node.converged(horizon);
+    }
 }
