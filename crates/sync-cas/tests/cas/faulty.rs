@@ -29,7 +29,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     healed("cannot look for objects"),
     healed("is read-only"),
     healed("cannot move damaged objects aside"),
-    healed("reads a segment back wrong"),
+    healed("stores a damaged segment"),
     healed("has no space left for a segment"),
     healed("cannot write the head"),
     healed("cannot clean up"),
@@ -206,11 +206,13 @@ impl Medium for Faulty {
     fn create_file(&self, path: &str, bytes: &mut dyn Read) -> io::Result<[u8; 32]> {
         self.writes()?;
         self.fails("has no space left for a segment", full)?;
-        let mut digest = self.honest.create_file(path, bytes)?;
-        if self.strikes("reads a segment back wrong") {
-            digest[0] ^= 1;
+        if self.strikes("stores a damaged segment") {
+            let mut segment = Vec::new();
+            bytes.read_to_end(&mut segment)?;
+            segment.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+            return self.honest.create_file(path, &mut &segment[..]);
         }
-        Ok(digest)
+        self.honest.create_file(path, bytes)
     }
 
     fn open_file(&self, path: &str) -> io::Result<File> {

@@ -2,11 +2,12 @@
 
 use crate::context;
 use crate::subject::MadeCas;
-use lastcopy_fs::{Cancel, Content, Progress, RelPath, hash_bytes};
+use lastcopy_fs::{Cancel, Content, Id128, Progress, RelPath, hash_bytes};
 use lastcopy_store::{AlarmKind, FileStatus, RunId, RunStatus};
 use lastcopy_sync::conformance::{Lie, Made, Pushing, Rig, Site, Tamper, gate_is_open};
 use lastcopy_sync::segment::{HeadDocument, Header, Said, read};
 use lastcopy_sync::{Context, PushReport};
+use lastcopy_sync_cas::{Local, Medium};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -388,8 +389,8 @@ fn segments_and_heads_form_a_chain() {
     }
 }
 
-/// The first segment of an epoch lists everything, missing paths too, and names the epoch before; receipts are proven again, and
-/// nothing is sent again.
+/// The first segment of an epoch lists everything, missing paths too, and names the epoch before, which is the other life that was
+/// seen; receipts are proven again, and nothing is sent again.
 #[test]
 fn the_first_segment_of_an_epoch_lists_everything() {
     let node = Node::new();
@@ -411,7 +412,7 @@ fn the_first_segment_of_an_epoch_lists_everything() {
     assert_eq!((report.stored, report.verified), (0, 2));
     let (header, _) = node.segment(1);
     assert!(header.full);
-    assert_eq!(header.follows_epoch, Some(earlier.to_string()));
+    assert_eq!(header.follows_epoch, Some(Id128(*b"another-lifetime").to_string()));
     assert_eq!(header.previous, None);
     let mut all = present(&["one", "two"]);
     all.insert(0, ("gone".to_owned(), FileStatus::Missing));
@@ -514,4 +515,45 @@ fn a_loss_shuts_the_gate_for_those_bytes_alone() {
     assert_eq!(node.component(), Some(horizon));
     assert_eq!(node.pushed(RunStatus::Success).stored, 1);
     node.converged(horizon);
+}
+
+/// Two pushes may store one content at the same time: the object that is there first is never replaced.
+#[test]
+fn an_object_is_never_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("store");
+    let local = Local::new(&root);
+    local.create_root().unwrap();
+    let content = hash_bytes(b"the same bytes");
+    let staged = [[1; 16], [2; 16]].map(|volume| local.stage(Id128(volume), content, &mut &b"the same bytes"[..]).unwrap());
+    let mut inodes = Vec::new();
+    for one in staged {
+        local.publish(&[one]).unwrap();
+        inodes.push(fs::metadata(crate::subject::object(&root, content)).unwrap().ino());
+    }
+    assert_eq!(inodes[0], inodes[1]);
+}
+
+/// A marker that cannot be read as one hides what is there: that is no empty place, and no other repository.
+#[test]
+fn a_damaged_marker_is_neither_nothing_nor_another() {
+    for damaged in ["", "{\"format\":1,", "{\"format\":1,\"id\":\"?\",\"kind\":\"cas\",\"created\":\"\"}"] {
+        let node = Node::new();
+        node.write("file", b"bytes");
+        let horizon = node.rig.index().unwrap();
+        node.pushed(RunStatus::Success);
+        let marker = node.made.root().join(".lastcopy-destination.json");
+        let right = fs::read(&marker).unwrap();
+        fs::write(&marker, damaged).unwrap();
+        node.push(RunStatus::Failed);
+        assert!(node.rig.alarms().unwrap().is_empty());
+        assert!(node.rig.init(&node.site).is_err());
+        let record = node.rig.record(&node.site).unwrap();
+        let destination = node.site.liar.as_ref();
+        let gone = lastcopy_sync::reset(&node.rig.store, &record, destination, "a test says so", &node.rig.context);
+        assert!(!gone.unwrap(), "it was taken for gone: {damaged}");
+        fs::write(&marker, right).unwrap();
+        node.pushed(RunStatus::Success);
+        node.converged(horizon);
+    }
 }

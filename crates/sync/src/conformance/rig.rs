@@ -10,12 +10,14 @@ use crate::destination::{Context, Destination};
 use crate::error::SyncError;
 use crate::manage::{self, InitError};
 use crate::push::{Push, PushReport};
+use crate::segment::{digest_of, hex, read};
 use crate::verify::{Extent, Verification, VerifyReport};
 use lastcopy_fs::{Content, FileStat, Mounts, RelPath, hash_bytes};
 use lastcopy_store::{
-    Alarm, DestinationId, DestinationRecord, Evidence, FileFacts, FileId, Observation, Outcome, ReceiptLevel, RunId, RunStatus,
-    Seen, Selection, Store, StoreOptions, Timestamp, Volume, VolumeClaim,
+    Alarm, DestinationId, DestinationRecord, Evidence, FileFacts, FileId, FileStatus, Observation, Outcome, ReceiptLevel, RunId,
+    RunStatus, Seen, Selection, Store, StoreOptions, Timestamp, Volume, VolumeClaim,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -246,7 +248,8 @@ impl Rig {
         Ok(())
     }
 
-    /// That everything is proven and held, the vector at the horizon, the gate open for every file, and all bytes come back.
+    /// That everything is proven and held, the vector at the horizon, the gate open for every file, all bytes come back, and the
+    /// segments rebuild all paths.
     pub fn converged(&self, site: &Site, horizon: RunId) -> Checked {
         self.judge(site)?;
         let component = self.store.own_component(self.volume.id(), site.id).map_err(words)?;
@@ -267,6 +270,33 @@ impl Rig {
         let items = receipts.into_iter().map(Into::into).collect();
         for (expected, bytes) in contents.into_iter().zip(fetch(site.liar.as_ref(), items, &self.context)?) {
             expect(hash_bytes(&bytes?) == expected, || format!("{} comes back as other bytes", expected.hash))?;
+        }
+        self.rebuilds(site)
+    }
+
+    /// That the segments, from the head's back to one that lists everything, are whole, and say of each present file what it holds.
+    fn rebuilds(&self, site: &Site) -> Checked {
+        let epoch = self.store.epoch().map_err(words)?;
+        let heads = self.context.runtime.block_on(site.liar.heads(self.volume.uuid())).map_err(words)?;
+        let head = heads.into_iter().find(|head| head.place.epoch == epoch).ok_or("there is no head")?;
+        let mut said = BTreeMap::new();
+        let mut next = Some(head.document.segment);
+        while let Some(link) = next {
+            let segment = self.context.runtime.block_on(site.liar.segment(&head.place, link.sequence));
+            let mut segment = segment.map_err(words)?;
+            let digest = hex(&digest_of(&mut segment).map_err(words)?);
+            expect(digest == link.digest, || format!("segment {} hashes to something else", link.sequence))?;
+            let header = read(segment, &mut |line| {
+                // The newest word on a path comes first.
+                said.entry(line.path).or_insert((line.content, line.status));
+                Ok(())
+            })?;
+            next = header.previous;
+        }
+        for file in self.present()? {
+            let file = self.store.file(file).map_err(words)?;
+            let right = said.get(&file.path) == Some(&(file.content, FileStatus::Present));
+            expect(right, || format!("the segments say of {}: {:?}", file.path, said.get(&file.path)))?;
         }
         Ok(())
     }
