@@ -4,12 +4,12 @@
 
 use crate::decide::{Cause, Confirmation, Decision, Known, Refusal, decide};
 use crate::offload::{Counts, FileOutcome, FileReport, Heard, Offloading, Verdict, own_refusal};
-use crate::quarantine::{Returned, move_aside, quarantine_path, stat_aside};
-use crate::settle::{OffloadError, put_back};
+use crate::quarantine::{Returned, fits, move_aside, move_back, quarantine_path, stat_aside};
+use crate::settle::{OffloadError, is_that_of, put_back, unread};
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Store,
-    Timestamp,
+    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Settled,
+    Store, Timestamp,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -72,6 +72,8 @@ pub(crate) struct Protocol<'a> {
     buffer: HashBuffer,
     pub(crate) counts: Counts,
     counted: Vec<DestinationId>,
+    /// What this run has aside at the moment: to be put back when anything fails.
+    out: HashMap<IntentId, Intent>,
     /// In a rehearsal: how many names of an inode would be gone by now.
     names_gone: HashMap<(u64, u64), u32>,
 }
@@ -81,7 +83,14 @@ type Each<'a> = &'a mut dyn FnMut(FileReport);
 impl<'a> Protocol<'a> {
     pub(crate) fn new(offloading: &'a Offloading<'a>) -> Self {
         let counted = offloading.policy.counted();
-        Self { offloading, buffer: HashBuffer::new(), counts: Counts::default(), counted, names_gone: HashMap::new() }
+        Self {
+            offloading,
+            buffer: HashBuffer::new(),
+            counts: Counts::default(),
+            counted,
+            out: HashMap::new(),
+            names_gone: HashMap::new(),
+        }
     }
 
     /// Every file of a batch ends here, once.
@@ -185,9 +194,25 @@ impl<'a> Protocol<'a> {
         batch: Vec<(FileFacts, Vec<Evidence>)>,
         each: Each<'_>,
     ) -> Result<(), OffloadError> {
-        let ready = self.prepare(batch, each)?;
-        let aside = self.set_aside(run, ready, each)?;
-        if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) }
+        let done = self.prepare(batch, each).and_then(|ready| self.set_aside(run, ready, each)).and_then(|aside| {
+            if self.offloading.policy.grace_ms > 0 { self.hold(run, aside, each) } else { self.delete(run, aside, each) }
+        });
+        self.or_home(run, done)
+    }
+
+    /// Whatever ended a batch, nothing of it stays aside. The disk comes first: it may be the index that failed, or the run that was
+    /// closed, and then the next run on the volume records what it finds.
+    fn or_home(&mut self, run: &Run<Offload>, done: Result<(), OffloadError>) -> Result<(), OffloadError> {
+        for (id, intent) in self.out.drain() {
+            let path = &intent.file.path;
+            if let Ok(Returned::Home) = move_back(self.offloading.volume, intent.run, path)
+                && let Ok(Some(stat)) = self.offloading.volume.root().stat(path)
+            {
+                // The batch's own error is the one to report.
+                drop(run.settle(id, Settled::PutBack(unread(&stat))));
+            }
+        }
+        done
     }
 
     /// Steps 1 to 3: open, lease, compare, hash.
@@ -210,6 +235,9 @@ impl<'a> Protocol<'a> {
 
     /// Steps 1 and 2, at the file's own path or where it is aside.
     fn open(&self, path: &RelPath) -> Result<(Guard, FileStat), Stop> {
+        if !fits(path) {
+            return Err(Stop::Blocked(Cause::Filesystem, "its path is too long for a place to set it aside".into()));
+        }
         let file = self.offloading.volume.root().open_file(path, Mounts::Stay).map_err(|error| match error.raw_os_error() {
             Some(XDEV) => Stop::Blocked(Cause::Filesystem, "it lies on another mount than the volume".into()),
             Some(LOOP) => Stop::Drift("a symbolic link is in its place".into()),
@@ -251,8 +279,10 @@ impl<'a> Protocol<'a> {
     /// Steps 1 and 2 where it is aside: the very file that was moved there.
     fn open_held(&self, intent: &Intent) -> Result<(Guard, FileStat), Stop> {
         let path = quarantine_path(intent.run, &intent.file.path);
-        let (guard, stat) = self.open(&path.map_err(|error| Stop::Error(error.to_string()))?)?;
-        if (stat.device, stat.inode) == (intent.device, intent.inode) {
+        let failed = |error: io::Error| Stop::Error(error.to_string());
+        let (guard, stat) = self.open(&path.map_err(failed)?)?;
+        let device = self.offloading.volume.root().own_stat().map_err(failed)?.device;
+        if is_that_of(intent, &stat, device) {
             Ok((guard, stat))
         } else {
             Err(Stop::Drift("is another file than the one that was moved aside".into()))
@@ -316,13 +346,12 @@ impl<'a> Protocol<'a> {
                 continue;
             };
             let aside = Aside { intent: intent_of(run, id, &ready), guard: ready.guard, stat: ready.stat };
-            let path = &aside.intent.file.path;
-            match move_aside(self.offloading.volume, run.id(), path, &mut changed) {
+            // A run that somebody closed moves nothing any more.
+            run.still_running()?;
+            self.out.insert(id, aside.intent.clone());
+            match move_aside(self.offloading.volume, run.id(), &aside.intent.file.path, &mut changed) {
                 Ok(()) => moved.push(aside),
-                Err(error) => {
-                    self.never_moved(run, &aside)?;
-                    self.stop(&aside.intent.file, Stop::Error(format!("cannot be moved aside: {error}")), each);
-                }
+                Err(error) => self.not_moved(run, &aside, &error, each)?,
             }
         }
         let synced = changed.sync();
@@ -343,15 +372,23 @@ impl<'a> Protocol<'a> {
         Ok(kept)
     }
 
-    /// An intent whose file was not moved: it is where it was, or whatever is there now is none of ours.
-    fn never_moved(&self, run: &Run<Offload>, aside: &Aside) -> Result<(), OffloadError> {
+    /// An intent whose file could not be moved: it is where it was, or whatever is there now is none of ours; or it was moved, and only
+    /// what comes after that failed.
+    fn not_moved(&mut self, run: &Run<Offload>, aside: &Aside, error: &io::Error, each: Each<'_>) -> Result<(), OffloadError> {
         let path = &aside.intent.file.path;
+        let stop = Stop::Error(format!("cannot be moved aside: {error}"));
+        if stat_aside(self.offloading.volume, run.id(), path).map_err(OffloadError::at(path))?.is_some() {
+            return self.put_back(run, aside, stop, each);
+        }
         let there = self.offloading.volume.root().stat(path).map_err(OffloadError::at(path))?;
         let settled = match there {
-            Some(stat) if stat.same_inode(&aside.stat) => lastcopy_store::Settled::PutBack(crate::settle::unread(&stat)),
-            _ => lastcopy_store::Settled::Gone,
+            Some(stat) if stat.same_inode(&aside.stat) => Settled::PutBack(unread(&stat)),
+            _ => Settled::Gone,
         };
-        Ok(run.settle(aside.intent.id, settled)?)
+        run.settle(aside.intent.id, settled)?;
+        self.out.remove(&aside.intent.id);
+        self.stop(&aside.intent.file, stop, each);
+        Ok(())
     }
 
     /// Step 6: what is aside is the inode that was hashed, as it was when it was hashed.
@@ -378,6 +415,7 @@ impl<'a> Protocol<'a> {
         let ids: Vec<_> = aside.iter().map(|aside| aside.intent.id).collect();
         run.hold(&ids, until)?;
         for aside in aside {
+            self.out.remove(&aside.intent.id);
             self.report(&aside.intent.file, FileOutcome::Quarantined, None, each);
         }
         Ok(())
@@ -394,13 +432,15 @@ impl<'a> Protocol<'a> {
             match ready {
                 Ok((guard, stat)) => aside.push(Aside { intent, guard, stat }),
                 Err(stop) => {
-                    let file = intent.file.clone();
+                    // One that was being read when somebody asked to stop goes on waiting.
+                    self.offloading.cancel.check()?;
                     put_back(run, self.offloading.volume, &intent)?;
-                    self.stop(&file, stop, each);
+                    self.stop(&intent.file, stop, each);
                 }
             }
         }
-        self.delete(run, aside, each)
+        let done = self.delete(run, aside, each);
+        self.or_home(run, done)
     }
 
     /// Steps 8 and 9: confirm, decide once more, delete.
@@ -408,6 +448,8 @@ impl<'a> Protocol<'a> {
         if aside.is_empty() {
             return Ok(());
         }
+        // What was held is this batch's to put back from here on, too.
+        self.out.extend(aside.iter().map(|aside| (aside.intent.id, aside.intent.clone())));
         let contents: Vec<_> = aside.iter().map(|aside| (aside.intent.file.id, aside.intent.file.content)).collect();
         let heard = match self.ask(Some(run), &contents) {
             Ok(heard) => heard,
@@ -436,8 +478,13 @@ impl<'a> Protocol<'a> {
                 self.put_back_refused(run, &aside, decision, each)?;
                 continue;
             }
+            // A run that somebody closed deletes nothing any more.
+            run.still_running()?;
             match self.unlink(&aside, &mut changed) {
-                Ok(freed) => deleted.push((aside, freed)),
+                Ok(freed) => {
+                    self.out.remove(&aside.intent.id);
+                    deleted.push((aside, freed));
+                }
                 Err(stop) => self.put_back(run, &aside, stop, each)?,
             }
         }
@@ -466,17 +513,20 @@ impl<'a> Protocol<'a> {
         if let Guard::Weak(_) = aside.guard {
             self.hash(&aside.intent.file, &aside.guard)?;
         }
+        changed.changed(&dir).map_err(failed)?;
+        let now = FileStat::of_fd(aside.guard.file()).map_err(failed)?;
+        self.unchanged(&aside.intent.file, &now)?;
         if !aside.guard.stands() {
             return Err(Stop::Blocked(Cause::InUse, "somebody opened it for writing".into()));
         }
-        changed.changed(&dir).map_err(failed)?;
-        let last = FileStat::of_fd(aside.guard.file()).map_err(failed)?.links <= 1;
+        let last = now.links <= 1;
         dir.unlink(name).map_err(failed)?;
         Ok(if last { aside.stat.size } else { 0 })
     }
 
     fn put_back(&mut self, run: &Run<Offload>, aside: &Aside, stop: Stop, each: Each<'_>) -> Result<(), OffloadError> {
         let returned = put_back(run, self.offloading.volume, &aside.intent)?;
+        self.out.remove(&aside.intent.id);
         self.stop(&aside.intent.file, with_place(stop, returned, &aside.intent), each);
         Ok(())
     }
@@ -493,6 +543,7 @@ impl<'a> Protocol<'a> {
             return self.put_back(run, aside, stop, each);
         };
         put_back(run, self.offloading.volume, &aside.intent)?;
+        self.out.remove(&aside.intent.id);
         self.block(&aside.intent.file, decision.refusals, each);
         Ok(())
     }

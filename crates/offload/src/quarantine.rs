@@ -10,6 +10,7 @@ use std::io;
 const OFFLOAD: &str = "offload";
 const KEPT: &str = "kept";
 const MODE: u32 = 0o700;
+const NAME_MAX: usize = 255;
 
 /// Where a file that was moved back is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,17 @@ fn below(area: &str, run: RunId) -> io::Result<RelPath> {
 /// Where a file is, or would be, while it is aside.
 pub(crate) fn quarantine_path(run: RunId, path: &RelPath) -> io::Result<RelPath> {
     Ok(below(OFFLOAD, run)?.join_path(path))
+}
+
+/// Room for the names of our directories, a run's number, and a number behind the name.
+const OURS: usize = 64;
+
+/// Linux takes paths of up to 4,095 bytes in one call.
+const LONGEST: usize = 4095;
+
+/// Whether a path can be named while it is aside or kept. One that cannot must not be moved: nobody could reach it any more.
+pub(crate) fn fits(path: &RelPath) -> bool {
+    path.as_bytes().len() + OURS <= LONGEST
 }
 
 fn kept_path(run: RunId, path: &RelPath) -> io::Result<RelPath> {
@@ -96,7 +108,8 @@ fn keep(volume: &Volume, run: RunId, path: &RelPath, from: &Dir, name: &[u8], ch
     for number in 1.. {
         match from.rename_new(name, &to, &free) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                free = [name, format!(".{number}").as_bytes()].concat();
+                let suffix = format!(".{number}");
+                free = [&name[..name.len().min(NAME_MAX - suffix.len())], suffix.as_bytes()].concat();
             }
             answer => {
                 answer?;

@@ -72,12 +72,14 @@ pub struct SettleReport {
     pub kept: Vec<RelPath>,
     /// Files that are gone: deleted as intended, or missing.
     pub gone: Vec<RelPath>,
+    /// Files that could not be settled, and why. They stay `quarantined`, where they are, and the next run tries again.
+    pub stuck: Vec<(RelPath, String)>,
 }
 
 impl SettleReport {
     /// Whether there was nothing to settle.
     pub fn is_empty(&self) -> bool {
-        self.put_back.is_empty() && self.kept.is_empty() && self.gone.is_empty()
+        self.put_back.is_empty() && self.kept.is_empty() && self.gone.is_empty() && self.stuck.is_empty()
     }
 }
 
@@ -89,16 +91,19 @@ pub fn settle(run: &impl Settles, volume: &Volume) -> Result<SettleReport, Offlo
     for intent in &intents {
         if intent.state == IntentState::Held && intent.current_epoch && intent.file.status == FileStatus::Quarantined {
             waiting.insert((intent.run, intent.file.path.clone()));
-        } else {
-            settle_one(run, volume, intent, &mut report)?;
+        } else if let Err(error) = settle_one(run, volume, intent, &mut report) {
+            report.stick(error, &intent.file.path)?;
+            waiting.insert((intent.run, intent.file.path.clone()));
         }
     }
     // What is aside without an open intent was moved by a life of the index that is forgotten.
     let area = RelPath::root();
     for (moved_by, path) in all_aside(volume).map_err(OffloadError::at(&area))? {
         if !waiting.contains(&(moved_by, path.clone())) {
-            let returned = move_back(volume, moved_by, &path).map_err(OffloadError::at(&path))?;
-            report.add(returned, path);
+            match move_back(volume, moved_by, &path) {
+                Ok(returned) => report.add(returned, path),
+                Err(error) => report.stuck.push((path, error.to_string())),
+            }
         }
     }
     tidy(volume).map_err(OffloadError::at(&area))?;
@@ -109,8 +114,10 @@ pub fn settle(run: &impl Settles, volume: &Volume) -> Result<SettleReport, Offlo
 pub fn undo(run: &Run<Restore>, volume: &Volume, of: RunId) -> Result<SettleReport, OffloadError> {
     let mut report = SettleReport::default();
     for intent in run.store().open_intents(volume.id())? {
-        if intent.run == of {
-            settle_one(run, volume, &intent, &mut report)?;
+        if intent.run == of
+            && let Err(error) = settle_one(run, volume, &intent, &mut report)
+        {
+            report.stick(error, &intent.file.path)?;
         }
     }
     tidy(volume).map_err(OffloadError::at(&RelPath::root()))?;
@@ -118,6 +125,16 @@ pub fn undo(run: &Run<Restore>, volume: &Volume, of: RunId) -> Result<SettleRepo
 }
 
 impl SettleReport {
+    /// One file that cannot be dealt with must not hold up the others, nor every run on the volume. An index that cannot be written to
+    /// must.
+    fn stick(&mut self, error: OffloadError, path: &RelPath) -> Result<(), OffloadError> {
+        match error {
+            OffloadError::Io { source, .. } => self.stuck.push((path.clone(), source.to_string())),
+            other => return Err(other),
+        }
+        Ok(())
+    }
+
     fn add(&mut self, returned: Returned, path: RelPath) {
         match returned {
             Returned::Home => self.put_back.push(path),
@@ -136,7 +153,8 @@ fn settle_one(run: &impl Settles, volume: &Volume, intent: &Intent, report: &mut
         report.add(returned, path.clone());
         return Ok(());
     }
-    let is_it = |stat: &FileStat| (stat.device, stat.inode) == (intent.device, intent.inode);
+    let device = volume.root().own_stat().map_err(at())?.device;
+    let is_it = |stat: &FileStat| is_that_of(intent, stat, device);
     // Never moved, or moved back already: it is where it was.
     if let Some(stat) = volume.root().stat(path).map_err(at())?
         && is_it(&stat)
@@ -151,6 +169,12 @@ fn settle_one(run: &impl Settles, volume: &Volume, intent: &Intent, report: &mut
         report.gone.push(path.clone());
     }
     Ok(())
+}
+
+/// Whether a file of the volume, whose device is `device` now, is the one that an intent names. Device numbers change with each boot;
+/// a file that was moved by a rename is on the volume's own.
+pub(crate) fn is_that_of(intent: &Intent, stat: &FileStat, device: u64) -> bool {
+    stat.inode == intent.inode && stat.device == device
 }
 
 /// Moves the file of an intent back, durably, and then records it. One that somebody took away is recorded as gone: the other files of

@@ -69,6 +69,14 @@ pub(crate) fn tell_settled(app: &App, volume: &Volume, settled: &SettleReport) {
         settled.kept.len(),
         settled.gone.len()
     ));
+    tell_stuck(app, settled);
+}
+
+/// Says what could not be put back, and where it is.
+pub(crate) fn tell_stuck(app: &App, settled: &SettleReport) {
+    for (path, why) in &settled.stuck {
+        app.output.warn(&format!("`{path}` stays in .lastcopy/offload, because it cannot be put back: {why}"));
+    }
 }
 
 fn fields(volume: &str, report: &IndexReport) -> Fields {

@@ -165,7 +165,8 @@ fn undo(app: &App, run: i64, dry_run: bool) -> Result<Exit> {
         }
     };
     let (put_back, kept) = (report.put_back.len() as u64, report.kept.len() as u64);
-    let attention = kept > 0 || !report.gone.is_empty();
+    let attention = kept > 0 || !report.gone.is_empty() || !report.stuck.is_empty();
+    crate::commands::index::tell_stuck(app, &report);
     let outcome = if attention { Outcome::Partial(format!("{kept} kept in .lastcopy/kept")) } else { Outcome::Success };
     undoing.finish(&outcome, Some(&fields(put_back, kept).to_json()))?;
     app.output.line(&format!(
