@@ -248,6 +248,9 @@ fn a_killed_offload_loses_nothing() {
         assert_tidy(&home);
         assert_nothing_lost(&home, "usb", &tree);
         home.json(&["db", "check"]).expect(0);
+        let status = home.json(&["status"]);
+        let volume = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+        assert_eq!(volume["quarantined"], 0, "an intent was left open");
         // What came back has the bytes, mode and time that it had; nothing is in two places.
         for (path, found) in home.tree("photos") {
             assert!(tree[&path] == found, "{} came back changed", path.display());
