@@ -128,7 +128,8 @@ fn identity_of_a_destination_in_whose_place_another_one_answers() {
     assert_eq!(verify.error_code(), "identity-changed");
     assert!(verify.error()["hint"].as_str().unwrap().contains("lastcopy destination adopt usb"));
     let alarms = follow(&home, &fixes[1], 1);
-    assert_eq!(alarms.of("alarm").next().unwrap()["kind"], "identity-changed");
+    let alarm = alarms.of("alarm").next().unwrap();
+    assert_eq!((alarm["kind"].as_str(), alarm["fix"].as_str()), (Some("identity-changed"), Some("lastcopy verify usb")));
 
     // The right one is put back.
     fs::rename(home.destination("usb"), home.path("wrong")).unwrap();
@@ -148,7 +149,8 @@ fn alarm_about_a_lost_object() {
     let alarms = follow(&home, &fixes[0], 1);
     let alarm = alarms.of("alarm").next().unwrap();
     assert_eq!((alarm["kind"].as_str(), alarm["destination"].as_str()), (Some("lost-object"), Some("usb")));
-    assert_eq!(follow(&home, &fixes[1], 0).count("stored"), 1);
+    let repair = follow(&home, &format!("{} --yes", alarm["fix"].as_str().unwrap()), 0);
+    assert_eq!(repair.count("repaired"), 1);
     follow(&home, &fixes[0], 0);
     opens(&home);
 }
@@ -236,7 +238,8 @@ fn alarm_about_bytes_that_changed_in_a_file() {
     assert_eq!((alarm["kind"].as_str(), alarm["path"].as_str()), (Some("content-changed"), Some("a")));
 
     // The indexed bytes come back, the others are kept, and nothing stands in the way any more.
-    home.json(&["restore", "photos", "a", "--in-place"]).expect(0);
+    assert_eq!(alarm["fix"], "lastcopy restore photos a --in-place");
+    follow(&home, alarm["fix"].as_str().unwrap(), 0);
     assert_eq!(fs::read(&path).unwrap(), content("a"));
     let kept = crate::tree::read_tree(&root.join(".lastcopy/kept"));
     assert!(kept.values().any(|entry| entry.bytes == damaged), "the damaged bytes were not kept");
@@ -299,7 +302,7 @@ fn unverified_where_everything_must_be_proven_again() {
     let alarms = follow(&home, &fixes[0], 1);
     let alarm = alarms.of("alarm").next().unwrap();
     assert_eq!(alarm["kind"], "rolled-back");
-    home.run(&["alarms", "ack", &alarm["id"].to_string()]).expect(0);
+    follow(&home, alarm["fix"].as_str().unwrap(), 0);
     let fixes = refused(&home, &["unverified@usb"]);
     assert_eq!(fixes, ["lastcopy verify usb"]);
     // What the old copy lacks is found lost.
