@@ -263,6 +263,34 @@ fn a_killed_offload_loses_nothing() {
     assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), tree.len() as u64);
 }
 
+/// Between a deletion and its record: what is gone as intended is known as offloaded, and nothing else is.
+#[test]
+fn an_offload_that_is_killed_while_it_deletes_loses_nothing() {
+    let (home, tree) = pushed();
+    let offload = home.spawn(&["offload", "photos", ".", "--yes"]);
+    let aside = home.volume("photos").join(".lastcopy/offload");
+    let mut most = 0;
+    wait_for("files that were aside are deleted", || {
+        let now = count(&aside);
+        most = most.max(now);
+        now < most
+    });
+    offload.kill().expect_killed();
+    assert_nothing_lost(&home, "usb", &tree);
+    let settled = home.json(&["index"]).expect(0);
+    assert_tidy(&home);
+    let here = home.tree("photos");
+    assert!(here.len() < tree.len(), "nothing had been deleted: this is no test");
+    // Nothing is missing: each file that is not here was deleted on purpose, and is known to have been.
+    assert_eq!(settled.count("missing"), 0);
+    assert_eq!(home.json(&["query", "--missing"]).expect(0).count("files"), 0);
+    let offloaded = home.json(&["query", "--offloaded"]).expect(0).count("files");
+    assert_eq!(offloaded, (tree.len() - here.len()) as u64);
+    home.json(&["db", "check"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), offloaded);
+    assert_same_tree(&home.tree("photos"), &tree);
+}
+
 #[test]
 fn a_killed_restore_is_done_again() {
     let (home, tree) = pushed();

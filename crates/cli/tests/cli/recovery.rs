@@ -154,6 +154,88 @@ fn recover_refuses_what_makes_no_sense() {
     }
 }
 
+/// The volume's disk is lost, the index is not: everything comes back to an empty directory, on a person's word.
+#[test]
+fn a_tree_is_rebuilt_by_an_index_that_survived() {
+    let (home, tree) = with_history(&Setup::usual());
+    fs::remove_dir_all(home.volume("photos")).unwrap();
+    fs::create_dir(home.volume("photos")).unwrap();
+    let path = home.volume("photos");
+    let add = ["volume", "add", "photos", path.to_str().unwrap()];
+    for command in [&["index"] as &[&str], &["restore", "photos"], &["restore", "photos", "--in-place"]] {
+        assert_eq!(home.json(command).expect(3).error_code(), "marker-missing", "{command:?}");
+    }
+    home.json(&add).expect(3);
+    home.json(&[&add[..], &["--yes"]].concat()).expect(0);
+    // It is not believed that everything was deleted on purpose.
+    assert_eq!(home.json(&["index"]).expect(3).error_code(), "implausible-loss");
+    home.json(&["restore", "photos", "--in-place"]).expect(0);
+    let mut found = home.tree("photos");
+    assert_eq!(found.remove(Path::new("gone")).unwrap().bytes, content("gone"), "what was missing before comes, too");
+    assert_same_tree(&found, &tree);
+    let index = home.json(&["index"]).expect(0);
+    assert_eq!((index.count("missing"), index.count("changed")), (0, 0));
+    assert_eq!(home.json(&["sync"]).expect(0).count("stored"), 0);
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("blocked"), 0);
+}
+
+/// Files that wait in quarantine when the index is lost, or goes back to a copy that knows nothing of it, are put back.
+#[test]
+fn a_quarantine_that_no_index_knows_is_emptied_into_the_volume() {
+    for recovered in [false, true] {
+        let home = Home::new(&Setup::usual().policy("photos", "require = [\"usb\"]\ngrace = \"1h\""));
+        for path in ["a", "dir/b"] {
+            home.write("photos", path, &content(path));
+        }
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+        let before = home.tree("photos");
+        let backup = home.path("backup.db");
+        home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+        let offload = home.json(&["offload", "photos", ".", "--yes"]).expect(0);
+        assert_eq!(offload.count("quarantined"), 2);
+        // Also what the destination was told.
+        home.run(&["sync"]).expect(0);
+        assert!(home.tree("photos").is_empty());
+        if recovered {
+            lose_machine(&home);
+            home.json(&["recover", "--from", &home.url("usb"), "--name", "usb", "--yes"]).expect(0);
+        } else {
+            home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+            home.run(&["index"]).expect(0);
+        }
+        assert_same_tree(&home.tree("photos"), &before);
+        assert!(!home.volume("photos").join(".lastcopy/offload").join(offload.run().to_string()).exists());
+        let index = home.json(&["index"]).expect(0);
+        assert_eq!((index.count("files"), index.count("missing")), (2, 0), "recovered: {recovered}");
+        assert_eq!(known(&home)["quarantined"], 0);
+        home.json(&["db", "check"]).expect(0);
+    }
+}
+
+#[test]
+fn of_several_volumes_one_is_recovered() {
+    let home = Home::new(&Setup::usual().volume("music", &["usb"]));
+    home.write("photos", "a", &content("a"));
+    home.write("music", "b", &content("b"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let machine = Home::empty();
+    let (usb, to) = (home.url("usb"), machine.path("volumes"));
+    let recover =
+        |more: &[&str]| machine.json(&[&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"], more].concat());
+    recover(&["--volume", "music"]).expect(0);
+    assert!(!machine.volume("photos").exists());
+    machine.json(&["restore", "music"]).expect(0);
+    assert_same_tree(&machine.tree("music"), &home.tree("music"));
+    // The other one later, from what is a known destination by then.
+    recover(&["--volume", "photos"]).expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    assert_same_tree(&machine.tree("photos"), &home.tree("photos"));
+    machine.json(&["verify"]).expect(0);
+    assert_eq!(counts(&machine, "recovered"), (2, 0, 0));
+}
+
 /// A segment that is damaged takes with it only what it alone said.
 #[test]
 fn a_damaged_segment_does_not_stop_a_recovery() {
