@@ -300,6 +300,16 @@ fn one_backup_is_put_back_twice() {
     assert_eq!(found.remove(Path::new("round")).unwrap().bytes, content("three times"));
     assert_same_tree(&found, &tree);
     home.json(&["db", "check"]).expect(0);
+
+    // Of the lives that the destination remembers, a recovery takes up the last one.
+    home.run(&["sync"]).expect(0);
+    let known_before = known(&home);
+    lose_machine(&home);
+    home.json(&["recover", "--from", &home.url("usb"), "--yes"]).expect(0);
+    assert_eq!(known(&home), known_before);
+    fs::remove_file(home.volume("photos").join("round")).unwrap();
+    home.json(&["restore", "photos", "round"]).expect(0);
+    assert_eq!(fs::read(home.volume("photos").join("round")).unwrap(), content("three times"));
 }
 
 #[test]
@@ -633,6 +643,26 @@ fn a_restore_replaces_nothing_that_is_there() {
     assert_same_tree(&home.tree("photos"), &tree);
     let kept = read_tree(&home.volume("photos").join(".lastcopy/kept"));
     assert!(kept.values().any(|entry| entry.bytes == b"something else"));
+}
+
+/// Deleted by accident a moment ago: no index run has noticed yet.
+#[test]
+fn a_file_that_is_gone_comes_back_when_it_is_named() {
+    let (home, tree) = with_history(&Setup::usual());
+    for path in ["here", "changed"] {
+        fs::remove_file(home.volume("photos").join(path)).unwrap();
+    }
+    // Not by itself: it may have been meant.
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+    assert_eq!(home.json(&["restore", "photos", "here"]).expect(0).count("restored"), 1);
+    assert_eq!(home.json(&["index"]).expect(0).count("missing"), 1);
+    assert_eq!(home.json(&["restore", "photos", "changed"]).expect(0).count("restored"), 1);
+    assert_same_tree(&home.tree("photos"), &tree);
+    // What is there stays as it is, and one that was changed is not replaced.
+    assert_eq!(home.json(&["restore", "photos", "here"]).expect(0).count("already"), 1);
+    home.write("photos", "here", b"changed");
+    assert_eq!(home.json(&["restore", "photos", "here"]).expect(1).count("refused"), 1);
+    assert_eq!(fs::read(home.volume("photos").join("here")).unwrap(), b"changed");
 }
 
 #[test]
