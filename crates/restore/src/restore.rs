@@ -68,7 +68,9 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
     }
     let mut files = store.select_files(volume, below, &[FileStatus::Offloaded])?;
     for path in below {
-        files.extend(store.file_at(volume, path)?.filter(|file| file.status == FileStatus::Missing).map(|file| file.id));
+        // One that the index takes for present may be gone since; if it is there, nothing happens to it.
+        let named = |file: &FileRecord| matches!(file.status, FileStatus::Missing | FileStatus::Present);
+        files.extend(store.file_at(volume, path)?.filter(named).map(|file| file.id));
     }
     Ok(WantedList::Files(files))
 }

@@ -257,8 +257,9 @@ impl Store {
     pub fn previous_epoch(&self) -> Result<Option<Id128>> {
         self.read(|tx| {
             let (current, _) = current_epoch(tx)?;
+            // Lives that were only seen from outside did not begin here, and are not in the log.
             let previous = "SELECT uuid FROM epoch WHERE id < ?1 AND node = (SELECT node FROM epoch WHERE id = ?1)
-                ORDER BY id DESC LIMIT 1";
+                AND id IN (SELECT epoch FROM evidence_log WHERE event = 'epoch') ORDER BY id DESC LIMIT 1";
             Ok(tx.query_row(previous, [current], |row| row.get(0)).optional()?.map(Id128))
         })
     }

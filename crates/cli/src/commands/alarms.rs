@@ -5,7 +5,7 @@ use crate::args::AlarmsCommand;
 use crate::error::{Exit, Result};
 use crate::output::Fields;
 use crate::words::{grouped, local_time, rfc3339};
-use lastcopy_store::{AlarmId, Outcome};
+use lastcopy_store::{Alarm, AlarmId, AlarmKind, Outcome};
 
 pub(crate) fn run(app: &App, command: Option<AlarmsCommand>) -> Result<Exit> {
     match command {
@@ -28,6 +28,7 @@ fn list(app: &App) -> Result<Exit> {
         };
         if place < SHOWN {
             app.output.line(&format!("{}  {}  {}  {about}: {}", alarm.id, local_time(alarm.raised.0), alarm.kind, alarm.detail));
+            app.output.line(&format!("      to clear it: {}", clearing(alarm)));
         }
         let mut fields = Fields::new()
             .with("id", alarm.id.get())
@@ -36,7 +37,8 @@ fn list(app: &App) -> Result<Exit> {
             .with("content", alarm.content.map(|content| content.to_string()))
             .with("detail", alarm.detail.as_str())
             .with("raised", rfc3339(alarm.raised.0))
-            .with("run", alarm.raised.1.get());
+            .with("run", alarm.raised.1.get())
+            .with("fix", clearing(alarm));
         if let Some((volume, path)) = &alarm.file {
             fields = fields.with("volume", volume.as_str()).path(path);
         }
@@ -50,6 +52,25 @@ fn list(app: &App) -> Result<Exit> {
     let status = if alarms.is_empty() { "success" } else { "partial" };
     app.output.summary("alarms", None, status, Fields::new().with("standing", alarms.len()));
     Ok(if alarms.is_empty() { Exit::Done } else { Exit::Attention })
+}
+
+/// The command that clears an alarm by proving the opposite, where there is one; else the one that acknowledges it.
+fn clearing(alarm: &Alarm) -> String {
+    match (alarm.kind, &alarm.destination, &alarm.file) {
+        (AlarmKind::ContentChanged, _, Some((volume, path))) => {
+            format!("lastcopy restore {volume} {} --in-place", quoted(&path.to_string()))
+        }
+        (AlarmKind::LostObject, Some(destination), _) => format!("lastcopy destination repair {destination}"),
+        // Once the right one is there again; says how to accept the other one.
+        (AlarmKind::IdentityChanged, Some(destination), _) => format!("lastcopy verify {destination}"),
+        _ => format!("lastcopy alarms ack {}", alarm.id),
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+,@".contains(character);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 fn acknowledge(app: &App, id: i64, reason: Option<&str>) -> Result<Exit> {

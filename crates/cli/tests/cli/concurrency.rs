@@ -248,6 +248,9 @@ fn a_killed_offload_loses_nothing() {
         assert_tidy(&home);
         assert_nothing_lost(&home, "usb", &tree);
         home.json(&["db", "check"]).expect(0);
+        let status = home.json(&["status"]);
+        let volume = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+        assert_eq!(volume["quarantined"], 0, "an intent was left open");
         // What came back has the bytes, mode and time that it had; nothing is in two places.
         for (path, found) in home.tree("photos") {
             assert!(tree[&path] == found, "{} came back changed", path.display());
@@ -258,6 +261,34 @@ fn a_killed_offload_loses_nothing() {
         home.json(&["sync"]).expect(0);
     }
     assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), tree.len() as u64);
+}
+
+/// Between a deletion and its record: what is gone as intended is known as offloaded, and nothing else is.
+#[test]
+fn an_offload_that_is_killed_while_it_deletes_loses_nothing() {
+    let (home, tree) = pushed();
+    let offload = home.spawn(&["offload", "photos", ".", "--yes"]);
+    let aside = home.volume("photos").join(".lastcopy/offload");
+    let mut most = 0;
+    wait_for("files that were aside are deleted", || {
+        let now = count(&aside);
+        most = most.max(now);
+        now < most
+    });
+    offload.kill().expect_killed();
+    assert_nothing_lost(&home, "usb", &tree);
+    let settled = home.json(&["index"]).expect(0);
+    assert_tidy(&home);
+    let here = home.tree("photos");
+    assert!(here.len() < tree.len(), "nothing had been deleted: this is no test");
+    // Nothing is missing: each file that is not here was deleted on purpose, and is known to have been.
+    assert_eq!(settled.count("missing"), 0);
+    assert_eq!(home.json(&["query", "--missing"]).expect(0).count("files"), 0);
+    let offloaded = home.json(&["query", "--offloaded"]).expect(0).count("files");
+    assert_eq!(offloaded, (tree.len() - here.len()) as u64);
+    home.json(&["db", "check"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), offloaded);
+    assert_same_tree(&home.tree("photos"), &tree);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Whole-binary tests: the built program, as a person or a script would run it, in homes of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
-#![allow(dead_code, reason = "the harness is ahead of the modules that use it")]
+#![allow(clippy::print_stderr, reason = "what is skipped, and why, is said")]
 
 mod concurrency;
 mod home;
 mod offload;
 mod paused;
+mod policies;
 mod ran;
 mod recovery;
 mod refusals;
