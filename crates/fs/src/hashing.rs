@@ -37,27 +37,33 @@ impl HashBuffer {
     /// decides how: a file that turns out shorter than a large `size` is `UnexpectedEof`, because it changed; one that is longer is
     /// hashed to its true end.
     ///
+    /// One that grows as fast as it is read would never end. It is read a little past the size that it had at the beginning, so that
+    /// what comes back is longer than that, and the content of no file.
+    ///
     /// Cancellation is an error that holds [`Cancelled`](crate::Cancelled).
     pub fn hash_file(&mut self, file: &File, size: u64, cancel: &Cancel, progress: &dyn Progress) -> io::Result<Content> {
-        if size >= PARALLEL_FROM {
+        let length = file.metadata()?.len();
+        // Of a longer one, only the beginning would be hashed: right bytes with something behind them are other bytes.
+        if size >= PARALLEL_FROM && length <= size {
             let content = tree_hash::hash_range(file, size, cancel, progress)?;
-            // The digest of a beginning is not that of the file.
             if retry(|| file.read_at(&mut self.piece[..1], size))? == 0 {
                 return Ok(content);
             }
         }
+        let end = length.max(size);
         let mut hasher = blake3::Hasher::new();
         let mut offset = 0;
-        loop {
+        while offset <= end {
             interrupted(cancel)?;
             let count = retry(|| file.read_at(&mut self.piece, offset))?;
             if count == 0 {
-                return Ok(Content { hash: hasher.finalize().into(), size: offset });
+                break;
             }
             hasher.update(&self.piece[..count]);
             offset += count as u64;
             progress.advance(0, count as u64);
         }
+        Ok(Content { hash: hasher.finalize().into(), size: offset })
     }
 }
 
@@ -141,5 +147,40 @@ mod tests {
         // passed, the original was deleted, and the object could not be restored.
         let longer = HashBuffer::new().hash_file(&file, size - 1, &Cancel::new(), &NoProgress).expect("hash");
         assert_eq!(longer, content);
+    }
+
+    /// A large stored object with something appended to it was taken for proven: of a size from which on all cores hash, only the
+    /// expected number of bytes was read.
+    #[test]
+    fn what_is_longer_than_expected_is_other_bytes() {
+        for size in [1000, PARALLEL_FROM] {
+            let mut file = tempfile::tempfile().expect("temp");
+            file.set_len(size).expect("sparse");
+            let expected = HashBuffer::new().hash_file(&file, size, &Cancel::new(), &NoProgress).expect("hash");
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).expect("seek");
+            std::io::Write::write_all(&mut file, b"more").expect("write");
+            let found = HashBuffer::new().hash_file(&file, size, &Cancel::new(), &NoProgress).expect("hash");
+            assert_eq!((expected.size, found.size), (size, size + 4));
+            assert_ne!(expected.hash, found.hash);
+        }
+    }
+
+    /// An index run never came to the end of a log that was written as fast as it was read.
+    #[test]
+    fn a_file_that_grows_as_it_is_read_ends() {
+        struct Growing(File);
+        impl Progress for Growing {
+            fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {}
+            fn advance(&self, _files: u64, bytes: u64) {
+                let length = self.0.metadata().expect("stat").len();
+                self.0.set_len(length + bytes).expect("grow");
+            }
+            fn note(&self, _line: &str) {}
+        }
+        let file = tempfile::tempfile().expect("temp");
+        file.set_len(1000).expect("sparse");
+        let growing = Growing(file.try_clone().expect("dup"));
+        let found = HashBuffer::new().hash_file(&file, 1000, &Cancel::new(), &growing).expect("hash");
+        assert!(found.size > 1000, "it is not taken for the file that it was: {}", found.size);
     }
 }

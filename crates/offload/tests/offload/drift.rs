@@ -194,6 +194,13 @@ fn a_writer_who_comes_late_gets_his_file_back() {
     assert_eq!(done.of("a"), (FileOutcome::Blocked, "in-use".to_owned()));
     assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "one");
 
+    // Where it would wait for its grace, too: it may be written as soon as the lease is given up.
+    let world = World::new(&[("a", "one"), ("b", "three")]).with_grace(1000);
+    let path = world.path("a");
+    let done = world.offload_under(&Answers::holding(), &Circumstances::when_hashed(4, move || knock(&path)));
+    assert_eq!((done.of("a"), done.of("b").0), ((FileOutcome::Blocked, "in-use".to_owned()), FileOutcome::Quarantined));
+    assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "one");
+
     let world = World::new(&[("a", "one")]);
     let newest = || world.store.runs(1).unwrap()[0].id;
     let confirm = Answers::holding_while(|| knock(&world.aside(newest(), "a")));

@@ -85,8 +85,11 @@ fn an_undo_finds_what_people_did() {
 fn what_changed_in_quarantine_goes_back() {
     let (world, run) = quarantined();
     fs::write(world.aside(run, "a"), "0ne").unwrap();
+    // The same bytes and times, and yet another file: somebody put it there.
     let new = world.temp.path().join("new");
     fs::write(&new, "two").unwrap();
+    let times = fs::metadata(world.aside(run, "dir/b")).unwrap().modified().unwrap();
+    fs::File::options().write(true).open(&new).unwrap().set_modified(times).unwrap();
     fs::rename(&new, world.aside(run, "dir/b")).unwrap();
     world.pass(GRACE);
     let done = world.finish_held(&Answers::holding());

@@ -82,6 +82,32 @@ fn nothing_is_ever_overwritten() {
     }
 }
 
+/// Somebody takes the place after it was looked at, while the bytes are on their way: he keeps it.
+#[test]
+fn a_place_that_is_taken_meanwhile_is_not_taken_back() {
+    struct Taking(std::path::PathBuf);
+    impl lastcopy_fs::Progress for Taking {
+        fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {}
+        // The first store gives one file; when that is in its place, the second one is asked for the other.
+        fn advance(&self, _files: u64, _bytes: u64) {
+            fs::write(&self.0, "brand new").unwrap();
+        }
+        fn note(&self, _line: &str) {}
+    }
+    let world = World::holding(&[("a", "one"), ("b", "two")], &["vault", "cloud"]);
+    world.offload(&[b"a", b"b"]);
+    fs::remove_file(world.object("vault", "one")).unwrap();
+    let progress = std::sync::Arc::new(Taking(world.path("a")));
+    let world = World { progress, ..world };
+    let (report, _) = world.restore(&["vault", "cloud"]);
+    assert_eq!((report.restored, report.refused), (1, 1), "{report:?}");
+    assert_eq!((world.read("a"), world.status("a")), ("brand new".into(), FileStatus::Offloaded));
+    assert_eq!(
+        fs::read_dir(world.path(".lastcopy")).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() == "kept").count(),
+        0
+    );
+}
+
 /// On a person's word what is in the way makes room: it is kept, not deleted.
 #[test]
 fn in_place_keeps_what_was_in_the_way() {

@@ -1,6 +1,6 @@
 //! A node with a volume, and stores that hold what it pushed.
 
-use lastcopy_fs::{Cancel, Content, Dir, Mounts, NoProgress, RelPath, hash_bytes};
+use lastcopy_fs::{Cancel, Content, Dir, Mounts, NoProgress, Progress, RelPath, hash_bytes};
 use lastcopy_index::{IndexOptions, index};
 use lastcopy_restore::{RestoreError, RestoreReport, Restoring, Target, WantedList, wanted_below};
 use lastcopy_store::{
@@ -23,6 +23,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) cancel: Cancel,
+    pub(crate) progress: Arc<dyn Progress>,
 }
 
 impl World {
@@ -34,7 +35,7 @@ impl World {
         fs::create_dir(temp.path().join("photos")).unwrap();
         let (_, run) = store.add_volume("photos", &temp.path().join("photos"), VolumeClaim::default()).unwrap();
         run.finish(&Outcome::Success, None).unwrap();
-        Self { temp, store, runtime, cancel: Cancel::new() }
+        Self { temp, store, runtime, cancel: Cancel::new(), progress: Arc::new(NoProgress) }
     }
 
     /// With these files in the volume, indexed and pushed to stores of these names.
@@ -52,8 +53,7 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> Context {
-        let progress = Arc::new(NoProgress);
-        Context { runtime: self.runtime.handle().clone(), cancel: self.cancel.clone(), progress }
+        Context { runtime: self.runtime.handle().clone(), cancel: self.cancel.clone(), progress: self.progress.clone() }
     }
 
     pub(crate) fn root(&self) -> PathBuf {

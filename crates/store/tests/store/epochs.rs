@@ -165,6 +165,17 @@ fn a_copy_from_the_middle_of_a_run_is_noticed() {
     assert_eq!(node.levels(&vault), [ReceiptLevel::Stored]);
 }
 
+/// A head knows the run that wrote it, and not how many changes the index had seen: a newer run alone is enough.
+#[test]
+fn a_newer_run_alone_is_noticed() {
+    let (node, _, vault) = pushed();
+    let newest = node.store.runs(1).unwrap()[0].id;
+    let newer = lastcopy_store::RunId::from_user(newest.get() + 1);
+    let witness = Witness { node: node.store.node(), epoch: node.store.epoch().unwrap(), run: newer, seq: 0 };
+    assert!(node.store.heed(&witness, "a head").unwrap().is_some());
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Stored]);
+}
+
 /// A destination holds a head of a life that this index does not remember: the same, and run ids go on above that one's.
 #[test]
 fn a_head_of_another_life_begins_a_new_one() {

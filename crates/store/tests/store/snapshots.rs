@@ -196,7 +196,8 @@ fn a_claim_is_nobody_elses() {
 
     let wrong = Push::begin(&node.store, &volume, &vault);
     let right = Push::begin(&node.store, &volume, &other);
-    assert!(matches!(wrong.snapshot.claim(right.probed.clone()), Err(StoreError::Refused(_))), "another destination's answer");
+    let not_its_own = wrong.run.probed(other.id, other.incarnation.as_ref()).unwrap();
+    assert!(matches!(wrong.snapshot.claim(not_its_own), Err(StoreError::Refused(_))), "another destination's answer");
     drop(wrong.run);
 
     let first = Push::begin(&node.store, &volume, &vault);
@@ -205,6 +206,8 @@ fn a_claim_is_nobody_elses() {
     let second = Push::begin(&node.store, &volume, &vault);
     let proofs = [ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one") }];
     assert!(matches!(second.run.record(&old_answer, &proofs), Err(StoreError::Refused(_))), "who answered an earlier run");
+    let lost = second.run.lost(&old_answer, node.content("one"), &Location::default(), "not there");
+    assert!(matches!(lost, Err(StoreError::Refused(_))), "who answered an earlier run");
     assert!(matches!(second.snapshot.claim(old_answer), Err(StoreError::Refused(_))), "who answered an earlier run");
 
     let claim = right.snapshot.claim(right.probed).unwrap();
