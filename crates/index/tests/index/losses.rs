@@ -78,8 +78,8 @@ fn nothing_is_missing_below_what_cannot_be_read() {
     world.index();
     world.remove("c");
     world.remove("dir/a");
-    fs::set_permissions(world.path("dir"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(world.path("d"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.path("dir"), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(world.path("d"), Permissions::from_mode(0o000)).unwrap();
     let result = as_anybody(|| world.try_index(&lastcopy_fs::NoProgress));
     fs::set_permissions(world.path("dir"), Permissions::from_mode(0o755)).unwrap();
     let report = result.unwrap();

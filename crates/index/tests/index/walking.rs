@@ -198,7 +198,7 @@ fn what_is_as_young_as_the_look_is_racy() {
     let world = World::new(&[("a", "one")]);
     let looked_at = world.volume().root().stat(&rel("a")).unwrap().unwrap();
     for (name, mtime_ns, ctime_ns, racy) in cases {
-        let stat = lastcopy_fs::FileStat { mtime_ns, ctime_ns, ..looked_at.clone() };
+        let stat = lastcopy_fs::FileStat { mtime_ns, ctime_ns, ..looked_at };
         let seen = Seen::from_stat(&stat, LOOKED, STEP);
         assert_eq!(seen.racy, racy, "{name}");
         assert_eq!(seen.is_unchanged(&stat), !racy, "{name}");
@@ -208,10 +208,10 @@ fn what_is_as_young_as_the_look_is_racy() {
     let stat = lastcopy_fs::FileStat { mtime_ns: 1, ctime_ns: 1, ..looked_at };
     let seen = Seen::from_stat(&stat, LOOKED, STEP);
     for changed in [
-        lastcopy_fs::FileStat { size: stat.size + 1, ..stat.clone() },
-        lastcopy_fs::FileStat { mtime_ns: 2, ..stat.clone() },
-        lastcopy_fs::FileStat { ctime_ns: 2, ..stat.clone() },
-        lastcopy_fs::FileStat { inode: stat.inode + 1, ..stat.clone() },
+        lastcopy_fs::FileStat { size: stat.size + 1, ..stat },
+        lastcopy_fs::FileStat { mtime_ns: 2, ..stat },
+        lastcopy_fs::FileStat { ctime_ns: 2, ..stat },
+        lastcopy_fs::FileStat { inode: stat.inode + 1, ..stat },
     ] {
         assert!(!seen.is_unchanged(&changed));
     }

@@ -275,8 +275,10 @@ impl Circumstances {
     }
 }
 
+type Event = Box<dyn FnOnce() + Send>;
+
 struct Happening {
-    left: Mutex<(u64, Option<Box<dyn FnOnce() + Send>>)>,
+    left: Mutex<(u64, Option<Event>)>,
 }
 
 impl Progress for Happening {
