@@ -160,10 +160,11 @@ fn a_run_that_was_closed_deletes_nothing() {
     assert!(matches!(result, Err(OffloadError::Store(StoreError::RunEnded { .. }))), "{result:?}");
     // It was left aside once, out of a person's sight until the next run on the volume.
     assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "one", "at home again, although the run can record nothing");
-    world.assert_nothing_aside();
     let index = world.begin_index();
     let settled = lastcopy_offload::settle(&index, &world.volume()).unwrap();
     assert_eq!(settled.put_back, [rel("a")], "the index learns of it");
+    drop(index);
+    world.assert_nothing_aside();
 }
 
 /// A dry run says what the real one does, and changes nothing.
