@@ -17,6 +17,7 @@ macro_rules! say {
     }};
 }
 
+mod bench;
 mod cargo;
 mod ci;
 mod gates;
@@ -46,6 +47,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// What lastcopy needs, against named tools in the same run
+    Bench(bench::BenchArgs),
     /// Both gate tables, from the code that decides
     Gate,
     /// Write the references under docs/ that are generated from the code
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Ci => ci::run(),
         Command::Test { arguments } => tests::command(&arguments),
+        Command::Bench(args) => bench::run(&args),
         Command::Gate => {
             say!("{}", gates::render().trim_end());
             Ok(ExitCode::SUCCESS)
