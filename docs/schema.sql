@@ -7,12 +7,15 @@ CREATE TRIGGER alarm_stays BEFORE DELETE ON alarm BEGIN SELECT RAISE(ABORT, 'ala
 CREATE TRIGGER content_keeps BEFORE UPDATE ON content BEGIN SELECT RAISE(ABORT, 'contents are append-only'); END;
 CREATE TRIGGER content_stays BEFORE DELETE ON content BEGIN SELECT RAISE(ABORT, 'contents are append-only'); END;
 CREATE TRIGGER directory_keeps BEFORE UPDATE ON directory BEGIN SELECT RAISE(ABORT, 'directories are append-only'); END;
+CREATE TRIGGER directory_stays BEFORE DELETE ON directory BEGIN SELECT RAISE(ABORT, 'directories are append-only'); END;
 CREATE TRIGGER epoch_keeps BEFORE UPDATE ON epoch BEGIN SELECT RAISE(ABORT, 'epochs are append-only'); END;
 CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch BEGIN SELECT RAISE(ABORT, 'epochs are append-only'); END;
 CREATE TRIGGER evidence_log_keeps BEFORE UPDATE ON evidence_log
 BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END;
 CREATE TRIGGER evidence_log_stays BEFORE DELETE ON evidence_log
 BEGIN SELECT RAISE(ABORT, 'the evidence log is append-only'); END;
+CREATE TRIGGER exclusion_keeps BEFORE UPDATE ON exclusion BEGIN SELECT RAISE(ABORT, 'exclusions are append-only'); END;
+CREATE TRIGGER exclusion_stays BEFORE DELETE ON exclusion BEGIN SELECT RAISE(ABORT, 'exclusions are append-only'); END;
 CREATE TRIGGER file_history_stays BEFORE UPDATE ON file WHEN OLD.status = 'superseded' AND NEW.status <> 'superseded'
 BEGIN SELECT RAISE(ABORT, 'a superseded row stays superseded'); END;
 CREATE TRIGGER file_interval_stays BEFORE UPDATE ON file WHEN OLD.until_seq IS NOT NULL AND NEW.until_seq IS NOT OLD.until_seq
@@ -24,8 +27,10 @@ CREATE TRIGGER file_says_one_thing BEFORE UPDATE ON file WHEN
     OR NEW.present_since <> OLD.present_since
 BEGIN SELECT RAISE(ABORT, 'a file row is an observation; another one needs another row'); END;
 CREATE TRIGGER file_stays BEFORE DELETE ON file BEGIN SELECT RAISE(ABORT, 'file history stays'); END;
+CREATE TRIGGER head_stays BEFORE DELETE ON head BEGIN SELECT RAISE(ABORT, 'heads are forgotten, never deleted'); END;
 CREATE TRIGGER hook_run_first_terminal_status_stays BEFORE UPDATE ON hook_run WHEN OLD.status <> 'running'
 BEGIN SELECT RAISE(ABORT, 'the hook run has ended; its first terminal status stays'); END;
+CREATE TRIGGER hook_run_stays BEFORE DELETE ON hook_run BEGIN SELECT RAISE(ABORT, 'hook runs are never pruned'); END;
 CREATE TRIGGER intent_settles_once BEFORE UPDATE ON intent WHEN OLD.state IN ('offloaded', 'put-back', 'kept', 'missing')
 BEGIN SELECT RAISE(ABORT, 'the intent is settled'); END;
 CREATE TRIGGER intent_stays BEFORE DELETE ON intent BEGIN SELECT RAISE(ABORT, 'intents are kept'); END;
@@ -39,6 +44,8 @@ CREATE TRIGGER run_first_terminal_status_stays BEFORE UPDATE ON run WHEN OLD.sta
 BEGIN SELECT RAISE(ABORT, 'the run has ended; its first terminal status stays'); END;
 CREATE TRIGGER run_stays BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'runs are never pruned'); END;
 CREATE TRIGGER snapshot_horizon_keeps BEFORE UPDATE ON snapshot_horizon
+BEGIN SELECT RAISE(ABORT, 'snapshots are immutable'); END;
+CREATE TRIGGER snapshot_horizon_stays BEFORE DELETE ON snapshot_horizon
 BEGIN SELECT RAISE(ABORT, 'snapshots are immutable'); END;
 CREATE TRIGGER snapshot_keeps BEFORE UPDATE ON snapshot BEGIN SELECT RAISE(ABORT, 'snapshots are immutable'); END;
 CREATE TRIGGER snapshot_stays BEFORE DELETE ON snapshot BEGIN SELECT RAISE(ABORT, 'snapshots are immutable'); END;
