@@ -72,7 +72,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Ci => ci::run(),
-        Command::Test { arguments } => tests::command(&arguments),
+        // As they were written: a first `--` is for cargo, but parsing has dropped it.
+        Command::Test { arguments: _ } => tests::command(&std::env::args().skip(2).collect::<Vec<_>>()),
         Command::Bench(args) => bench::run(&args),
         Command::Gate => {
             say!("{}", gates::render().trim_end());

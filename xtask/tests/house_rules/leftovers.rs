@@ -21,7 +21,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
 #[test]
 fn nothing_is_left_for_later() {
     let Some(files) = tracked() else {
-        return skip("leftovers::nothing_is_left_for_later", "this is no git checkout");
+        return skip("leftovers::nothing_is_left_for_later", "git is missing, or this is no checkout");
     };
     let findings: Vec<_> = files.iter().flat_map(|(path, text)| check(path, text)).collect();
     crate::hold(&findings, "do it, or file an issue");

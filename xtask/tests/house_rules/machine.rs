@@ -32,7 +32,7 @@ fn begins(line: &str, at: usize) -> bool {
 #[test]
 fn no_path_of_a_machine_is_tracked() {
     let Some(files) = tracked() else {
-        return skip("machine::no_path_of_a_machine_is_tracked", "this is no git checkout");
+        return skip("machine::no_path_of_a_machine_is_tracked", "git is missing, or this is no checkout");
     };
     let checkout = root().to_str().expect("a checkout with a name in UTF-8");
     let findings: Vec<_> = files.iter().flat_map(|(path, text)| check(path, text, checkout)).collect();
