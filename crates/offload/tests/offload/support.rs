@@ -275,8 +275,11 @@ impl Circumstances {
     }
 }
 
+/// Bytes that are still to be hashed, and what then happens.
+type Waiting = (u64, Option<Box<dyn FnOnce() + Send>>);
+
 struct Happening {
-    left: Mutex<(u64, Option<Box<dyn FnOnce() + Send>>)>,
+    left: Mutex<Waiting>,
 }
 
 impl Progress for Happening {

@@ -80,9 +80,9 @@ fn a_damaged_segment_does_not_stop_the_others() {
         let world = lost();
         let first = segments(&world).remove(0);
         if gone {
-            fs::remove_file(first).unwrap()
+            fs::remove_file(first).unwrap();
         } else {
-            damage(&first)
+            damage(&first);
         }
         let (store, volume, found) = begin_anew(&world);
         let run = store.begin_restore(Some(&volume)).unwrap();
