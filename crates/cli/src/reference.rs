@@ -164,3 +164,19 @@ fn meaning(code: Code) -> &'static str {
         Code::Refused => "A guard refused; the message says which.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_says_what_the_program_does() {
+        for (which, file) in
+            [(Which::Cli, "cli.md"), (Which::Configuration, "configuration.md"), (Which::ExitCodes, "exit-codes.md")]
+        {
+            let path = format!("{}/../../docs/{file}", env!("CARGO_MANIFEST_DIR"));
+            let found = std::fs::read_to_string(&path).expect(&path);
+            assert!(found == render(which), "docs/{file} is out of date: run `cargo xtask references`");
+        }
+    }
+}

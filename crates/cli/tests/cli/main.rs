@@ -12,6 +12,7 @@ mod ran;
 mod recovery;
 mod refusals;
 mod seeds;
+mod skipped;
 mod terminal;
 mod tour;
 mod tree;

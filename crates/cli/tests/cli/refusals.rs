@@ -196,8 +196,7 @@ impl Drop for Mapped {
 #[test]
 fn alarm_about_bytes_that_changed_in_a_file() {
     let Some(volatile) = tmpfs() else {
-        eprintln!("skipped: there is no tmpfs here");
-        return;
+        return crate::skipped::skip("refusals::alarm_about_bytes_that_changed_in_a_file", "there is no tmpfs");
     };
     let root = fs::canonicalize(volatile.path()).unwrap();
     let home = Home::new(&Setup::usual().volume_at("photos", &root));

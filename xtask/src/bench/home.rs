@@ -1,0 +1,58 @@
+//! A node of its own for a measurement: configuration, index, one volume, one destination.
+
+use super::Bench;
+use super::child::{Ran, quiet, timed};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) struct Home {
+    dir: PathBuf,
+    program: PathBuf,
+    config: PathBuf,
+}
+
+impl Home {
+    /// Makes one for a tree, which forgets the node that had it before.
+    pub(crate) fn new(bench: &Bench, volume: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("home-").tempdir_in(&bench.dir)?.keep();
+        let config = dir.join("config.toml");
+        let text = format!(
+            "[node]\nname = \"bench\"\ndb = \"{0}/index.db\"\n\n[volumes.tree]\npath = \"{1}\"\nsync_to = [\"disk\"]\n\n\
+             [volumes.tree.offload]\nrequire = [\"disk\"]\n\n[destinations.disk]\nkind = \"cas\"\nurl = \"file://{0}/disk\"\n",
+            dir.display(),
+            volume.display()
+        );
+        std::fs::write(&config, text).with_context(|| config.display().to_string())?;
+        let marker = volume.join(".lastcopy");
+        if marker.exists() {
+            std::fs::remove_dir_all(&marker).with_context(|| marker.display().to_string())?;
+        }
+        let home = Self { dir, program: bench.lastcopy.clone(), config };
+        timed(home.command(&["volume", "add", "tree"]).arg(volume))?;
+        home.run(&["destination", "init", "disk"])?;
+        Ok(home)
+    }
+
+    /// The program, on this node.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = quiet(&self.program);
+        command.arg("--config").arg(&self.config).args(["--progress", "never", "--yes"]).args(words);
+        command
+    }
+
+    /// Runs a command that has to end without anything that needs attention.
+    pub(crate) fn run(&self, words: &[&str]) -> Result<Ran> {
+        timed(&mut self.command(words))
+    }
+
+    /// Where the destination keeps its objects.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.dir.join("disk/objects")
+    }
+
+    /// Removes everything but the volume.
+    pub(crate) fn remove(self) -> Result<()> {
+        super::trees::remove(&self.dir)
+    }
+}

@@ -1,0 +1,61 @@
+//! Running tests: their output as it comes, their totals, and what they skipped.
+
+use crate::cargo::{cargo, line};
+use crate::tools::Tools;
+use crate::totals::Totals;
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, ExitCode, Stdio};
+
+/// Names the file to which a test that cannot run here adds a line.
+pub(crate) const SKIPPED_TESTS: &str = "LASTCOPY_SKIPPED_TESTS";
+
+/// What a run of tests came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) totals: Totals,
+    /// Tests that said that they cannot run here: `NAME: WHY`.
+    pub(crate) skipped: Vec<String>,
+}
+
+/// `cargo xtask test`: all tests, unless the arguments choose.
+pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
+    let tools = Tools::find()?;
+    let chosen = arguments.iter().any(|word| word.starts_with("-p") || word.starts_with("--package") || word == "--workspace");
+    let mut words = vec!["test"];
+    words.extend((!chosen).then_some("--workspace"));
+    words.extend(arguments.iter().map(String::as_str));
+    let outcome = run(cargo(&words), &tools)?;
+    outcome.skipped.iter().for_each(|skipped| say!("skipped: {skipped}"));
+    say!("{}", outcome.totals);
+    Ok(if outcome.totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a `cargo test`, with the project's own tools on `PATH`.
+pub(crate) fn run(mut command: Command, tools: &Tools) -> Result<Outcome> {
+    let skips = tempfile::NamedTempFile::new().context("a list of skipped tests")?;
+    command.env(SKIPPED_TESTS, skips.path()).env("PATH", tools.path()?);
+    // A snapshot that is not what the code says is a failure, never a new file.
+    command.env("INSTA_UPDATE", "no");
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {}", line(&command)))?;
+    let mut totals = Totals::default();
+    if let Some(stdout) = child.stdout.take() {
+        let mut lines = BufReader::new(stdout);
+        let mut bytes = Vec::new();
+        while lines.read_until(b'\n', &mut bytes)? > 0 {
+            drop(std::io::stdout().write_all(&bytes));
+            if let Some(result) = std::str::from_utf8(&bytes).ok().and_then(Totals::of_result_line) {
+                totals += result;
+            }
+            bytes.clear();
+        }
+    }
+    let status = child.wait()?;
+    // Tests that did not compile, or died before they could count themselves.
+    if !status.success() && totals.failed == 0 {
+        totals += Totals::FAILED;
+    }
+    let skipped: Vec<_> = std::fs::read_to_string(skips.path())?.lines().map(str::to_owned).collect();
+    totals.skip(skipped.len() as u64);
+    Ok(Outcome { totals, skipped })
+}

@@ -1,0 +1,134 @@
+//! Programs that checks and tests need: found, or installed by the ordinary package clients.
+//!
+//! Nothing is installed outside of the project but packages of the system, and those only where that needs no password. What cannot
+//! be installed is said, and what needs it is skipped.
+
+use crate::cargo::{cargo, line, program, target, works};
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A program of the system.
+struct Stock {
+    program: &'static str,
+    package: &'static str,
+    /// What cannot run without it.
+    needed_for: &'static str,
+}
+
+const STOCK: &[Stock] = &[
+    Stock { program: "git", package: "git", needed_for: "the house rules about tracked files" },
+    Stock { program: "zstd", package: "zstd", needed_for: "getting everything back without lastcopy" },
+    Stock { program: "jq", package: "jq", needed_for: "getting everything back without lastcopy" },
+];
+
+/// The version of b3sum that comes with the workspace's BLAKE3.
+const B3SUM: &str = "1.8.7";
+
+/// The tools that there are.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    own: PathBuf,
+    /// What is missing, and what therefore cannot run.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Tools {
+    /// What there is, without installing anything.
+    pub(crate) fn find() -> Result<Self> {
+        Ok(Self { own: target()?.join("tools"), missing: Vec::new() })
+    }
+
+    /// What there is, after installing what was missing.
+    pub(crate) fn install() -> Result<Self> {
+        let mut tools = Self::find()?;
+        let absent: Vec<_> = STOCK.iter().filter(|stock| tools.which(stock.program).is_none()).collect();
+        let packages: Vec<_> = absent.iter().map(|stock| stock.package).collect();
+        if let Err(why) = apt_install(&packages) {
+            let missing = absent.iter().filter(|stock| tools.which(stock.program).is_none());
+            let missing: Vec<_> =
+                missing.map(|stock| format!("{}: {why:#}; needed for {}", stock.program, stock.needed_for)).collect();
+            tools.missing.extend(missing);
+        }
+        if tools.which("b3sum").is_none()
+            && let Err(why) = tools.install_b3sum()
+        {
+            tools.missing.push(format!("b3sum: {why:#}; needed for getting everything back without lastcopy"));
+        }
+        for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+            if !has_subcommand(subcommand) {
+                // Where there is no rustup, the step that needs the component says that it is missing.
+                let mut add = program("rustup");
+                run(add.args(["component", "add", component])).unwrap_or_else(|why| say!("{component}: {why:#}"));
+            }
+        }
+        Ok(tools)
+    }
+
+    /// `PATH`, with the project's own tools first.
+    pub(crate) fn path(&self) -> Result<OsString> {
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let own = std::iter::once(self.own.join("bin"));
+        std::env::join_paths(own.chain(std::env::split_paths(&inherited))).context("PATH")
+    }
+
+    /// Where a program is, if there is one.
+    pub(crate) fn which(&self, program: &str) -> Option<PathBuf> {
+        let path = self.path().ok()?;
+        std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| is_executable(file))
+    }
+
+    fn install_b3sum(&self) -> Result<()> {
+        // Built apart, so that no other build waits for it or is thrown away.
+        let build = self.own.join("build");
+        run(cargo(&["install", "--locked", "b3sum", "--version", B3SUM, "--root"]).arg(&self.own).arg("--target-dir").arg(&build))?;
+        std::fs::remove_dir_all(&build).with_context(|| build.display().to_string())
+    }
+}
+
+/// Whether cargo has a subcommand that works.
+pub(crate) fn has_subcommand(name: &str) -> bool {
+    works(cargo(&[name, "--version"]))
+}
+
+/// Installs packages of Debian, where that needs no password.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let mut version = program("apt-get");
+    version.arg("--version");
+    anyhow::ensure!(works(version), "not installed, and there is no apt-get");
+    let mut unasked = program("sudo");
+    unasked.args(["-n", "true"]);
+    let apt: &[&str] = match () {
+        () if is_root() => &["apt-get"],
+        () if works(unasked) => &["sudo", "-n", "apt-get"],
+        () => anyhow::bail!("not installed, and installing packages needs root"),
+    };
+    let apt_get = |words: &[&str]| {
+        let mut command = program(apt[0]);
+        command.args(&apt[1..]).args(words).env("DEBIAN_FRONTEND", "noninteractive");
+        run(&mut command)
+    };
+    apt_get(&["update", "-q"])?;
+    apt_get(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn is_root() -> bool {
+    let mut id = program("id");
+    id.arg("-u");
+    id.output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn is_executable(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+fn run(command: &mut std::process::Command) -> Result<()> {
+    say!("$ {}", line(command));
+    let status = command.status().with_context(|| format!("cannot run {}", line(command)))?;
+    anyhow::ensure!(status.success(), "{} ended with {status}", line(command));
+    Ok(())
+}
