@@ -116,7 +116,7 @@ pub(crate) fn each<T>(app: &App, items: impl IntoIterator<Item = T>, mut work: i
             Ok(exit) => parts.push(exit),
             Err(error) => {
                 parts.push(error.code.exit());
-                app.output.error(&error);
+                app.show(&error);
                 if app.cancel.is_cancelled() {
                     break;
                 }
