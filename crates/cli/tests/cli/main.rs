@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
 #![allow(clippy::print_stderr, reason = "what is skipped, and why, is said")]
 
+mod bad_config;
+mod bad_destination;
+mod bad_index;
+mod bad_places;
+mod bad_volume;
 mod concurrency;
 mod home;
+mod mounts;
 mod offload;
 mod paused;
 mod policies;
@@ -12,6 +18,8 @@ mod ran;
 mod recovery;
 mod refusals;
 mod seeds;
+mod skip;
+mod still;
 mod terminal;
 mod tour;
 mod tree;
