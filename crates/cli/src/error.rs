@@ -264,7 +264,7 @@ impl From<VolumeError> for CliError {
                 std::io::ErrorKind::NotFound => Self::new(Code::MarkerMissing, text)
                     .hint("is its disk mounted? If the tree was moved: `lastcopy volume move NAME PATH`"),
                 std::io::ErrorKind::NotADirectory => Self::new(Code::MarkerMissing, text).hint("a volume is a directory"),
-                _ => Self::new(Code::Io, text),
+                _ => Self::new(Code::Io, text).hint("check its permissions and who runs lastcopy, and whether its disk is whole"),
             },
             VolumeError::PathMismatch { name, .. } => Self::new(Code::PathMismatch, text).hint(format!(
                 "if the tree was moved there: `lastcopy volume move {name} PATH`; if not, correct the configuration"
