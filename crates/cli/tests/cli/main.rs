@@ -5,12 +5,14 @@
 
 mod bad_config;
 mod bad_destination;
+mod bad_files;
 mod bad_index;
 mod bad_places;
 mod bad_volume;
 mod concurrency;
 mod home;
 mod mounts;
+mod odd_tree;
 mod offload;
 mod paused;
 mod policies;
@@ -20,6 +22,7 @@ mod refusals;
 mod seeds;
 mod skip;
 mod still;
+mod stock_tools;
 mod terminal;
 mod tour;
 mod tree;
