@@ -85,6 +85,14 @@ impl App {
         Ok(StoreOptions { path: config.db.clone(), node_name: config.node_name.clone(), clock: system_clock(), create: true })
     }
 
+    /// Shows an error; one about the index with its path.
+    pub(crate) fn show(&self, error: &CliError) {
+        match self.config() {
+            Ok(config) if error.about_index => self.output.error(&error.clone().about(&config.db.display().to_string())),
+            _ => self.output.error(error),
+        }
+    }
+
     /// The names of volumes to work on: those given, or all that are configured.
     pub(crate) fn volume_names(&self, given: &[String]) -> Result<Vec<String>> {
         let config = self.config()?;
@@ -290,7 +298,10 @@ impl App {
     pub(crate) fn path_in(&self, root: &Path, written: &std::ffi::OsStr) -> Result<RelPath> {
         let path = Path::new(written);
         let inside = if path.is_absolute() {
-            let outside = || CliError::new(Code::Usage, format!("{} is not in the volume at {}", path.display(), root.display()));
+            let outside = || {
+                CliError::new(Code::Usage, format!("{} is not in the volume at {}", path.display(), root.display()))
+                    .hint("beside a volume, a path is relative to its root, or absolute and in it")
+            };
             match path.strip_prefix(root) {
                 Ok(rest) => rest.to_owned(),
                 Err(_) => resolve(path).strip_prefix(root).map_err(|_| outside())?.to_owned(),

@@ -170,13 +170,15 @@ pub(crate) struct CliError {
     pub(crate) drawing: Option<Box<ConfigError>>,
     /// The run that was recorded as refused.
     pub(crate) run: Option<RunId>,
+    /// Whether it is about the index itself; then it is shown with the index's path.
+    pub(crate) about_index: bool,
 }
 
 pub(crate) type Result<T, E = CliError> = std::result::Result<T, E>;
 
 impl CliError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, drawing: None, run: None }
+        Self { code, message: message.into(), hint: None, drawing: None, run: None, about_index: false }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -189,6 +191,11 @@ impl CliError {
         let ways: Vec<_> = weakenings.iter().map(crate::words::weakening).collect();
         let message = format!("the offload policy of volume `{volume}` is weaker than the one accepted: {}", ways.join(", "));
         Self::new(Code::PolicyWeaker, message).hint(format!("if that is meant: `lastcopy policy accept {volume} --reason TEXT`"))
+    }
+
+    /// A hint, where the error has none of its own.
+    pub(crate) fn or_hint(self, hint: impl Into<String>) -> Self {
+        if self.hint.is_some() { self } else { self.hint(hint) }
     }
 
     /// The status of a part that this error ended, as summaries name it.
@@ -225,22 +232,24 @@ impl From<ConfigError> for CliError {
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
+        let index = |code| Self { about_index: true, ..Self::new(code, text.clone()) };
         match error {
-            StoreError::Corrupt { .. } => Self::new(Code::Corrupt, text)
+            StoreError::Corrupt { .. } => index(Code::Corrupt)
                 .hint("`lastcopy db restore FILE` puts a backup in its place; `lastcopy recover --from URL` rebuilds it from a destination"),
             StoreError::Newer { .. } => {
-                Self::new(Code::Unsupported, text).hint("use the lastcopy that wrote it, or a newer one; nothing was changed")
+                index(Code::Unsupported).hint("use the lastcopy that wrote it, or a newer one; nothing was changed")
             }
-            StoreError::Locked => Self::new(Code::Busy, text).hint("wait for the other process; `lastcopy runs` shows what is running"),
-            StoreError::Full => Self::new(Code::Io, text).hint("free some space on the disk that holds the index"),
-            StoreError::ReadOnly { .. } => Self::new(Code::Io, text).hint("make the directory of the index writable, or set `db` in [node]"),
+            StoreError::Locked => index(Code::Busy).hint("wait for the other process; `lastcopy runs` shows what is running"),
+            StoreError::Full => index(Code::Io).hint("free some space on the disk that holds the index"),
+            StoreError::Failing { .. } => index(Code::Io).hint("is the disk that holds the index full, or failing?"),
+            StoreError::ReadOnly { .. } => index(Code::Io).hint("make the directory of the index writable, or set `db` in [node]"),
             StoreError::RunEnded { .. } => {
                 Self::new(Code::Interrupted, text).hint("somebody closed it, by `runs abort` or with a new epoch; run the command again")
             }
             StoreError::Refused(_) => Self::new(Code::Refused, text),
             StoreError::NotFound(_) => Self::new(Code::NotFound, text),
             StoreError::Io { .. } => Self::new(Code::Io, text),
-            _ => Self::new(Code::Internal, text).hint("`lastcopy db check` looks for damage"),
+            _ => index(Code::Internal).hint("`lastcopy db check` looks for damage"),
         }
     }
 }
@@ -255,7 +264,7 @@ impl From<VolumeError> for CliError {
                 std::io::ErrorKind::NotFound => Self::new(Code::MarkerMissing, text)
                     .hint("is its disk mounted? If the tree was moved: `lastcopy volume move NAME PATH`"),
                 std::io::ErrorKind::NotADirectory => Self::new(Code::MarkerMissing, text).hint("a volume is a directory"),
-                _ => Self::new(Code::Io, text),
+                _ => Self::new(Code::Io, text).hint("check its permissions and who runs lastcopy, and whether its disk is whole"),
             },
             VolumeError::PathMismatch { name, .. } => Self::new(Code::PathMismatch, text).hint(format!(
                 "if the tree was moved there: `lastcopy volume move {name} PATH`; if not, correct the configuration"
@@ -329,7 +338,9 @@ impl From<DestinationError> for CliError {
             }
             DestinationError::Unsupported(_) => Self::new(Code::Unsupported, text),
             DestinationError::Damaged { .. } => Self::new(Code::Corrupt, text),
-            DestinationError::Io { .. } => Self::new(Code::Io, text),
+            DestinationError::Io { .. } => {
+                Self::new(Code::Io, text).hint("is its disk whole? `lastcopy destination probe DEST` asks again")
+            }
             DestinationError::Cancelled(_) => interrupted(),
             _ => Self::new(Code::Internal, text),
         }

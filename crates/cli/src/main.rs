@@ -51,7 +51,7 @@ fn run(cli: Cli) -> Exit {
     let exit = match commands::run(&app, cli.command) {
         Ok(exit) => exit,
         Err(error) => {
-            app.output.error(&error);
+            app.show(&error);
             if let Some(run) = error.run {
                 app.output.summary(name, Some(run.get()), error.status(), output::Fields::new());
             }

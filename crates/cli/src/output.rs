@@ -74,14 +74,14 @@ impl Output {
             let mut line = Map::new();
             line.insert("type".into(), kind.into());
             line.extend(fields.0.clone());
-            self.write_line(&Value::Object(line).to_string());
+            write_json(line);
         }
     }
 
     /// A line for people.
     pub(crate) fn line(&self, text: &str) {
         if !self.is_json() {
-            self.write_line(text);
+            write_line(text);
         }
     }
 
@@ -156,18 +156,26 @@ impl Output {
         }
         for mut line in summaries {
             line.insert("exit".into(), exit.code().into());
-            self.write_line(&Value::Object(line).to_string());
+            write_json(line);
         }
     }
+}
 
-    fn write_line(&self, text: &str) {
-        let mut out = anstream::stdout().lock();
-        // Whoever read has read enough. The work goes on; its result is in the exit status.
-        if let Err(error) = writeln!(out, "{text}")
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            write_stderr(&format!("cannot write results: {error}"));
-        }
+/// Not by way of the stream that takes colours away: it takes control characters for some, and paths may hold any.
+fn write_json(line: Map<String, Value>) {
+    written(writeln!(io::stdout().lock(), "{}", Value::Object(line)));
+}
+
+fn write_line(text: &str) {
+    written(writeln!(anstream::stdout().lock(), "{text}"));
+}
+
+fn written(answer: io::Result<()>) {
+    // A closed pipe: whoever read has read enough. The work goes on; its result is in the exit status.
+    if let Err(error) = answer
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        write_stderr(&format!("cannot write results: {error}"));
     }
 }
 

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A locked file of our own. The lock is free once every process that has the descriptor closed it or died.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub enum LockState {
     Missing,
 }
 
+/// Between two attempts to take a lock.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 const OPEN: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 impl LockFile {
@@ -34,11 +38,14 @@ impl LockFile {
         Ok(Self { fd, path: path.to_owned() })
     }
 
-    /// Makes the file if it is missing, and waits for its lock.
-    pub fn wait(path: &Path) -> io::Result<Self> {
+    /// Makes the file if it is missing, and waits for its lock, but not for ever: its holder may have been stopped. After that long,
+    /// an error of kind [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn wait(path: &Path, limit: Duration) -> io::Result<Self> {
         let fd = rustix::fs::open(path, OPEN | OFlags::CREATE, Mode::from_raw_mode(0o600))?;
+        let begun = Instant::now();
         loop {
-            match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
+            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if begun.elapsed() < limit => std::thread::sleep(LOOK_AGAIN),
                 Err(Errno::INTR) => {}
                 answer => break answer?,
             }

@@ -21,7 +21,7 @@ impl Store {
             return Err(StoreError::Refused(format!("{} exists already", to.display())));
         }
         // Not a reader: `query_only` refuses to write the copy, too.
-        let connection = db::connect(self.path(), Use::Write, false)?;
+        let connection = db::connect(self.path(), Use::Write)?;
         // `VACUUM INTO` syncs the file and its directory under synchronous=FULL.
         connection.execute("VACUUM INTO ?", [to.as_os_str().as_bytes()]).or_else(|_| {
             let text = to.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", to.display())))?;
@@ -126,7 +126,10 @@ fn put_in_place(path: &Path, copy: &Connection) -> Result<Option<PathBuf>> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(parent).map_err(StoreError::io(parent))?;
     let opening = sibling(path, ".lock");
-    let _opening = LockFile::wait(&opening).map_err(StoreError::io(&opening))?;
+    let _opening = LockFile::wait(&opening, db::BUSY_TIMEOUT).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => StoreError::Locked,
+        _ => StoreError::Io { path: opening.clone(), source },
+    })?;
     refuse_while_running(path)?;
     let incoming = sibling(path, ".incoming");
     if incoming.exists() {

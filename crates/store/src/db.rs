@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a transaction waits for another process's.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `lcpy` in ASCII: tells an index from any other SQLite file.
 const APPLICATION_ID: i64 = 0x6c63_7079;
@@ -23,28 +23,40 @@ pub(crate) enum Use {
     Read,
 }
 
-/// Opens the index, making it if `create`, and sets and reads back every guard.
-pub(crate) fn connect(path: &Path, purpose: Use, create: bool) -> Result<Connection> {
+/// Opens the index, and sets and reads back every guard.
+pub(crate) fn connect(path: &Path, purpose: Use) -> Result<Connection> {
+    let connection = open(path, false)?;
+    guard(&connection, purpose)?;
+    Ok(connection)
+}
+
+/// Opens the index, making it if `create`, and changes nothing yet: it may not be ours.
+pub(crate) fn open(path: &Path, create: bool) -> Result<Connection> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if create {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Sets and reads back every guard.
+pub(crate) fn guard(connection: &Connection, purpose: Use) -> Result<()> {
     // Plans never depend on bound values: without this, SQLite plans some statements anew for each value, ten times slower.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    set(&connection, "journal_mode", "wal", "wal")?;
-    set(&connection, "synchronous", "FULL", "2")?;
-    set(&connection, "foreign_keys", "ON", "1")?;
-    set(&connection, "trusted_schema", "OFF", "0")?;
-    set(&connection, "cell_size_check", "ON", "1")?;
+    set(connection, "journal_mode", "wal", "wal")?;
+    set(connection, "synchronous", "FULL", "2")?;
+    set(connection, "foreign_keys", "ON", "1")?;
+    set(connection, "trusted_schema", "OFF", "0")?;
+    set(connection, "cell_size_check", "ON", "1")?;
     let cache = if purpose == Use::Write { "-49152" } else { "-16384" };
-    set(&connection, "cache_size", cache, cache)?;
+    set(connection, "cache_size", cache, cache)?;
     if purpose == Use::Read {
-        set(&connection, "query_only", "ON", "1")?;
+        set(connection, "query_only", "ON", "1")?;
     }
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    Ok(())
 }
 
 fn set(connection: &Connection, pragma: &str, value: &str, expected: &str) -> Result<()> {

@@ -43,6 +43,12 @@ pub enum StoreError {
         /// What SQLite said.
         detail: String,
     },
+    /// The disk that holds the index does not do what it should.
+    #[error("the index cannot be read or written: {detail}")]
+    Failing {
+        /// What SQLite said.
+        detail: String,
+    },
     /// The run was closed by somebody else; it can record nothing more.
     #[error("run {run} is not running any more: it was closed as `{status}`")]
     RunEnded {
@@ -73,6 +79,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::ReadOnly { detail },
+            Some(ErrorCode::SystemIoFailure) => Self::Failing { detail },
             _ => Self::Sqlite(error),
         }
     }

@@ -80,17 +80,24 @@ impl Store {
         let path = resolved(&path, parent)?;
         // One process at a time opens: two that found an empty file would both make a node.
         let opening = sibling(&path, ".lock");
-        let _opening = LockFile::wait(&opening).map_err(|source| match source.kind() {
+        let _opening = LockFile::wait(&opening, db::BUSY_TIMEOUT).map_err(|source| match source.kind() {
+            std::io::ErrorKind::WouldBlock => StoreError::Locked,
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                 StoreError::ReadOnly { detail: format!("{}: {source}", opening.display()) }
             }
             _ => StoreError::Io { path: opening.clone(), source },
         })?;
-        let mut writer = db::connect(&path, Use::Write, create)?;
+        // Looked at before anything is set: the guards write to the file, and it may be another program's, or what is left of ours.
+        let existed = path.exists();
+        let mut writer = db::open(&path, create)?;
         let (found, known) = (db::found_version(&writer)?, db::known_version());
         if found > known {
             return Err(StoreError::Newer { found, known });
         }
+        if found == 0 && existed && sibling(&path, ".newest-run").exists() {
+            return Err(StoreError::Corrupt { detail: "it is empty, but the file beside it remembers its runs".into() });
+        }
+        db::guard(&writer, Use::Write)?;
         if found < known {
             db::migrate(&mut writer)?;
         }
@@ -163,7 +170,7 @@ impl Store {
     /// A connection that cannot write, for work that reads for long on its own thread.
     pub(crate) fn reader(&self) -> Result<Connection> {
         let idle = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| db::connect(&self.inner.path, Use::Read, false), Ok)
+        idle.map_or_else(|| db::connect(&self.inner.path, Use::Read), Ok)
     }
 
     fn heed_own_witness(&self) -> Result<Option<NewEpoch>> {

@@ -64,7 +64,7 @@ impl Store {
                 PairSurvey { total: tx.query_row(total, [volume], |row| row.get(0))?, component, ..PairSurvey::default() };
             // Files in the order of contents, as the receipts are; never the other way round.
             let sql = format!(
-                "SELECT r.method, count(*), count(*) FILTER (WHERE r.verified_at < :stale), min(r.verified_at)
+                "SELECT r.method, count(*), count(*) FILTER (WHERE r.verified_at < :stale OR r.verified_at > :now), min(r.verified_at)
                  FROM destination d CROSS JOIN file f INDEXED BY file_snapshot CROSS JOIN receipt r
                  WHERE d.id = :destination AND f.volume = :volume AND f.until_seq IS NULL AND f.present_since <= :component
                    AND r.destination = :destination AND r.content = f.content AND r.level = 'verified' AND {LIVE}
@@ -72,7 +72,7 @@ impl Store {
             );
             let mut statement = tx.prepare(&sql)?;
             let mut rows = statement.query(named_params! {
-                ":volume": volume, ":destination": destination, ":stale": stale_before,
+                ":volume": volume, ":destination": destination, ":stale": stale_before, ":now": self.now(),
                 ":component": component.unwrap_or(RunId(0)),
             })?;
             while let Some(row) = rows.next()? {

@@ -59,6 +59,10 @@ pub(crate) fn error(medium: &dyn Medium, what: &str, source: io::Error) -> Desti
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DestinationError::Full { address },
         io::ErrorKind::PermissionDenied => DestinationError::Auth { address, reason: source.to_string() },
         io::ErrorKind::ReadOnlyFilesystem => DestinationError::Auth { address, reason: "it is mounted read-only".into() },
+        io::ErrorKind::NotADirectory if what.is_empty() => {
+            DestinationError::Unreachable { address, reason: "it is not a directory".into() }
+        }
+        _ if what.is_empty() => DestinationError::Io { address, source },
         _ => DestinationError::Io { address: format!("{address}/{what}"), source },
     }
 }

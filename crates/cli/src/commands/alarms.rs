@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::args::AlarmsCommand;
-use crate::error::{Exit, Result};
+use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
 use crate::words::{grouped, local_time, rfc3339};
 use lastcopy_store::{Alarm, AlarmId, AlarmKind, Outcome};
@@ -75,7 +75,8 @@ fn quoted(word: &str) -> String {
 
 fn acknowledge(app: &App, id: i64, reason: Option<&str>) -> Result<Exit> {
     let alarm = AlarmId::from_user(id);
-    let destination = app.store()?.standing_alarm(alarm)?;
+    let standing = app.store()?.standing_alarm(alarm);
+    let destination = standing.map_err(|error| CliError::from(error).or_hint("`lastcopy alarms` shows those that stand"))?;
     let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(destination, None)?))?;
     let run_id = run.id().get();
     if let Err(error) = run.acknowledge(alarm, reason.unwrap_or("acknowledged by hand")) {

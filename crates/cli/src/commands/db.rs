@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::args::DbCommand;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
-use lastcopy_store::{check_copy, restore_index};
+use lastcopy_store::{StoreError, check_copy, restore_index};
 use std::path::Path;
 
 pub(crate) fn run(app: &App, command: DbCommand) -> Result<Exit> {
@@ -49,10 +49,16 @@ fn backup(app: &App, file: &Path) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Why a copy cannot take the index's place. It is the copy that is named, not the index.
+fn unfit(file: &Path, error: StoreError) -> CliError {
+    let error = CliError { about_index: false, ..CliError::from(error) }.about(&file.display().to_string());
+    error.hint("name a file that `lastcopy db backup` wrote; nothing was changed")
+}
+
 fn restore(app: &App, file: &Path, dry_run: bool) -> Result<Exit> {
     let options = app.store_options()?;
+    check_copy(file).map_err(|error| unfit(file, error))?;
     if dry_run {
-        check_copy(file)?;
         app.output.line(&format!("{} is a whole index and would take the place of {}", file.display(), options.path.display()));
         app.output.summary("db", None, "success", Fields::new().with("dry_run", true));
         return Ok(Exit::Done);

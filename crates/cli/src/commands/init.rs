@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::args::Init;
-use crate::config::{Answers, locate, render_template, write_new};
+use crate::config::{Answers, locate, parse, render_template, write_new};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use std::io::IsTerminal;
@@ -28,7 +28,9 @@ pub(crate) fn run(app: &App, args: Init) -> Result<Exit> {
             url(&answer(args.url, "--url", "Its directory, or a file:// URL", None)?)?,
         ),
     };
-    write_new(&path, &render_template(&answers))?;
+    let text = render_template(&answers);
+    parse(&path, &text)?;
+    write_new(&path, &text)?;
     app.output.line(&format!("wrote {}", path.display()));
     app.output.note(&format!("  next: lastcopy volume add {} {}", answers.volume.0, answers.volume.1));
     app.output.note(&format!("        lastcopy destination init {}", answers.destination.0));

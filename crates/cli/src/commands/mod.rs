@@ -22,6 +22,7 @@ mod volume;
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::error::{CliError, Exit, Result};
+use crate::output::Fields;
 use clap::CommandFactory;
 use std::io::Write;
 
@@ -84,19 +85,23 @@ pub(crate) fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lastcopy", &mut text);
-            print(&text)
+            print(app, &text)
         }
         Command::Man => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(broken)?;
-            print(&text)
+            print(app, &text)
         }
-        Command::Reference { which } => print(crate::reference::render(which).as_bytes()),
+        Command::Reference { which } => print(app, crate::reference::render(which).as_bytes()),
     }
 }
 
 /// Prints a whole text on stdout.
-fn print(text: &[u8]) -> Result<Exit> {
+fn print(app: &App, text: &[u8]) -> Result<Exit> {
+    if app.output.is_json() {
+        app.output.json("text", &Fields::new().with("text", String::from_utf8_lossy(text)));
+        return Ok(Exit::Done);
+    }
     match std::io::stdout().lock().write_all(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(broken(error)),
         _ => Ok(Exit::Done),
@@ -116,7 +121,7 @@ pub(crate) fn each<T>(app: &App, items: impl IntoIterator<Item = T>, mut work: i
             Ok(exit) => parts.push(exit),
             Err(error) => {
                 parts.push(error.code.exit());
-                app.output.error(&error);
+                app.show(&error);
                 if app.cancel.is_cancelled() {
                     break;
                 }

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::args::OffloadArgs;
 use crate::commands::index::tell_settled;
+use crate::commands::runs::known;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
 use crate::units::Size;
@@ -135,7 +136,7 @@ fn options(app: &App, volume: &Volume, args: &OffloadArgs) -> Result<PlanOptions
 
 fn undo(app: &App, run: i64, dry_run: bool) -> Result<Exit> {
     let of = RunId::from_user(run);
-    let record = app.store()?.run_record(of)?;
+    let record = known(app.store()?.run_record(of))?;
     let Some(name) = record.volume.filter(|_| record.kind == lastcopy_store::RunKind::Offload) else {
         return Err(CliError::new(Code::NotFound, format!("run {run} is no offload")).hint("`lastcopy runs` shows them"));
     };

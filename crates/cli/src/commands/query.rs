@@ -35,7 +35,8 @@ fn volumes(app: &App) -> Result<BTreeMap<VolumeId, String>> {
 
 fn by_hash(app: &App, hash: ContentHash) -> Result<Exit> {
     let Some((id, content)) = app.store()?.content_by_hash(hash)? else {
-        return Err(CliError::new(Code::NotFound, format!("the index never saw content {hash}")));
+        return Err(CliError::new(Code::NotFound, format!("the index never saw content {hash}"))
+            .hint("`lastcopy query PATH` prints the digests of a path's contents"));
     };
     let volumes = volumes(app)?;
     app.output.line(&bold(&format!("{hash} ({})", Size(content.size))));

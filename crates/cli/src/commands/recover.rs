@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::args::RecoverArgs;
 use crate::commands::index::index_volume;
-use crate::config::{add_destination, add_volume};
+use crate::config::{add_destination, add_volume, check_name};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 const BATCH: usize = 4096;
 
 pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
+    check_name(&args.name, "destination").map_err(|(message, fix)| CliError::new(Code::Usage, message).hint(fix))?;
     let path = crate::config::local_path(&args.from)
         .map_err(|error| CliError::new(Code::Usage, error).hint("like file:///media/usb/lastcopy"))?;
     let destination: Arc<dyn Destination> = Arc::new(Cas::local(&path));

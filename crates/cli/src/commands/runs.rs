@@ -2,17 +2,17 @@
 
 use crate::app::App;
 use crate::args::RunsCommand;
-use crate::error::{Exit, Result};
+use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
 use crate::words::{local_time, rfc3339};
-use lastcopy_store::{RunId, RunRecord};
+use lastcopy_store::{RunId, RunRecord, StoreError};
 
 pub(crate) fn run(app: &App, id: Option<i64>, limit: usize, command: Option<RunsCommand>) -> Result<Exit> {
     if let Some(RunsCommand::Abort { id }) = command {
         return abort(app, id);
     }
     let runs = match id {
-        Some(id) => vec![app.store()?.run_record(RunId::from_user(id))?],
+        Some(id) => vec![known(app.store()?.run_record(RunId::from_user(id)))?],
         None => app.store()?.runs(limit)?,
     };
     for run in &runs {
@@ -22,6 +22,11 @@ pub(crate) fn run(app: &App, id: Option<i64>, limit: usize, command: Option<Runs
         app.output.line("nothing has run yet");
     }
     Ok(Exit::Done)
+}
+
+/// A run that a person named by its id.
+pub(crate) fn known<T>(run: Result<T, StoreError>) -> Result<T> {
+    run.map_err(|error| CliError::from(error).or_hint("`lastcopy runs` shows them"))
 }
 
 fn tell(app: &App, run: &RunRecord, whole: bool) {
@@ -61,7 +66,7 @@ fn tell(app: &App, run: &RunRecord, whole: bool) {
 }
 
 fn abort(app: &App, id: i64) -> Result<Exit> {
-    let run = app.store()?.abort_run(RunId::from_user(id))?;
+    let run = known(app.store()?.abort_run(RunId::from_user(id)))?;
     app.output
         .line(&format!("run {id} ({}) is closed; its process, if it lives ({}), can record nothing more", run.kind, run.owner));
     app.output.summary("runs", Some(id), "success", Fields::new().with("id", id));

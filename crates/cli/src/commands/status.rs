@@ -247,7 +247,7 @@ fn pair(
         line.push_str(&format!(", all checked since {}", words::local_time(at)));
     }
     if survey.stale > 0 {
-        line.push_str(&format!(", {} too long ago", grouped(survey.stale)));
+        line.push_str(&format!(", {} too long ago, or at a time to come", grouped(survey.stale)));
     }
     if alarmed {
         line.push_str(", an ALARM stands");

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::args::VolumeCommand;
-use crate::config::{add_volume, set_volume_path};
+use crate::config::{add_volume, check_name, set_volume_path};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::files;
@@ -32,6 +32,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn add(app: &App, name: &str, path: &Path) -> Result<Exit> {
     let config = app.config()?;
+    check_name(name, "volume").map_err(|(message, fix)| CliError::new(Code::Usage, message).hint(fix))?;
     let path = absolute(path)?;
     if let Some(configured) = config.volumes.get(name) {
         let there = std::fs::canonicalize(&configured.path).unwrap_or_else(|_| configured.path.clone());

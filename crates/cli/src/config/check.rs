@@ -104,15 +104,20 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
         }
         Err(error) => return Err(whole(format!("cannot be read: {error}"), "make it readable, or name another with --config")),
     };
-    let file: File = toml::from_str(&source).map_err(|error| {
+    parse(path, &source)
+}
+
+/// Checks the text of a configuration that is, or will be, in a file.
+pub(crate) fn parse(path: &Path, source: &str) -> Result<Config, ConfigError> {
+    let file: File = toml::from_str(source).map_err(|error| {
         let message = error.message().lines().next().unwrap_or_default().to_owned();
         let problem = Problem { fix: syntax_fix(&message), message, span: error.span() };
-        ConfigError::new(path, &source, vec![problem])
+        ConfigError::new(path, source, vec![problem])
     })?;
     let home = xdg(|dirs| Dirs::home_dir(dirs).to_owned())?;
     let mut check = Check { home, problems: Vec::new() };
     let config = check.config(path, file)?;
-    if check.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, &source, check.problems)) }
+    if check.problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path, source, check.problems)) }
 }
 
 /// What helps against an error of the TOML reader.
@@ -183,14 +188,8 @@ impl Check {
     }
 
     fn name(&mut self, name: &Spanned<String>, what: &str) {
-        let text = name.get_ref();
-        let legal = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.');
-        if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
-            self.wrong(
-                name.span(),
-                format!("`{text}` is no name for a {what}"),
-                "use letters, digits, `-`, `_` and `.`, at most 64 of them",
-            );
+        if let Err((message, fix)) = check_name(name.get_ref(), what) {
+            self.wrong(name.span(), message, fix);
         }
     }
 
@@ -447,6 +446,15 @@ impl Check {
     }
 }
 
+/// Whether a text may be the name of a volume or a destination; if not, why, and what to do.
+pub(crate) fn check_name(text: &str, what: &str) -> Result<(), (String, &'static str)> {
+    let legal = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
+        return Err((format!("`{text}` is no name for a {what}"), "use letters, digits, `-`, `_` and `.`, at most 64 of them"));
+    }
+    Ok(())
+}
+
 /// The path of a `file://` URL.
 pub(crate) fn local_path(url: &str) -> Result<PathBuf, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -455,7 +463,7 @@ pub(crate) fn local_path(url: &str) -> Result<PathBuf, String> {
     match scheme {
         "file" if rest.starts_with('/') => Ok(PathBuf::from(rest)),
         "file" => Err(format!("`{url}` is a relative path")),
-        other => Err(format!("this version of lastcopy stores in local directories only, not by `{other}`")),
+        other => Err(format!("`{url}`: this version of lastcopy stores in local directories only, not by `{other}`")),
     }
 }
 

@@ -7,7 +7,9 @@ mod file;
 mod reference;
 mod template;
 
-pub(crate) use check::{Config, DestinationConfig, HookConfig, PolicyConfig, VolumeConfig, load, local_path, locate};
+pub(crate) use check::{
+    Config, DestinationConfig, HookConfig, PolicyConfig, VolumeConfig, check_name, load, local_path, locate, parse,
+};
 pub(crate) use diagnostic::ConfigError;
 pub(crate) use edit::{add_destination, add_volume, set_volume_path, write_new};
 pub(crate) use reference::render as reference;

@@ -11,8 +11,9 @@ pub(crate) struct Answers {
 /// The file, with what was answered filled in and everything else as comments.
 pub(crate) fn render(answers: &Answers) -> String {
     let text = |value: &str| toml_edit::Value::from(value).to_string();
-    let (volume, path) = &answers.volume;
-    let (destination, url) = &answers.destination;
+    let key = |name: &str| toml_edit::Key::new(name).to_string();
+    let (volume, path) = (key(&answers.volume.0), &answers.volume.1);
+    let (destination, url) = (key(&answers.destination.0), &answers.destination.1);
     format!(
         r#"# lastcopy: what is cared for, and where copies are kept. docs/configuration.md explains every key.
 
@@ -46,7 +47,7 @@ url  = {url}
 "#,
         node = text(&answers.node).trim(),
         path = text(path).trim(),
-        destination_text = text(destination).trim(),
+        destination_text = text(&answers.destination.0).trim(),
         url = text(url).trim(),
     )
 }

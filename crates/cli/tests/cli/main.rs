@@ -3,8 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
 #![allow(clippy::print_stderr, reason = "what is skipped, and why, is said")]
 
+mod bad_config;
+mod bad_destination;
+mod bad_files;
+mod bad_index;
+mod bad_places;
+mod bad_volume;
 mod concurrency;
+mod demo;
+mod exit_codes;
 mod home;
+mod hooks;
+mod json;
+mod mounts;
+mod odd_tree;
 mod offload;
 mod paused;
 mod policies;
@@ -12,7 +24,10 @@ mod ran;
 mod recovery;
 mod refusals;
 mod seeds;
-mod skipped;
+mod skip;
+mod still;
+mod stock_tools;
 mod terminal;
 mod tour;
 mod tree;
+mod words;

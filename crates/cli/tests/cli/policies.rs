@@ -96,7 +96,7 @@ fn at_least_counts_one_device_once() {
     assert_eq!(checked.of("destination").next().unwrap()["shares_device_with"], serde_json::json!(["usb"]));
 
     let Some(far) = other_device(&home) else {
-        return crate::skipped::skip("policies::at_least_counts_one_device_once", "there is only one device");
+        return crate::skip::skipped("policies::at_least_counts_one_device_once", "there is only one device");
     };
     let setup = setup.destination("far").destination_at("far", &far.path().join("repository"));
     let setup = setup.volume("photos", &["usb", "nas", "far"]);
@@ -117,7 +117,7 @@ fn at_least_counts_one_failure_domain_once() {
     let home = Home::empty();
     home.write("photos", "a", &content("a"));
     let Some(far) = other_device(&home) else {
-        return crate::skipped::skip("policies::at_least_counts_one_failure_domain_once", "there is only one device");
+        return crate::skip::skipped("policies::at_least_counts_one_failure_domain_once", "there is only one device");
     };
     let setup = Setup::two_destinations().destination_at("nas", &far.path().join("repository"));
     let setup = setup.policy("photos", "at_least = { count = 2, of = [\"usb\", \"nas\"] }");

@@ -196,7 +196,7 @@ impl Drop for Mapped {
 #[test]
 fn alarm_about_bytes_that_changed_in_a_file() {
     let Some(volatile) = tmpfs() else {
-        return crate::skipped::skip("refusals::alarm_about_bytes_that_changed_in_a_file", "there is no tmpfs");
+        return crate::skip::skipped("refusals::alarm_about_bytes_that_changed_in_a_file", "there is no tmpfs");
     };
     let root = fs::canonicalize(volatile.path()).unwrap();
     let home = Home::new(&Setup::usual().volume_at("photos", &root));

@@ -155,6 +155,7 @@ fn failures_of_sqlite_have_names() {
         StoreError::Locked => "locked",
         StoreError::Full => "full",
         StoreError::ReadOnly { .. } => "read-only",
+        StoreError::Failing { .. } => "failing",
         StoreError::Sqlite(_) => "other",
         _ => "unexpected",
     };
@@ -168,7 +169,7 @@ fn failures_of_sqlite_have_names() {
         (ffi::SQLITE_READONLY, "read-only"),
         (ffi::SQLITE_CANTOPEN, "read-only"),
         (ffi::SQLITE_PERM, "read-only"),
-        (ffi::SQLITE_IOERR, "other"),
+        (ffi::SQLITE_IOERR, "failing"),
         (ffi::SQLITE_CONSTRAINT, "other"),
     ];
     for (code, expected) in cases {
