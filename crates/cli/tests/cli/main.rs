@@ -1,7 +1,6 @@
 //! Whole-binary tests: the built program, as a person or a script would run it, in homes of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
-#![allow(clippy::print_stderr, reason = "what is skipped, and why, is said")]
 
 mod bad_config;
 mod bad_destination;

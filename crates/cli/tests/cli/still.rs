@@ -73,11 +73,6 @@ impl Home {
         }
     }
 
-    /// Every row of the tables that say something; none where there is no index.
-    pub(crate) fn rows_of(&self, table: &str) -> usize {
-        rows(&self.index()).get(table).map_or(0, Vec::len)
-    }
-
     /// The index, to be changed behind the program's back.
     pub(crate) fn database(&self) -> Connection {
         Connection::open(self.index()).unwrap()
