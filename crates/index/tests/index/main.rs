@@ -1,6 +1,5 @@
 //! Index runs and audits over real trees.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-#![expect(clippy::panic, reason = "a test that cannot go on says where")]
 
 mod auditing;
 mod losses;

@@ -389,8 +389,8 @@ fn segments_and_heads_form_a_chain() {
     }
 }
 
-/// The first segment of an epoch lists everything, missing paths too, and names the epoch before, which is the other life that was
-/// seen; receipts are proven again, and nothing is sent again.
+/// The first segment of an epoch lists everything, missing paths too, and names the epoch before, which is this index's own and not the
+/// other life that was seen; receipts are proven again, and nothing is sent again.
 #[test]
 fn the_first_segment_of_an_epoch_lists_everything() {
     let node = Node::new();
@@ -412,7 +412,7 @@ fn the_first_segment_of_an_epoch_lists_everything() {
     assert_eq!((report.stored, report.verified), (0, 2));
     let (header, _) = node.segment(1);
     assert!(header.full);
-    assert_eq!(header.follows_epoch, Some(Id128(*b"another-lifetime").to_string()));
+    assert_eq!(header.follows_epoch, Some(earlier.to_string()));
     assert_eq!(header.previous, None);
     let mut all = present(&["one", "two"]);
     all.insert(0, ("gone".to_owned(), FileStatus::Missing));
