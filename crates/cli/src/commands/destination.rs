@@ -126,8 +126,8 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
     Ok(if accepted { Exit::Done } else { Exit::Attention })
 }
 
-/// Says how many offloaded files an adopt or a reset leaves without proof.
-fn tell_cost(app: &App, name: &str, id: DestinationId, dry_run: bool) -> Result<(u64, u64)> {
+/// Says how many offloaded files an adopt or a reset leaves without proof; the summary says it, too.
+fn tell_cost(app: &App, name: &str, id: DestinationId, dry_run: bool) -> Result<Fields> {
     let (alone, all) = app.store()?.offloaded_depending_on(id)?;
     let verb = if dry_run { "would leave" } else { "leaves" };
     app.output.line(&format!(
@@ -135,17 +135,16 @@ fn tell_cost(app: &App, name: &str, id: DestinationId, dry_run: bool) -> Result<
         plural(all, "offloaded file", "offloaded files"),
         grouped(alone)
     ));
-    Ok((alone, all))
+    Ok(Fields::new()
+        .with("destination", name)
+        .with("dry_run", dry_run)
+        .with("offloaded_unproven", all)
+        .with("offloaded_unproven_elsewhere", alone))
 }
 
 fn accept(app: &App, name: &str, reason: Option<&str>, dry_run: bool) -> Result<Exit> {
     let (record, destination) = app.destination(name)?;
-    let (alone, all) = tell_cost(app, name, record.id, dry_run)?;
-    let fields = Fields::new()
-        .with("destination", name)
-        .with("dry_run", dry_run)
-        .with("offloaded_unproven", all)
-        .with("offloaded_unproven_elsewhere", alone);
+    let fields = tell_cost(app, name, record.id, dry_run)?;
     if dry_run {
         app.output.summary("destination", None, "success", fields);
         return Ok(Exit::Done);
@@ -163,12 +162,7 @@ fn accept(app: &App, name: &str, reason: Option<&str>, dry_run: bool) -> Result<
 
 fn forget(app: &App, name: &str, reason: Option<&str>, dry_run: bool) -> Result<Exit> {
     let (record, destination) = app.destination(name)?;
-    let (alone, all) = tell_cost(app, name, record.id, dry_run)?;
-    let fields = Fields::new()
-        .with("destination", name)
-        .with("dry_run", dry_run)
-        .with("offloaded_unproven", all)
-        .with("offloaded_unproven_elsewhere", alone);
+    let fields = tell_cost(app, name, record.id, dry_run)?;
     if dry_run {
         app.output.summary("destination", None, "success", fields);
         return Ok(Exit::Done);
