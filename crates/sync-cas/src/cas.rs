@@ -15,7 +15,7 @@ use lastcopy_sync::{
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Threads that check or fetch: they wait for the device more than they compute.
 const WORKERS: usize = 4;
@@ -24,17 +24,19 @@ const WORKERS: usize = 4;
 #[derive(Clone)]
 pub struct Cas {
     medium: Arc<dyn Medium>,
+    /// Who answered last: every later operation is with that one, or with nobody.
+    answered: Arc<Mutex<Option<Incarnation>>>,
 }
 
 impl Cas {
     /// In a local directory, by its absolute path. Nothing is looked at yet.
     pub fn local(path: &Path) -> Self {
-        Self { medium: Arc::new(Local::new(path)) }
+        Self::on(Box::new(Local::new(path)))
     }
 
     /// On any medium.
     pub fn on(medium: Box<dyn Medium>) -> Self {
-        Self { medium: Arc::from(medium) }
+        Self { medium: Arc::from(medium), answered: Arc::default() }
     }
 
     /// Runs blocking work on a thread that may block.
@@ -42,12 +44,41 @@ impl Cas {
         &self,
         work: impl FnOnce(&dyn Medium) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
-        let medium = self.medium.clone();
-        medium.look_again();
+        let medium = self.medium.look_again();
         // A panic is a bug of ours; it must not pass for an answer of the destination.
         tokio::task::spawn_blocking(move || work(medium.as_ref()))
             .await
             .unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+    }
+
+    /// Runs blocking work in the repository that answered last; in whichever is there, if none was asked yet.
+    ///
+    /// A disk may go away between two operations, and leave an empty directory that takes every write and lacks every object. So each
+    /// operation reads the marker first, and stays in the directory where it read it.
+    async fn in_repository<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Medium) -> Result<T, DestinationError> + Send + 'static,
+    ) -> Result<T, DestinationError> {
+        let answered = self.answered.clone();
+        self.blocking(move |medium| {
+            let reason = match probe(medium)? {
+                Probe::Found(found) => {
+                    let expected = answered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(found.clone()).clone();
+                    if found == expected {
+                        return work(medium);
+                    }
+                    format!("the repository {found} is there now, and {expected} was before")
+                }
+                Probe::Nothing => "nothing is there; is it mounted?".into(),
+                Probe::CannotTell(reason) => reason,
+            };
+            Err(DestinationError::Unreachable { address: medium.address(), reason })
+        })
+        .await
+    }
+
+    fn remember(&self, answer: &Incarnation) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.clone());
     }
 }
 
@@ -199,11 +230,11 @@ impl Destination for Cas {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { methods: vec![Method::ReadBack], address: self.medium.address(), device: self.medium.device() }
+        Capabilities { methods: vec![Method::ReadBack], address: self.medium.address(), device: self.medium.look_again().device() }
     }
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {
-        match self.medium.contains(volume.path()) {
+        match self.medium.look_again().contains(volume.path()) {
             Ok(false) => Ok(()),
             Ok(true) => Err(DestinationError::Unsupported(format!(
                 "volume `{}` lies in the destination at {}: its files would be offloaded on their own word",
@@ -215,19 +246,25 @@ impl Destination for Cas {
     }
 
     async fn probe(&self) -> Result<Probe, DestinationError> {
-        self.blocking(probe).await
+        let answer = self.blocking(probe).await?;
+        if let Probe::Found(found) = &answer {
+            self.remember(found);
+        }
+        Ok(answer)
     }
 
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {
         let marker = Marker { format: FORMAT, id: permit.id().to_string(), kind: KIND.into(), created: permit.created().into() };
-        self.blocking(move |medium| {
+        let made = self.blocking(move |medium| {
             let mut bytes = serde_json::to_vec(&marker).map_err(|failed| error(medium, MARKER, failed.into()))?;
             bytes.push(b'\n');
             medium.create_root().map_err(|failed| error(medium, "", failed))?;
             medium.create_small(MARKER, &bytes).map_err(|failed| error(medium, MARKER, failed))?;
             Ok(Incarnation::new(marker.id))
-        })
-        .await
+        });
+        let made = made.await?;
+        self.remember(&made);
+        Ok(made)
     }
 
     async fn push(
@@ -238,7 +275,7 @@ impl Destination for Cas {
         context: &Context,
     ) -> Result<(), DestinationError> {
         let context = context.clone();
-        self.blocking(move |medium| pipeline::push(medium, volume, plan, &sink, &context)).await
+        self.in_repository(move |medium| pipeline::push(medium, volume, plan, &sink, &context)).await
     }
 
     async fn verify(
@@ -249,7 +286,7 @@ impl Destination for Cas {
         context: &Context,
     ) -> Result<(), DestinationError> {
         let context = context.clone();
-        self.blocking(move |medium| {
+        self.in_repository(move |medium| {
             each_item(held, &context, |item, buffer| check(medium, item, depth, sink.as_ref(), &context, buffer));
             Ok(context.cancel.check()?)
         })
@@ -258,7 +295,7 @@ impl Destination for Cas {
 
     async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError> {
         let context = context.clone();
-        self.blocking(move |medium| {
+        self.in_repository(move |medium| {
             each_item(wanted, &context, |item, _| fetch_one(medium, &item, sink.as_ref(), &context));
             Ok(context.cancel.check()?)
         })
@@ -266,11 +303,11 @@ impl Destination for Cas {
     }
 
     async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
-        self.blocking(move |medium| heads(medium, volume)).await
+        self.in_repository(move |medium| heads(medium, volume)).await
     }
 
     async fn places(&self) -> Result<Vec<FoundHead>, DestinationError> {
-        self.blocking(|medium| {
+        self.in_repository(|medium| {
             let names = medium.list(VOLUMES).map_err(|failed| error(medium, VOLUMES, failed))?;
             let mut found = Vec::new();
             for volume in names.iter().filter_map(|name| name.parse().ok()) {
@@ -283,7 +320,7 @@ impl Destination for Cas {
 
     async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
         let (dir, head) = (place(at.volume, at.epoch), head.to_vec());
-        self.blocking(move |medium| {
+        self.in_repository(move |medium| {
             let mut segment = segment;
             let path = format!("{dir}/{SEGMENTS}/{}", segment_name(sequence));
             let failed = |source| error(medium, &path, source);
@@ -304,12 +341,12 @@ impl Destination for Cas {
 
     async fn segment(&self, at: &Place, sequence: i64) -> Result<File, DestinationError> {
         let path = format!("{}/{SEGMENTS}/{}", place(at.volume, at.epoch), segment_name(sequence));
-        self.blocking(move |medium| medium.open_file(&path).map_err(|failed| error(medium, &path, failed))).await
+        self.in_repository(move |medium| medium.open_file(&path).map_err(|failed| error(medium, &path, failed))).await
     }
 
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {
         let (give, mut take) = tokio::sync::mpsc::channel(1000);
-        let listing = self.blocking(move |medium| {
+        let listing = self.in_repository(move |medium| {
             let listed = medium.objects(&mut |content| {
                 // Nobody listens any more: then nobody misses it.
                 if give.blocking_send(content).is_err() {}

@@ -47,7 +47,7 @@ impl Local {
         Self { path: path.to_owned(), dirs: Mutex::default() }
     }
 
-    /// The root, opened by its path once in each operation: what is mounted there may change between two.
+    /// The root, opened by its path once in each operation: what is mounted there may change between two, but never within one.
     fn root(&self) -> io::Result<Arc<Dir>> {
         self.opened("", || Dir::open(&std::fs::canonicalize(&self.path)?))
     }
@@ -108,8 +108,8 @@ impl Medium for Local {
         format!("file://{}", self.path.display())
     }
 
-    fn look_again(&self) {
-        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn look_again(&self) -> Arc<dyn Medium> {
+        Arc::new(Self::new(&self.path))
     }
 
     fn device(&self) -> Option<u64> {

@@ -4,6 +4,7 @@ use lastcopy_fs::{Cancel, Content, ContentHash, HashBuffer, Id128, Progress};
 use lastcopy_store::{Proof, ProofError, ReadBack};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 /// An object that was written, but not yet published.
 #[derive(Debug)]
@@ -37,8 +38,9 @@ pub trait Medium: Send + Sync + 'static {
     /// Where it is, for people.
     fn address(&self) -> String;
 
-    /// Forgets what was opened: something else may be mounted, or have been moved, there. Called before each operation.
-    fn look_again(&self);
+    /// The same place for one operation, with nothing opened yet: something else may be mounted, or have been moved, there since. The
+    /// first call of the operation opens it, and every later one must stay in what was opened then.
+    fn look_again(&self) -> Arc<dyn Medium>;
 
     /// The device that holds it.
     fn device(&self) -> Option<u64>;

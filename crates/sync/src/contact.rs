@@ -61,7 +61,7 @@ fn identify<K: Kind>(
 }
 
 /// Asks once more who it is, after everything was sent and sealed: a disk or a server may have been exchanged meanwhile. If
-/// another one answers, nothing that this push took for proven counts.
+/// another one answers, or nobody, nothing that this push took for proven counts.
 pub(crate) fn still_there(
     run: &Run<Sync>,
     record: &DestinationRecord,
@@ -69,15 +69,11 @@ pub(crate) fn still_there(
     probed: &Probed,
     context: &Context,
 ) -> Result<(), SyncError> {
-    match identify(run, record, destination, context) {
-        Ok(_) => Ok(()),
-        Err(error @ SyncError::Identity(_)) => {
-            run.unproven(probed)?;
-            Err(error)
-        }
-        // It cannot be asked any more: this push was interrupted, like any other.
-        Err(error) => Err(error),
+    if let Err(error) = identify(run, record, destination, context) {
+        run.unproven(probed)?;
+        return Err(error);
     }
+    Ok(())
 }
 
 fn compare_heads<K: Kind>(

@@ -147,15 +147,29 @@ impl Push {
             already: totals.files - totals.lacking_files,
             ..PushReport::default()
         };
-        if totals.lacking_contents > 0 {
-            self.send(run, snapshot, &probed, totals, &mut report)?;
-        }
-        self.context.cancel.check()?;
-        let sealed = self.seal(run, snapshot, &probed)?;
-        if totals.lacking_contents > 0 || sealed.is_some() {
+        let sealed = self.deliver(run, snapshot, &probed, totals, &mut report);
+        // One that failed may have gone away, or another one may be in its place: then that is the news.
+        let failed = matches!(&sealed, Err(error @ SyncError::Destination(_)) if !error.is_cancelled());
+        if failed || totals.lacking_contents > 0 && sealed.is_ok() || matches!(&sealed, Ok(Some(_))) {
             still_there(run, &self.record, destination, &probed, &self.context)?;
         }
-        Ok((report, probed, sealed))
+        Ok((report, probed, sealed?))
+    }
+
+    /// Sends what lacks proof, then seals.
+    fn deliver(
+        &self,
+        run: &Run<Sync>,
+        snapshot: &Snapshot,
+        probed: &Probed,
+        totals: Totals,
+        report: &mut PushReport,
+    ) -> Result<Option<HeadId>, SyncError> {
+        if totals.lacking_contents > 0 {
+            self.send(run, snapshot, probed, totals, report)?;
+        }
+        self.context.cancel.check()?;
+        self.seal(run, snapshot, probed)
     }
 
     /// Sends what lacks proof. A content whose file drifted, or cannot be sent, is tried again from its other files.

@@ -46,7 +46,7 @@ const fn healed(name: &'static str) -> Fault {
 /// A local directory, with one fault at a time.
 #[derive(Clone)]
 pub(crate) struct Faulty {
-    honest: Arc<Local>,
+    honest: Arc<dyn Medium>,
     root: PathBuf,
     state: Arc<Mutex<State>>,
 }
@@ -158,8 +158,8 @@ impl Medium for Faulty {
         self.honest.address()
     }
 
-    fn look_again(&self) {
-        self.honest.look_again();
+    fn look_again(&self) -> Arc<dyn Medium> {
+        Arc::new(Self { honest: self.honest.look_again(), ..self.clone() })
     }
 
     fn device(&self) -> Option<u64> {
