@@ -269,13 +269,13 @@ impl Destination for Cas {
 
     async fn push(
         &self,
-        volume: Id128,
+        place: &Place,
         plan: WorkList<PlanItem>,
         sink: Arc<dyn PushSink>,
         context: &Context,
     ) -> Result<(), DestinationError> {
-        let context = context.clone();
-        self.in_repository(move |medium| pipeline::push(medium, volume, plan, &sink, &context)).await
+        let (place, context) = (*place, context.clone());
+        self.in_repository(move |medium| pipeline::push(medium, place, plan, &sink, &context)).await
     }
 
     async fn verify(

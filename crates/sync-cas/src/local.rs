@@ -1,7 +1,8 @@
 //! A `cas` destination in a local directory.
 //!
 //! Every file is reached from the root's descriptor, without following a symbolic link. A temporary name is the digest itself, below a
-//! directory of the volume that is pushed: only one push of it runs at a time, so an interrupted one finds its own parts again.
+//! directory of the volume that is pushed and of the epoch that pushes it: only one such push runs at a time, so an interrupted one
+//! finds its own parts again, and never another node's.
 
 use crate::layout::{DAMAGED, INCOMING, OBJECTS, fan, path};
 use crate::medium::{Medium, ScratchRemoval, Staged, StagedFile};
@@ -10,6 +11,7 @@ use lastcopy_fs::{
     start_writeback, sync_filesystem,
 };
 use lastcopy_store::{Proof, ProofError, ReadBack};
+use lastcopy_sync::segment::Place;
 use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -90,8 +92,8 @@ impl Local {
         dir.open_file(&path(&hash.to_string())?, Mounts::Stay)
     }
 
-    fn incoming(&self, volume: Id128) -> io::Result<Arc<Dir>> {
-        self.make_dir(&format!("{INCOMING}/{volume}"))
+    fn incoming(&self, place: Place) -> io::Result<Arc<Dir>> {
+        self.make_dir(&format!("{INCOMING}/{}/{}", place.volume, place.epoch))
     }
 
     /// Splits a path of the layout into its directory, made if it is missing, and its name.
@@ -207,20 +209,17 @@ impl Medium for Local {
         Ok(dir.entry(hash.to_string().as_bytes())?.map(|stat| stat.size))
     }
 
-    fn stage(&self, volume: Id128, content: Content, bytes: &mut dyn Read) -> io::Result<Staged> {
-        let dir = self.incoming(volume)?;
+    fn stage(&self, place: Place, content: Content, bytes: &mut dyn Read) -> io::Result<Staged> {
+        let dir = self.incoming(place)?;
         let name = content.hash.to_string();
-        let mut file = dir.open_or_create(name.as_bytes(), 0o644)?;
-        let present = FileStat::of_fd(&file)?.size;
-        let resume = if content.size >= RESUME_FROM && present <= content.size { present } else { 0 };
-        if resume < present {
-            file.set_len(0)?;
-        }
+        let (mut file, resume) = match unfinished(&dir, name.as_bytes(), content)? {
+            Some(found) => found,
+            None => (create_anew(&dir, name.as_bytes())?, 0),
+        };
         let mut buffer = vec![0; PIECE.min(usize::try_from(content.size).unwrap_or(PIECE).max(1))];
         let written = skip(bytes, resume, &mut buffer).and_then(|()| {
             file.seek(SeekFrom::Start(resume))?;
-            copy(bytes, &mut file, resume, &mut buffer)?;
-            file.set_permissions(Permissions::from_mode(OBJECT_MODE))
+            copy(bytes, &mut file, resume, &mut buffer)
         });
         if let Err(error) = written {
             if content.size < RESUME_FROM {
@@ -229,12 +228,12 @@ impl Medium for Local {
             }
             return Err(error);
         }
-        Ok(Staged { content, temporary: Some(StagedFile { file, volume }) })
+        Ok(Staged { content, temporary: Some(StagedFile { file, place }) })
     }
 
     fn discard(&self, staged: Staged) {
         if let Some(temporary) = staged.temporary
-            && let Ok(dir) = self.incoming(temporary.volume)
+            && let Ok(dir) = self.incoming(temporary.place)
         {
             // What stays under a temporary name is harmless, and swept later.
             drop(dir.unlink(staged.content.hash.to_string().as_bytes()));
@@ -255,7 +254,9 @@ impl Medium for Local {
             let to = self.make_dir(&fan(content.hash))?;
             match temporary {
                 Some(temporary) => {
-                    let from = self.incoming(temporary.volume)?;
+                    // Only now: a part that a killed push left must be one that the next push may write, whoever runs it.
+                    temporary.file.set_permissions(Permissions::from_mode(OBJECT_MODE))?;
+                    let from = self.incoming(temporary.place)?;
                     match from.rename_new(name.as_bytes(), &to, name.as_bytes()) {
                         // Somebody else stored the same content meanwhile; theirs is read back like ours.
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => from.unlink(name.as_bytes())?,
@@ -308,8 +309,8 @@ impl Medium for Local {
         from.sync()
     }
 
-    fn sweep(&self, volume: Id128) -> io::Result<()> {
-        let dir = self.incoming(volume)?;
+    fn sweep(&self, place: Place) -> io::Result<()> {
+        let dir = self.incoming(place)?;
         let names: Vec<_> = dir.entries()?.iter().map(|entry| entry.name().to_vec()).collect();
         names.iter().try_for_each(|name| dir.unlink(name))
     }
@@ -336,6 +337,35 @@ impl Medium for Local {
             _ => Ok(()),
         };
         Ok((Box::new(part), Box::new(remove)))
+    }
+}
+
+/// A part of an object that an interrupted push left, if it is worth going on from, and how much of it is there.
+///
+/// One that nobody may write was about to be published, and may be the object itself by another name.
+fn unfinished(dir: &Dir, name: &[u8], content: Content) -> io::Result<Option<(File, u64)>> {
+    let Some(found) = dir.entry(name)? else { return Ok(None) };
+    if content.size < RESUME_FROM || found.size > content.size || found.links > 1 || found.mode & 0o200 == 0 {
+        return Ok(None);
+    }
+    match dir.open_or_create(name, 0o644) {
+        Ok(file) => {
+            let size = FileStat::of_fd(&file)?.size;
+            Ok(Some((file, size)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A new file, in place of one that is of no use. That one is never emptied: somebody may have published it under another name.
+fn create_anew(dir: &Dir, name: &[u8]) -> io::Result<File> {
+    match dir.create_new(name, 0o644) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            dir.unlink(name)?;
+            dir.create_new(name, 0o644)
+        }
+        answer => answer,
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a `cas` destination needs of the place that holds it.
 
-use lastcopy_fs::{Cancel, Content, ContentHash, HashBuffer, Id128, Progress};
+use lastcopy_fs::{Cancel, Content, ContentHash, HashBuffer, Progress};
 use lastcopy_store::{Proof, ProofError, ReadBack};
+use lastcopy_sync::segment::Place;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub struct Staged {
 #[derive(Debug)]
 pub(crate) struct StagedFile {
     pub(crate) file: File,
-    pub(crate) volume: Id128,
+    pub(crate) place: Place,
 }
 
 impl Staged {
@@ -77,7 +78,7 @@ pub trait Medium: Send + Sync + 'static {
 
     /// Writes an object under a temporary name, from a stream. A part that an interrupted attempt left is used again: as many bytes are
     /// read from the stream, and not written.
-    fn stage(&self, volume: Id128, content: Content, bytes: &mut dyn Read) -> io::Result<Staged>;
+    fn stage(&self, place: Place, content: Content, bytes: &mut dyn Read) -> io::Result<Staged>;
 
     /// Throws a staged object away: its bytes were not what they should be.
     fn discard(&self, staged: Staged);
@@ -100,8 +101,8 @@ pub trait Medium: Send + Sync + 'static {
     /// Moves an object that does not hash to its name out of the way, to where it can be looked at.
     fn set_aside(&self, hash: ContentHash) -> io::Result<()>;
 
-    /// Removes what interrupted pushes of a volume left under temporary names. Only while nobody else pushes it.
-    fn sweep(&self, volume: Id128) -> io::Result<()>;
+    /// Removes what interrupted pushes of a volume in an epoch left under temporary names. Only while nobody else pushes it.
+    fn sweep(&self, place: Place) -> io::Result<()>;
 
     /// Every object, by name and size.
     fn objects(&self, each: &mut dyn FnMut(Content)) -> io::Result<()>;

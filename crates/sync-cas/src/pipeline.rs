@@ -1,8 +1,9 @@
 //! Storing many objects fast: some threads write, one publishes in batches that share syncs, some read back.
 
 use crate::medium::{Medium, Staged};
-use lastcopy_fs::{Cancelled, ContentHash, HashBuffer, Id128};
+use lastcopy_fs::{Cancelled, ContentHash, HashBuffer};
 use lastcopy_store::{Location, ProofError};
+use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, OpenError, PlanItem, PushSink, WorkList};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +46,7 @@ impl Fatal {
 
 struct Pipeline<'a> {
     medium: &'a dyn Medium,
-    volume: Id128,
+    place: Place,
     sink: &'a dyn PushSink,
     context: &'a Context,
     fatal: Fatal,
@@ -54,12 +55,12 @@ struct Pipeline<'a> {
 /// Stores and proves everything of a plan. Blocks.
 pub(crate) fn push(
     medium: &dyn Medium,
-    volume: Id128,
+    place: Place,
     mut plan: WorkList<PlanItem>,
     sink: &Arc<dyn PushSink>,
     context: &Context,
 ) -> Result<(), DestinationError> {
-    let pipeline = Pipeline { medium, volume, sink: sink.as_ref(), context, fatal: Fatal::default() };
+    let pipeline = Pipeline { medium, place, sink: sink.as_ref(), context, fatal: Fatal::default() };
     let (give, items) = crossbeam_channel::bounded::<PlanItem>(BATCH_OBJECTS);
     let (written, to_publish) = crossbeam_channel::bounded::<Moving>(BATCH_OBJECTS);
     let (published, to_read) = crossbeam_channel::bounded::<Moving>(2 * BATCH_OBJECTS);
@@ -101,7 +102,7 @@ pub(crate) fn push(
         None => {
             context.cancel.check()?;
             // Every part that is left belongs to a content that is not wanted any more, or was stored whole.
-            medium.sweep(volume).map_err(|source| pipeline.error("incoming", source))
+            medium.sweep(place).map_err(|source| pipeline.error("incoming", source))
         }
     }
 }
@@ -165,7 +166,7 @@ impl Pipeline<'_> {
             }
         };
         let mut source = Source { sending: &mut sending, context: self.context, failed: None };
-        let staged = match self.medium.stage(self.volume, item.content, &mut source) {
+        let staged = match self.medium.stage(self.place, item.content, &mut source) {
             Ok(staged) => staged,
             Err(error) => {
                 match source.failed {

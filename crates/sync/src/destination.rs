@@ -174,9 +174,10 @@ pub trait Destination: Send + Sync {
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError>;
 
     /// Stores and proves. Everything that `proven` is told of survives a power cut at the destination, as far as it can promise.
+    /// Unfinished uploads belong to the place: only one push of it runs at a time.
     async fn push(
         &self,
-        volume: Id128,
+        place: &Place,
         plan: WorkList<PlanItem>,
         sink: Arc<dyn PushSink>,
         context: &Context,

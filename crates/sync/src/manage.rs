@@ -4,7 +4,7 @@ use crate::contact::contact;
 use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink};
 use crate::error::{DestinationError, SyncError};
 use crate::push::outcome_of;
-use crate::segment::rfc3339;
+use crate::segment::{Place, rfc3339};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Content, ContentHash, Id128, Mounts};
 use lastcopy_store::{
@@ -300,12 +300,13 @@ impl Repair<'_> {
 
     fn store_from(&self, receipt: &Receipt, volume: Id128, source: Source) -> Result<Result<ProvenAt, String>, SyncError> {
         let item = PlanItem { content_id: receipt.content_id, content: receipt.content, files: 1, source };
+        let place = Place { volume, epoch: self.store.epoch()? };
         let sink = Arc::new(One::default());
         self.context.runtime.block_on(async {
             let (give, take) = tokio::sync::mpsc::channel(1);
             let (given, pushed) = tokio::join!(
                 async move { give.send(vec![item]).await },
-                self.destination.push(volume, take, sink.clone(), &self.context)
+                self.destination.push(&place, take, sink.clone(), &self.context)
             );
             pushed.map(|()| drop(given))
         })?;

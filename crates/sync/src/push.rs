@@ -215,6 +215,10 @@ impl Push {
         Ok(())
     }
 
+    fn place(&self) -> Result<Place, StoreError> {
+        Ok(Place { volume: self.volume.uuid(), epoch: self.store.epoch()? })
+    }
+
     fn source(&self, file: SnapshotFile) -> Source {
         Source::File(VolumeFile { volume: self.volume.clone(), file, mounts: self.mounts })
     }
@@ -240,6 +244,7 @@ impl Push {
         again: &mut HashMap<ContentId, PlanItem>,
         plan: impl FnOnce(&mut dyn FnMut(Vec<PlanItem>) -> bool) -> Result<(), StoreError> + Send,
     ) -> Result<(), SyncError> {
+        let place = self.place()?;
         let (give, take) = tokio::sync::mpsc::channel(4);
         let (events, recorded) = sync_channel(4 * GROUP);
         // Raised when recording fails: then there is no use in sending more.
@@ -267,7 +272,7 @@ impl Push {
                 }
                 recorded
             });
-            let pushed = context.runtime.block_on(self.destination.push(self.volume.uuid(), take, sink, &context));
+            let pushed = context.runtime.block_on(self.destination.push(&place, take, sink, &context));
             let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let recorded = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             // An error of the index explains whatever else went wrong.
@@ -284,7 +289,7 @@ impl Push {
     /// Writes what rebuilds the paths, then the head; both announced here before.
     fn seal(&self, run: &Run<Sync>, snapshot: &Snapshot, probed: &Probed) -> Result<Option<HeadId>, SyncError> {
         let known = self.store.known_heads(self.volume.id(), self.record.id)?;
-        let place = Place { volume: self.volume.uuid(), epoch: self.store.epoch()? };
+        let place = self.place()?;
         let author = Author {
             place,
             node: self.store.node(),

@@ -1,9 +1,10 @@
 //! A medium that lies or fails beneath a `cas` destination while a push goes on.
 
 use crate::subject::{object, rewrite};
-use lastcopy_fs::{Cancel, Content, ContentHash, HashBuffer, Id128, Progress};
+use lastcopy_fs::{Cancel, Content, ContentHash, HashBuffer, Progress};
 use lastcopy_store::{Proof, ProofError, ReadBack};
 use lastcopy_sync::conformance::{Cure, Fault};
+use lastcopy_sync::segment::Place;
 use lastcopy_sync_cas::{Local, Medium, ScratchRemoval, Staged};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -229,15 +230,15 @@ impl Medium for Faulty {
         self.honest.object_size(hash)
     }
 
-    fn stage(&self, volume: Id128, content: Content, bytes: &mut dyn Read) -> io::Result<Staged> {
+    fn stage(&self, place: Place, content: Content, bytes: &mut dyn Read) -> io::Result<Staged> {
         self.writes()?;
         if self.strikes_from("has no space left after the first object", 2) {
             // Some of it was written before that was noticed.
             let mut some = bytes.take(content.size / 2);
-            drop(self.honest.stage(volume, content, &mut some)?);
+            drop(self.honest.stage(place, content, &mut some)?);
             return Err(full());
         }
-        self.honest.stage(volume, content, bytes)
+        self.honest.stage(place, content, bytes)
     }
 
     fn discard(&self, staged: Staged) {
@@ -286,9 +287,9 @@ impl Medium for Faulty {
         self.honest.set_aside(hash)
     }
 
-    fn sweep(&self, volume: Id128) -> io::Result<()> {
+    fn sweep(&self, place: Place) -> io::Result<()> {
         self.fails("cannot clean up", broken)?;
-        self.honest.sweep(volume)
+        self.honest.sweep(place)
     }
 
     fn objects(&self, each: &mut dyn FnMut(Content)) -> io::Result<()> {

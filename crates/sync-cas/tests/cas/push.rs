@@ -5,7 +5,7 @@ use crate::subject::MadeCas;
 use lastcopy_fs::{Cancel, Content, Id128, Progress, RelPath, hash_bytes};
 use lastcopy_store::{AlarmKind, FileStatus, RunId, RunStatus};
 use lastcopy_sync::conformance::{Lie, Made, Pushing, Rig, Site, Tamper, gate_is_open};
-use lastcopy_sync::segment::{HeadDocument, Header, Said, read};
+use lastcopy_sync::segment::{HeadDocument, Header, Place, Said, read};
 use lastcopy_sync::{Context, PushReport};
 use lastcopy_sync_cas::{Local, Medium};
 use std::fs;
@@ -70,6 +70,12 @@ impl Node {
     fn place(&self) -> PathBuf {
         let epoch = self.rig.store.epoch().unwrap().to_string();
         self.made.root().join("volumes").join(self.rig.volume.uuid().to_string()).join(epoch)
+    }
+
+    /// Where the format says that unfinished uploads lie.
+    fn incoming(&self) -> PathBuf {
+        let epoch = self.rig.store.epoch().unwrap().to_string();
+        self.made.root().join("incoming").join(self.rig.volume.uuid().to_string()).join(epoch)
     }
 
     fn segment_bytes(&self, sequence: i64) -> Vec<u8> {
@@ -217,20 +223,7 @@ fn a_file_that_changed_silently() {
 /// Privileged users read everything, so destinations work on threads without privileges here.
 #[test]
 fn a_file_that_cannot_be_read() {
-    const NOBODY: u32 = 65534;
-    let unprivileged = || {
-        // Whoever may not change it has no privileges to lose.
-        let _none_to_lose = rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(NOBODY));
-    };
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().on_thread_start(unprivileged).build().unwrap();
-    let context = Context { runtime: runtime.handle().clone(), cancel: Cancel::new(), progress: Arc::new(lastcopy_fs::NoProgress) };
-    let rig = Rig::new(&context).unwrap();
-    let made = Arc::new(MadeCas::new());
-    fs::set_permissions(made.root().parent().unwrap(), PermissionsExt::from_mode(0o777)).unwrap();
-    let site = rig.site_of(made.clone(), "there").unwrap();
-    let node = Node { rig, site, made, _runtime: runtime };
-
+    let node = unprivileged();
     node.write("readable", b"readable");
     let secret = node.write("secret", b"secret");
     let horizon = node.rig.index().unwrap();
@@ -290,7 +283,7 @@ fn a_push_that_was_stopped_goes_on() {
     let report = node.pushed(RunStatus::Success);
     assert_eq!((report.already, report.verified), (verified, 3000 - verified));
     node.converged(horizon);
-    assert_eq!(fs::read_dir(node.made.root().join("incoming").join(node.rig.volume.uuid().to_string())).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(node.incoming()).unwrap().count(), 0);
 }
 
 /// A large part that a killed push left is used again; bytes of it that are wrong are found when it is read back, and the whole
@@ -303,7 +296,7 @@ fn a_large_part_is_used_again() {
         let bytes: Vec<u8> = (0..SIZE).map(|place| (place / 1000) as u8).collect();
         let content = node.write("large", &bytes);
         let horizon = node.rig.index().unwrap();
-        let part = node.made.root().join("incoming").join(node.rig.volume.uuid().to_string()).join(content.hash.to_string());
+        let part = node.incoming().join(content.hash.to_string());
         fs::create_dir_all(part.parent().unwrap()).unwrap();
         fs::write(&part, &bytes[..SIZE / 2]).unwrap();
         if rotten {
@@ -316,6 +309,79 @@ fn a_large_part_is_used_again() {
         assert_eq!(same, !rotten);
         assert_eq!(node.damaged().len(), usize::from(rotten));
     }
+}
+
+/// A node whose destinations work on threads without privileges, in a directory that they may write.
+fn unprivileged() -> Node {
+    const NOBODY: u32 = 65534;
+    let drop_privileges = || {
+        // Whoever may not change it has no privileges to lose.
+        let _none_to_lose = rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(NOBODY));
+    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().on_thread_start(drop_privileges).build().unwrap();
+    let context = Context { runtime: runtime.handle().clone(), cancel: Cancel::new(), progress: Arc::new(lastcopy_fs::NoProgress) };
+    let rig = Rig::new(&context).unwrap();
+    let made = Arc::new(MadeCas::new());
+    fs::set_permissions(made.root().parent().unwrap(), PermissionsExt::from_mode(0o777)).unwrap();
+    let site = rig.site_of(made.clone(), "there").unwrap();
+    Node { rig, site, made, _runtime: runtime }
+}
+
+/// A push that is killed leaves parts that nobody may write any more, whole or not. They ended every later push of that volume, for
+/// whoever has no privileges to write them all the same.
+#[test]
+fn parts_that_nobody_may_write_stop_no_push() {
+    let node = unprivileged();
+    let large: Vec<u8> = (0..65 << 20).map(|place: usize| (place / 1000) as u8).collect();
+    let contents = [node.write("small", b"small"), node.write("large", &large)];
+    let horizon = node.rig.index().unwrap();
+    fs::create_dir_all(node.incoming()).unwrap();
+    for dir in node.incoming().ancestors().take(3) {
+        fs::set_permissions(dir, PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    for content in contents {
+        let part = node.incoming().join(content.hash.to_string());
+        fs::write(&part, if content.size > 5 { &large[..] } else { b"small" }).unwrap();
+        fs::set_permissions(&part, PermissionsExt::from_mode(0o444)).unwrap();
+    }
+    node.pushed(RunStatus::Success);
+    node.converged(horizon);
+}
+
+/// A part may be an object by another name: a kill between the link and the unlink of a publication leaves one, and so does another
+/// push of the same place. Emptying it would empty the object.
+#[test]
+fn an_object_is_not_emptied_through_its_temporary_name() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("store");
+    let local = Local::new(&root);
+    local.create_root().unwrap();
+    let content = hash_bytes(b"the same bytes");
+    let place = Place { volume: Id128([1; 16]), epoch: Id128([2; 16]) };
+    let staged = local.stage(place, content, &mut &b"the same bytes"[..]).unwrap();
+    local.publish(&[staged]).unwrap();
+    let object = crate::subject::object(&root, content);
+    let part = root.join(format!("incoming/{}/{}/{}", place.volume, place.epoch, content.hash));
+    fs::hard_link(&object, &part).unwrap();
+    drop(local.stage(place, content, &mut &b"other"[..]).unwrap());
+    assert_eq!(fs::read(&object).unwrap(), b"the same bytes");
+}
+
+/// Two nodes have one volume: the old one lives on, though its volume was recovered by another. Neither touches what the other one
+/// has under way.
+#[test]
+fn another_life_of_the_volume_has_its_own_unfinished_uploads() {
+    let node = Node::new();
+    node.write("file", b"bytes");
+    let horizon = node.rig.index().unwrap();
+    let other = node.incoming().with_file_name(Id128([7; 16]).to_string());
+    fs::create_dir_all(&other).unwrap();
+    let part = other.join(hex(b"bytes"));
+    fs::write(&part, b"by").unwrap();
+    node.pushed(RunStatus::Success);
+    node.converged(horizon);
+    assert_eq!(fs::read(&part).unwrap(), b"by");
 }
 
 /// A second path to bytes that are held needs a line, but no object; a path that goes needs a line, too.
@@ -525,7 +591,8 @@ fn an_object_is_never_replaced() {
     let local = Local::new(&root);
     local.create_root().unwrap();
     let content = hash_bytes(b"the same bytes");
-    let staged = [[1; 16], [2; 16]].map(|volume| local.stage(Id128(volume), content, &mut &b"the same bytes"[..]).unwrap());
+    let staged = [[1; 16], [2; 16]]
+        .map(|id| local.stage(Place { volume: Id128(id), epoch: Id128(id) }, content, &mut &b"the same bytes"[..]).unwrap());
     let mut inodes = Vec::new();
     for one in staged {
         local.publish(&[one]).unwrap();

@@ -1,10 +1,10 @@
 //! The checks, in the order in which a destination lives: nothing there, made, filled, looked at, emptied.
 
 use super::CheckResult;
-use super::harness::{Found, Pushed, Sample, VOLUME, fetch, push, verify};
+use super::harness::{EPOCH, Found, Pushed, Sample, VOLUME, fetch, push, verify};
 use crate::destination::{Context, Depth, Destination, InitPermit, PlanItem, Probe};
 use crate::segment::{FORMAT, HeadDocument, Link, Place, digest_of, hex};
-use lastcopy_fs::{Cancel, Content, Id128};
+use lastcopy_fs::{Cancel, Content};
 use lastcopy_store::{Incarnation, Location, Method};
 use std::collections::BTreeSet;
 use std::io::{self, Seek, Write};
@@ -16,7 +16,6 @@ type Check = fn(&mut Suite<'_>) -> Checked;
 
 /// A time that is written into scratch repositories.
 const CREATED: &str = "2000-01-01T00:00:00Z";
-const EPOCH: Id128 = Id128(*b"conformance-life");
 
 struct Suite<'a> {
     destination: &'a Arc<dyn Destination>,

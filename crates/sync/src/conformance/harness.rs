@@ -2,6 +2,7 @@
 
 use crate::destination::{Arrival, Context, Depth, Destination, FetchSink, HeldItem, PlanItem, PushSink, VerifySink};
 use crate::error::DestinationError;
+use crate::segment::Place;
 use crate::source::{Drift, Source};
 use lastcopy_fs::{Content, Id128, hash_bytes};
 use lastcopy_store::{ContentId, Location, Proven};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A volume that no node has.
 pub(super) const VOLUME: Id128 = Id128(*b"conformance-test");
+pub(super) const EPOCH: Id128 = Id128(*b"conformance-life");
 
 /// Bytes that are to be stored.
 #[derive(Clone)]
@@ -177,8 +179,9 @@ pub(super) fn push(destination: &dyn Destination, items: Vec<PlanItem>, context:
     let sink = Arc::new(PushAnswers(Answers::default()));
     let pushed = context.runtime.block_on(async {
         let (give, take) = tokio::sync::mpsc::channel(1);
+        let place = Place { volume: VOLUME, epoch: EPOCH };
         let (given, pushed) =
-            tokio::join!(async move { give.send(items).await }, destination.push(VOLUME, take, sink.clone(), context));
+            tokio::join!(async move { give.send(items).await }, destination.push(&place, take, sink.clone(), context));
         pushed.map(|()| drop(given))
     });
     pushed.map_err(|error| error.to_string())?;

@@ -257,7 +257,7 @@ impl Destination for Liar {
 
     async fn push(
         &self,
-        volume: Id128,
+        place: &Place,
         mut plan: WorkList<PlanItem>,
         sink: Arc<dyn PushSink>,
         context: &Context,
@@ -281,10 +281,10 @@ impl Destination for Liar {
                 drop(give.try_send(vec![item]));
             }
             drop(give);
-            self.honest.push(volume, first, lying, context).await?;
+            self.honest.push(place, first, lying, context).await?;
             return Err(DestinationError::Full { address: self.honest.capabilities().address });
         }
-        let pushed = self.honest.push(volume, plan, lying.clone(), context).await;
+        let pushed = self.honest.push(place, plan, lying.clone(), context).await;
         if lying.end() > 0 {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
