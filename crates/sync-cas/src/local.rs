@@ -219,7 +219,8 @@ impl Medium for Local {
         let mut buffer = vec![0; PIECE.min(usize::try_from(content.size).unwrap_or(PIECE).max(1))];
         let written = skip(bytes, resume, &mut buffer).and_then(|()| {
             file.seek(SeekFrom::Start(resume))?;
-            copy(bytes, &mut file, resume, &mut buffer)
+            // A source that grows is not followed; whoever reads on finds that it did.
+            copy(&mut bytes.take(content.size - resume), &mut file, resume, &mut buffer)
         });
         if let Err(error) = written {
             if content.size < RESUME_FROM {

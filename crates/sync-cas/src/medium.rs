@@ -77,7 +77,7 @@ pub trait Medium: Send + Sync + 'static {
     fn object_size(&self, hash: ContentHash) -> io::Result<Option<u64>>;
 
     /// Writes an object under a temporary name, from a stream. A part that an interrupted attempt left is used again: as many bytes are
-    /// read from the stream, and not written.
+    /// read from the stream, and not written. No more is read than the content has bytes.
     fn stage(&self, place: Place, content: Content, bytes: &mut dyn Read) -> io::Result<Staged>;
 
     /// Throws a staged object away: its bytes were not what they should be.

@@ -486,6 +486,33 @@ fn the_first_segment_of_an_epoch_lists_everything() {
     node.converged(horizon);
 }
 
+/// Bytes without end, counted.
+struct Endless(u64);
+
+impl std::io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        assert!(self.0 < 64 << 20, "it is read without end");
+        self.0 += buffer.len() as u64;
+        buffer.fill(7);
+        Ok(buffer.len())
+    }
+}
+
+/// A file that somebody keeps writing to, a log, filled the destination for as long as it grew.
+#[test]
+fn a_source_that_keeps_growing_is_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let local = Local::new(&home.path().join("store"));
+    local.create_root().unwrap();
+    let content = hash_bytes(&[7; 1000]);
+    let place = Place { volume: Id128([1; 16]), epoch: Id128([2; 16]) };
+    let mut endless = Endless(0);
+    local.stage(place, content, &mut endless).unwrap();
+    let part = home.path().join(format!("store/incoming/{}/{}/{}", place.volume, place.epoch, content.hash));
+    assert_eq!(fs::metadata(part).unwrap().len(), 1000);
+    assert_eq!(endless.0, 1000);
+}
+
 /// An object that is there already is never trusted by name: one that does not hash to it is moved to where it can be looked at, and
 /// the right bytes are stored.
 #[test]
