@@ -1,7 +1,7 @@
 //! Storing many objects fast: some threads write, one publishes in batches that share syncs, some read back.
 
 use crate::medium::{Medium, Staged};
-use lastcopy_fs::{Cancelled, ContentHash, HashBuffer};
+use lastcopy_fs::{Cancelled, HashBuffer};
 use lastcopy_store::{Location, ProofError};
 use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, OpenError, PlanItem, PushSink, WorkList};
@@ -68,8 +68,9 @@ pub(crate) fn push(
         for _ in 0..WRITERS {
             let (items, written, pipeline) = (items.clone(), written.clone(), &pipeline);
             scope.spawn(move || {
+                let mut buffer = HashBuffer::new();
                 for item in items {
-                    if let Some(moving) = pipeline.write(item)
+                    if let Some(moving) = pipeline.write(item, &mut buffer)
                         && written.send(moving).is_err()
                     {
                         break;
@@ -129,28 +130,50 @@ impl Pipeline<'_> {
         }
     }
 
-    fn write(&self, item: PlanItem) -> Option<Moving> {
+    fn write(&self, item: PlanItem, buffer: &mut HashBuffer) -> Option<Moving> {
         if self.is_over() {
             return None;
         }
-        match self.medium.object_size(item.content.hash) {
+        let occupied = match self.medium.object_size(item.content.hash) {
             // Never trusted by name: it is read back like one that was written now.
             Ok(Some(size)) if size == item.content.size => {
                 return Some(Moving { staged: Staged::existing(item.content), item });
             }
-            Ok(Some(_)) => {
-                if let Err(error) = self.medium.set_aside(item.content.hash) {
-                    self.fail(item, error);
-                    return None;
-                }
-            }
-            Ok(None) => {}
+            Ok(occupied) => occupied.is_some(),
             Err(error) => {
                 self.fail(item, error);
                 return None;
             }
+        };
+        let moving = self.stage(item)?;
+        if occupied { self.clear_the_way(moving, buffer) } else { Some(moving) }
+    }
+
+    /// Moves aside what lies in the way of bytes that were staged and are right, once it was looked at again: what was misread may be
+    /// the last copy, and what we cannot replace may still be the best there is.
+    fn clear_the_way(&self, moving: Moving, buffer: &mut HashBuffer) -> Option<Moving> {
+        let hash = moving.item.content.hash;
+        let cleared = match self.medium.prove(moving.item.content, buffer, &self.context.cancel, &lastcopy_fs::NoProgress) {
+            Ok(_) => {
+                let Moving { item, staged } = moving;
+                self.medium.discard(staged);
+                return Some(Moving { staged: Staged::existing(item.content), item });
+            }
+            Err(ProofError::Differs { found }) => self.medium.set_aside(hash).inspect(|()| {
+                self.context.progress.note(&format!("an object named {hash} hashed to {}: moved aside", found.hash));
+            }),
+            Err(ProofError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(ProofError::Io(error)) => Err(error),
+            Err(other) => Err(io::Error::other(other)),
+        };
+        match cleared {
+            Ok(()) => Some(moving),
+            Err(error) => {
+                self.medium.discard(moving.staged);
+                self.fail(moving.item, error);
+                None
+            }
         }
-        self.stage(item)
     }
 
     fn stage(&self, item: PlanItem) -> Option<Moving> {
@@ -242,10 +265,10 @@ impl Pipeline<'_> {
     }
 
     fn read_back(&self, moving: Moving, buffer: &mut HashBuffer) {
-        let Moving { item, staged } = moving;
+        let item = moving.item;
         match self.medium.prove(item.content, buffer, &self.context.cancel, &lastcopy_fs::NoProgress) {
             Ok(proof) => self.proven(item, proof.into()),
-            Err(ProofError::Differs { found }) => self.replace(item, &staged, found.hash, buffer),
+            Err(ProofError::Differs { .. }) => self.replace(item, buffer),
             Err(ProofError::Io(error)) => self.fail(item, error),
             Err(other) => self.sink.failed(item, other.to_string()),
         }
@@ -256,14 +279,9 @@ impl Pipeline<'_> {
         self.sink.proven(item, Location::default(), proven);
     }
 
-    /// What is read back is not the content: it is moved aside, and stored once more from the source, whole.
-    fn replace(&self, item: PlanItem, staged: &Staged, found: ContentHash, buffer: &mut HashBuffer) {
-        let what = if staged.is_new() { "what was just written" } else { "the object that was there" };
-        self.context.progress.note(&format!("{what} as {} hashes to {found}: moved aside", item.content.hash));
-        if let Err(error) = self.medium.set_aside(item.content.hash) {
-            return self.fail(item, error);
-        }
-        let Some(Moving { item, staged }) = self.stage(item) else { return };
+    /// What is read back is not the content: it is stored once more from the source, whole, and what was there is moved aside.
+    fn replace(&self, item: PlanItem, buffer: &mut HashBuffer) {
+        let Some(Moving { item, staged }) = self.stage(item).and_then(|moving| self.clear_the_way(moving, buffer)) else { return };
         if let Err(error) = self.medium.publish(&[staged]) {
             return self.fail(item, error);
         }

@@ -27,6 +27,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     healed("cannot read back"),
     healed("reads back too little"),
     healed("reads back another object"),
+    healed("misreads an object once"),
     healed("cannot look for objects"),
     healed("is read-only"),
     healed("cannot move damaged objects aside"),
@@ -267,6 +268,9 @@ impl Medium for Faulty {
         if content.size > 0 && self.strikes("reads back too little") {
             let stored = File::open(object(&self.root, content))?;
             return Proof::read_stream(content, stored.take(content.size - 1));
+        }
+        if self.strikes_once("misreads an object once") {
+            return Proof::read_stream(content, &b"another object"[..]);
         }
         if self.strikes("reads back another object") {
             return Proof::read_stream(content, &b"another object"[..]);

@@ -541,6 +541,43 @@ fn a_damaged_object_is_set_aside_and_stored_again() {
     }
 }
 
+/// What lies under an object's name was moved aside before anybody held the right bytes: where the source turned out to have
+/// changed, nothing came in its place.
+#[test]
+fn nothing_is_set_aside_before_the_right_bytes_are_there() {
+    for wrong in [&b"the wrong bytes"[..], b"shorter"] {
+        let node = Node::new();
+        let content = node.write("file", b"the right bytes");
+        node.rig.index().unwrap();
+        fs::create_dir_all(node.made.object(content).parent().unwrap()).unwrap();
+        fs::write(node.made.object(content), wrong).unwrap();
+        let path = node.rig.tree().join("file");
+        node.site.liar.midway(move || fs::write(path, b"newer").unwrap());
+        let report = node.pushed(RunStatus::Partial);
+        assert_eq!((report.drift.count, report.verified), (1, 0), "{report:?}");
+        assert_eq!(node.made.held(content).unwrap().unwrap(), wrong);
+        assert!(node.damaged().is_empty());
+    }
+}
+
+/// An object that was misread once is no damaged object: it is looked at again before it is moved.
+#[test]
+fn an_object_that_was_misread_stays_where_it_is() {
+    let node = Node::new();
+    let content = node.write("file", b"bytes");
+    let horizon = node.rig.index().unwrap();
+    node.pushed(RunStatus::Success);
+    let inode = fs::metadata(node.made.object(content)).unwrap().ino();
+    let record = node.rig.record(&node.site).unwrap();
+    lastcopy_sync::reset(&node.rig.store, &record, node.site.liar.as_ref(), "a test says so", &node.rig.context).unwrap();
+    node.made.arm(Some("misreads an object once"));
+    node.pushed(RunStatus::Success);
+    assert_eq!(node.made.struck(), 1);
+    assert!(node.damaged().is_empty());
+    assert_eq!(fs::metadata(node.made.object(content)).unwrap().ino(), inode);
+    node.converged(horizon);
+}
+
 /// A crash between the announcement of a head and its sealing here: what the destination accepted is accepted here.
 #[test]
 fn a_head_that_was_announced_is_accepted() {
