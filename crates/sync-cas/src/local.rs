@@ -4,7 +4,7 @@
 //! directory of the volume that is pushed and of the epoch that pushes it: only one such push runs at a time, so an interrupted one
 //! finds its own parts again, and never another node's.
 
-use crate::layout::{DAMAGED, INCOMING, OBJECTS, fan, path};
+use crate::layout::{DAMAGED, INCOMING, MARKER, OBJECTS, fan, path};
 use crate::medium::{Medium, ScratchRemoval, Staged, StagedFile};
 use lastcopy_fs::{
     Cancel, Content, ContentHash, Dir, DirSync, FileStat, HashBuffer, Id128, Mounts, Progress, drop_from_cache, replace_file,
@@ -131,8 +131,8 @@ impl Medium for Local {
 
     fn is_empty(&self) -> io::Result<bool> {
         match self.existing_root()? {
-            // A new ext4 file system is as empty as it can be.
-            Some(root) => Ok(root.entries()?.iter().all(|entry| entry.name() == b"lost+found")),
+            // A new ext4 file system is as empty as it can be; an init that was killed leaves its marker under a temporary name.
+            Some(root) => Ok(root.entries()?.iter().all(|entry| entry.name() == b"lost+found" || is_our_temporary(entry.name()))),
             None => {
                 let parent = self.path.parent().unwrap_or(Path::new("/"));
                 if parent.is_dir() { Ok(true) } else { Err(io::ErrorKind::NotFound.into()) }
@@ -164,10 +164,7 @@ impl Medium for Local {
 
     fn create_small(&self, text: &str, bytes: &[u8]) -> io::Result<()> {
         let (dir, name) = self.parent(text)?;
-        if dir.entry(&name)?.is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        replace_file(&dir, &name, bytes, 0o644)
+        write_new(&dir, &name, &mut &bytes[..]).map(drop)
     }
 
     fn replace_small(&self, text: &str, bytes: &[u8]) -> io::Result<()> {
@@ -177,18 +174,7 @@ impl Medium for Local {
 
     fn create_file(&self, text: &str, bytes: &mut dyn Read) -> io::Result<[u8; 32]> {
         let (dir, name) = self.parent(text)?;
-        let mut temporary = name.clone();
-        temporary.extend_from_slice(format!(".{}.tmp", Id128::random()?).as_bytes());
-        let mut file = dir.create_new(&temporary, 0o644)?;
-        let written = io::copy(bytes, &mut file).and_then(|_| file.sync_all()).and_then(|()| {
-            dir.rename_new(&temporary, &dir, &name)?;
-            dir.sync()
-        });
-        if let Err(error) = written {
-            // The first error is the one to report; a leftover temporary is harmless.
-            drop(dir.unlink(&temporary));
-            return Err(error);
-        }
+        let mut file = write_new(&dir, &name, bytes)?;
         drop_from_cache(&file)?;
         lastcopy_sync::segment::digest_of(&mut file)
     }
@@ -339,6 +325,30 @@ impl Medium for Local {
         };
         Ok((Box::new(part), Box::new(remove)))
     }
+}
+
+/// Writes a file where none is, durably.
+fn write_new(dir: &Dir, name: &[u8], bytes: &mut dyn Read) -> io::Result<File> {
+    let mut temporary = name.to_vec();
+    temporary.extend_from_slice(format!(".{}.tmp", Id128::random()?).as_bytes());
+    let mut file = dir.create_new(&temporary, 0o644)?;
+    let written = io::copy(bytes, &mut file).and_then(|_| file.sync_all()).and_then(|()| {
+        dir.rename_new(&temporary, dir, name)?;
+        dir.sync()
+    });
+    if let Err(error) = written {
+        // The first error is the one to report; a leftover temporary is harmless.
+        drop(dir.unlink(&temporary));
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Whether a name in the root is one that an interrupted writing of the marker leaves.
+fn is_our_temporary(name: &[u8]) -> bool {
+    let random = name.strip_prefix(MARKER.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
+    let random = random.and_then(|rest| rest.strip_suffix(b".tmp"));
+    random.is_some_and(|random| std::str::from_utf8(random).is_ok_and(|random| random.parse::<Id128>().is_ok()))
 }
 
 /// A part of an object that an interrupted push left, if it is worth going on from, and how much of it is there.

@@ -1,0 +1,52 @@
+//! Who is there: an init that was cut short.
+
+use crate::context;
+use crate::subject::MadeCas;
+use lastcopy_store::RunStatus;
+use lastcopy_sync::InitOutcome;
+use lastcopy_sync::conformance::Rig;
+use lastcopy_sync_cas::{Local, Medium};
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// An init that was killed while it wrote the marker left it under a temporary name, and the directory was taken for occupied ever
+/// after.
+#[test]
+fn an_init_that_was_killed_can_be_repeated() {
+    let (_runtime, context) = context();
+    let rig = Rig::new(&context).unwrap();
+    let made = Arc::new(MadeCas::new());
+    fs::create_dir(made.root()).unwrap();
+    let part = made.root().join(".lastcopy-destination.json.00112233445566778899aabbccddeeff.tmp");
+    fs::write(part, "{\"form").unwrap();
+    let site = rig.site_of(made, "there").unwrap();
+    rig.write(b"file", b"bytes").unwrap();
+    let horizon = rig.index().unwrap();
+    assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
+    rig.converged(&site, horizon).unwrap();
+    assert!(matches!(rig.init(&site).unwrap(), InitOutcome::AlreadyOurs(_)));
+}
+
+/// A person's file with a name like ours is still a person's file.
+#[test]
+fn a_directory_that_holds_anything_else_is_not_empty() {
+    let home = tempfile::tempdir().unwrap();
+    for name in [".lastcopy-destination.json.tmp", ".lastcopy-destination.json.mine.tmp", "notes.txt"] {
+        fs::write(home.path().join(name), "").unwrap();
+        assert!(!Local::new(home.path()).is_empty().unwrap(), "{name}");
+        fs::remove_file(home.path().join(name)).unwrap();
+    }
+    assert!(Local::new(home.path()).is_empty().unwrap());
+}
+
+/// Of two inits at the same time, the marker of one stays.
+#[test]
+fn a_marker_is_never_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    Local::new(home.path()).create_small("marker", b"first").unwrap();
+    let second = Local::new(home.path()).create_small("marker", b"second").unwrap_err();
+    assert_eq!(second.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(home.path().join("marker")).unwrap(), b"first");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
