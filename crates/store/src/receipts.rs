@@ -86,8 +86,12 @@ fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Lo
 fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
     probed.require_of(tx.run)?;
     let update = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1
-         WHERE destination = ?2 AND content = ?3 AND location = ?4";
-    tx.sql.prepare_cached(update)?.execute((tx.now, probed.destination, content, &location.0))?;
+         WHERE destination = ?2 AND content = ?3 AND location = ?4 AND incarnation = ?5";
+    let values = (tx.now, probed.destination, content, &location.0, probed.incarnation.as_str());
+    if tx.sql.prepare_cached(update)?.execute(values)? == 0 {
+        // Another repository promised it, and this one did not.
+        return Ok(());
+    }
     let subject = Subject::content_there(probed.destination, content);
     alarms::raise(tx, AlarmKind::LostObject, subject, detail).map(drop)
 }
@@ -125,10 +129,12 @@ impl Run<Verify> {
     pub fn seen(&self, seen: &[(ContentId, Location)], probed: &Probed) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
-            let update = "UPDATE receipt SET checked_at = ? WHERE destination = ? AND content = ? AND location = ?";
-            let mut update = tx.sql.prepare_cached(update)?;
-            seen.iter()
-                .try_for_each(|(content, location)| update.execute((tx.now, probed.destination, content, &location.0)).map(drop))?;
+            let update = "UPDATE receipt SET checked_at = ?
+                 WHERE destination = ? AND content = ? AND location = ? AND incarnation = ?";
+            let (mut update, who) = (tx.sql.prepare_cached(update)?, probed.incarnation.as_str());
+            seen.iter().try_for_each(|(content, location)| {
+                update.execute((tx.now, probed.destination, content, &location.0, who)).map(drop)
+            })?;
             Ok(())
         })
     }
@@ -192,6 +198,9 @@ const RECORD: &str =
     "SELECT r.destination, r.content, c.blake3, c.size, r.location, r.level, r.method, r.incarnation, r.verified_at,
     r.checked_at, r.lost_at FROM receipt r JOIN content c ON c.id = r.content";
 
+/// Who is accepted at a receipt's destination.
+const ACCEPTED: &str = "(SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
+
 fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Receipt> {
     Ok(Receipt {
         destination: row.get(0)?,
@@ -220,9 +229,10 @@ impl Store {
         self.read(|tx| collect(tx, &sql, [content]))
     }
 
-    /// The receipts of some contents at one destination, lost ones included, in the order given.
+    /// The receipts of some contents at one destination, in the incarnation that was accepted last, lost ones included, in the order
+    /// given.
     pub fn receipts_at(&self, destination: DestinationId, contents: &[ContentId]) -> Result<Vec<Receipt>> {
-        let sql = format!("{RECORD} WHERE r.destination = ? AND r.content = ?");
+        let sql = format!("{RECORD} WHERE r.destination = ? AND r.content = ? AND r.incarnation = {ACCEPTED}");
         self.read(|tx| {
             let mut found = Vec::with_capacity(contents.len());
             for content in contents {
@@ -238,7 +248,7 @@ impl Store {
         self.read(|tx| collect(tx, &sql, [destination]))
     }
 
-    /// The contents for which a destination has receipts, in the order in which they are to be checked, with their sizes. Scoped to
+    /// The contents for which a destination has receipts in the incarnation that was accepted last, in the order in which they are to be checked, with their sizes. Scoped to
     /// the contents of a volume's files where one is given.
     pub fn to_verify(
         &self,
@@ -252,7 +262,8 @@ impl Store {
             VerifyOrder::LongestUnchecked => "ifnull(r.verified_at, 0), r.content",
         };
         let sql = format!(
-            "SELECT r.content, c.size FROM receipt r JOIN content c ON c.id = r.content WHERE r.destination = ?1
+            "SELECT r.content, c.size FROM receipt r JOIN content c ON c.id = r.content
+             WHERE r.destination = ?1 AND r.incarnation = {ACCEPTED}
              AND (?2 IS NULL OR EXISTS (SELECT 1 FROM file f WHERE f.volume = ?2 AND f.content = r.content))
              ORDER BY {order}"
         );

@@ -1,10 +1,10 @@
-//! Who is there: an init that was cut short.
+//! Who is there: an init that was cut short, and a repository that another one took the place of.
 
 use crate::context;
 use crate::subject::MadeCas;
 use lastcopy_store::RunStatus;
-use lastcopy_sync::InitOutcome;
-use lastcopy_sync::conformance::Rig;
+use lastcopy_sync::conformance::{Made, Rig, Tamper};
+use lastcopy_sync::{Extent, InitOutcome};
 use lastcopy_sync_cas::{Local, Medium};
 use std::fs;
 use std::io::ErrorKind;
@@ -49,4 +49,29 @@ fn a_marker_is_never_replaced() {
     assert_eq!(second.kind(), ErrorKind::AlreadyExists);
     assert_eq!(fs::read(home.path().join("marker")).unwrap(), b"first");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+/// Another repository was adopted: it never held what the one before it held. A verify found each of those contents lost, with an
+/// alarm of its own.
+#[test]
+fn an_adopted_repository_has_lost_nothing_of_the_one_before() {
+    let (_runtime, context) = context();
+    let rig = Rig::new(&context).unwrap();
+    let made = Arc::new(MadeCas::new());
+    let site = rig.site_of(made.clone(), "there").unwrap();
+    for name in ["one", "two"] {
+        rig.write(name.as_bytes(), name.as_bytes()).unwrap();
+    }
+    let horizon = rig.index().unwrap();
+    assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
+    made.tamper(Tamper::Replace).unwrap();
+    let record = rig.record(&site).unwrap();
+    lastcopy_sync::adopt(&rig.store, &record, site.liar.as_ref(), "a test says so", &context).unwrap();
+    for extent in [Extent::All, Extent::Quick] {
+        let report = rig.verify(&site, extent).unwrap().unwrap();
+        assert_eq!((report.checked, report.lost), (0, 0), "{report:?}");
+    }
+    assert!(rig.alarms().unwrap().is_empty());
+    assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
+    rig.converged(&site, horizon).unwrap();
 }
