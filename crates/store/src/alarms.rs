@@ -1,5 +1,6 @@
 //! Alarms: latched facts. While one stands on a destination, that one opens no gate.
 
+use crate::destination::lower_receipts;
 use crate::error::{Result, StoreError};
 use crate::ids::{AlarmId, ContentId, DestinationId, FileId, RunId, Timestamp, text_enum};
 use crate::runs::{EvidenceChange, Run, Tx};
@@ -135,7 +136,7 @@ impl Run<EvidenceChange> {
     /// Acknowledges an alarm on a person's word.
     ///
     /// One on a file makes the next index read that file again, so that its new bytes get a row of their own. One about a rollback
-    /// makes the next push list everything anew.
+    /// makes the next push prove and list everything anew.
     pub fn acknowledge(&self, id: AlarmId, reason: &str) -> Result<()> {
         self.write(|tx| {
             let standing = "SELECT kind, destination, file FROM alarm WHERE id = ? AND ended_at IS NULL";
@@ -151,6 +152,10 @@ impl Run<EvidenceChange> {
             }
             if kind == AlarmKind::RolledBack {
                 tx.sql.execute("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
+                // Without its heads, nobody could notice that it went back with another volume, too.
+                if let Some(destination) = destination {
+                    lower_receipts(tx, destination)?;
+                }
             }
             Ok(())
         })

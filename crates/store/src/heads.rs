@@ -107,7 +107,21 @@ pub(crate) fn seal(tx: &Tx<'_>, head: HeadId) -> Result<()> {
     Ok(())
 }
 
+/// Whether a rollback was recorded in the same words since the alarm that stands was raised.
+fn observed_before(tx: &Tx<'_>, probed: &Probed, volume: VolumeId, detail: &str) -> Result<bool> {
+    let before = "SELECT EXISTS (SELECT 1 FROM evidence_log log JOIN alarm ON alarm.destination = log.destination
+        WHERE log.event = 'rollback' AND log.destination = ? AND log.volume = ? AND log.reason = ? AND log.run >= alarm.raised_by
+            AND alarm.kind = ? AND alarm.ended_at IS NULL)";
+    Ok(tx.sql.query_row(before, (probed.destination, volume, detail, AlarmKind::RolledBack), |row| row.get(0))?)
+}
+
 impl Store {
+    /// Whether an alarm about a rollback of a destination stands.
+    pub fn is_rolled_back(&self, destination: DestinationId) -> Result<bool> {
+        let standing = "SELECT EXISTS (SELECT 1 FROM alarm WHERE destination = ? AND kind = ? AND ended_at IS NULL)";
+        self.read(|tx| Ok(tx.query_row(standing, (destination, AlarmKind::RolledBack), |row| row.get(0))?))
+    }
+
     /// The heads remembered of a pair in the current epoch.
     pub fn known_heads(&self, volume: VolumeId, destination: DestinationId) -> Result<KnownHeads> {
         self.read(|tx| known(tx, volume, destination))
@@ -129,12 +143,13 @@ impl Store {
 }
 
 impl<K: Kind> Run<K> {
-    /// Records that a destination went back to an earlier state: an alarm, and every receipt there must be proven again.
+    /// Records that a destination went back to an earlier state: an alarm, and every receipt there must be proven again. What was
+    /// observed once already, in the same words, since the alarm was raised, is recorded no second time.
     pub fn rolled_back(&self, probed: &Probed, volume: VolumeId, detail: &str) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             let subject = Subject::destination(probed.destination);
-            if !alarms::raise(tx, AlarmKind::RolledBack, subject, detail)? {
+            if !alarms::raise(tx, AlarmKind::RolledBack, subject, detail)? && observed_before(tx, probed, volume, detail)? {
                 return Ok(());
             }
             lower_receipts(tx, probed.destination)?;
@@ -151,7 +166,7 @@ impl<K: Kind> Run<K> {
         self.write(|tx| seal(tx, head))
     }
 
-    /// Ends the alarm about a rollback: the head that had been missed is there again.
+    /// Ends the alarm about a rollback: every head that had been sealed there is there again, of all volumes.
     pub fn head_is_back(&self, probed: &Probed) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;

@@ -37,7 +37,34 @@ pub fn contact<K: Kind>(
     for volume in volumes {
         compare_heads(run, record, destination, volume, &probed, context)?;
     }
+    if run.store().is_rolled_back(record.id)? && all_heads_are_back(run, record, destination, context)? {
+        run.head_is_back(&probed)?;
+    }
     Ok(probed)
+}
+
+/// Whether every head that was sealed there is there, of whichever volume: the alarm about one is not ended by another.
+fn all_heads_are_back<K: Kind>(
+    run: &Run<K>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    context: &Context,
+) -> Result<bool, SyncError> {
+    let (store, epoch) = (run.store(), run.store().epoch()?);
+    let mut any = false;
+    for volume in store.volumes()? {
+        let known = store.known_heads(volume.id, record.id)?;
+        if known.sealed.is_none() {
+            continue;
+        }
+        let heads = context.runtime.block_on(destination.heads(volume.uuid))?;
+        let ours = heads.iter().find(|head| head.place.epoch == epoch).map(FoundHead::head);
+        if !matches!(known.judge(ours.as_ref()), HeadVerdict::AsKnown | HeadVerdict::Announced(_)) {
+            return Ok(false);
+        }
+        any = true;
+    }
+    Ok(any)
 }
 
 /// Asks a destination who it is.
@@ -97,12 +124,7 @@ fn compare_heads<K: Kind>(
         }
         let ours = heads.iter().find(|head| head.place.epoch == epoch);
         match known.judge(ours.map(FoundHead::head).as_ref()) {
-            HeadVerdict::AsKnown => {
-                if known.sealed.is_some() {
-                    run.head_is_back(probed)?;
-                }
-                return Ok(());
-            }
+            HeadVerdict::AsKnown => return Ok(()),
             HeadVerdict::Announced(id) => return Ok(run.head_was_accepted(id)?),
             HeadVerdict::RolledBack if !asked_twice => {
                 asked_twice = true;

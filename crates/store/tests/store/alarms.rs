@@ -105,6 +105,37 @@ fn an_alarm_about_a_rollback_ends_when_the_head_is_back() {
     assert_eq!(standing(&node), []);
 }
 
+/// A destination that goes back twice: what was proven between the two is not there any more. The second was not noticed while the
+/// alarm about the first one stood. One and the same observation, repeated, lowers nothing again.
+#[test]
+fn a_second_rollback_lowers_what_was_proven_since_the_first() {
+    let (node, volume, vault) = pushed();
+    let observe = |detail: &str| {
+        let push = Push::begin(&node.store, &volume, &vault);
+        push.run.rolled_back(&push.probed, volume.id(), detail).unwrap();
+        drop(push);
+    };
+    let prove = || {
+        let push = Push::begin(&node.store, &volume, &vault);
+        let of = |word: &str| ProvenAt { content: node.content(word), location: Location::default(), proven: proof(word) };
+        push.run.record(&push.probed, &[of("one")]).unwrap();
+        drop(push);
+    };
+    observe("push 1 is gone");
+    assert_eq!(node.store.count_receipts(vault.id).unwrap(), (1, 0, 0));
+    prove();
+    observe("push 1 is gone");
+    assert_eq!(node.store.count_receipts(vault.id).unwrap(), (0, 1, 0), "nothing new was observed");
+    observe("push 2 is gone");
+    assert_eq!(node.store.count_receipts(vault.id).unwrap(), (1, 0, 0));
+    assert_eq!(standing(&node), [AlarmKind::RolledBack]);
+    // An acknowledgement has the heads of all volumes forgotten: what they would have told must be proven again, too.
+    prove();
+    let alarm = node.store.alarms(true).unwrap().remove(0);
+    node.change_evidence(&vault, |run| run.acknowledge(alarm.id, "a test says so"));
+    assert_eq!(node.store.count_receipts(vault.id).unwrap(), (1, 0, 0));
+}
+
 /// Bytes that changed under unchanged metadata: the alarm ends when the file is found to be what it was, or recorded as what it is.
 #[test]
 fn an_alarm_about_a_file_ends_when_it_is_read_again() {
