@@ -37,6 +37,14 @@ pub struct RecoverReport {
 pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<Vec<Found>, RestoreError> {
     let mut volumes: BTreeMap<Id128, Vec<FoundHead>> = BTreeMap::new();
     for head in context.runtime.block_on(destination.places())? {
+        let head = match head {
+            Ok(head) => head,
+            Err(damaged) => {
+                let (volume, epoch) = (damaged.place.volume, damaged.place.epoch);
+                context.progress.note(&format!("the head of volume {volume}, epoch {epoch}, is damaged: {}", damaged.reason));
+                continue;
+            }
+        };
         volumes.entry(head.place.volume).or_default().push(head);
     }
     let mut found = Vec::new();

@@ -7,7 +7,7 @@ use crate::pipeline;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancelled, Content, HashBuffer, Id128};
 use lastcopy_store::{DestinationKind, Incarnation, Location, Method, ProofError, Volume};
-use lastcopy_sync::segment::{FoundHead, Place, hex, parse_head};
+use lastcopy_sync::segment::{DamagedHead, Place, PlacedHead, hex, parse_head};
 use lastcopy_sync::{
     Capabilities, Context, Depth, Destination, DestinationError, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink,
     Scratch, VerifySink, WorkList,
@@ -133,20 +133,24 @@ fn read_marker(bytes: &[u8]) -> Probe {
 }
 
 /// The heads of one volume.
-fn heads(medium: &dyn Medium, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
-    let dir = format!("{VOLUMES}/{volume}");
+fn heads(medium: &dyn Medium, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {
     let mut found = Vec::new();
-    for name in medium.list(&dir).map_err(|failed| error(medium, &dir, failed))? {
-        let Ok(epoch) = name.parse::<Id128>() else { continue };
-        let path = format!("{dir}/{name}/{HEAD}");
-        let Some(bytes) = medium.read_small(&path).map_err(|failed| error(medium, &path, failed))? else { continue };
-        found.push(parse_head(Place { volume, epoch }, &bytes).map_err(|detail| DestinationError::Damaged {
-            what: "a head".into(),
-            address: format!("{}/{path}", medium.address()),
-            detail,
-        })?);
+    for place in places_of(medium, volume)? {
+        found.extend(head_in(medium, place)?);
     }
     Ok(found)
+}
+
+fn places_of(medium: &dyn Medium, volume: Id128) -> Result<Vec<Place>, DestinationError> {
+    let dir = format!("{VOLUMES}/{volume}");
+    let names = medium.list(&dir).map_err(|failed| error(medium, &dir, failed))?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).map(|epoch| Place { volume, epoch }).collect())
+}
+
+fn head_in(medium: &dyn Medium, at: Place) -> Result<Option<PlacedHead>, DestinationError> {
+    let path = format!("{}/{HEAD}", place(at.volume, at.epoch));
+    let bytes = medium.read_small(&path).map_err(|failed| error(medium, &path, failed))?;
+    Ok(bytes.map(|bytes| parse_head(at, &bytes).map_err(|reason| DamagedHead { place: at, reason })))
 }
 
 /// Works through a list on several threads. Blocks.
@@ -302,16 +306,20 @@ impl Destination for Cas {
         .await
     }
 
-    async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
+    async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {
         self.in_repository(move |medium| heads(medium, volume)).await
     }
 
-    async fn places(&self) -> Result<Vec<FoundHead>, DestinationError> {
+    async fn places(&self) -> Result<Vec<PlacedHead>, DestinationError> {
         self.in_repository(|medium| {
             let names = medium.list(VOLUMES).map_err(|failed| error(medium, VOLUMES, failed))?;
             let mut found = Vec::new();
             for volume in names.iter().filter_map(|name| name.parse().ok()) {
-                found.extend(heads(medium, volume)?);
+                for place in places_of(medium, volume)? {
+                    // One that cannot be read stands in the way of no other.
+                    let head = head_in(medium, place);
+                    found.extend(head.unwrap_or_else(|failed| Some(Err(DamagedHead { place, reason: failed.to_string() }))));
+                }
             }
             Ok(found)
         })

@@ -2,7 +2,7 @@
 
 use crate::destination::{Context, Destination, Probe};
 use crate::error::{DestinationError, SyncError};
-use crate::segment::FoundHead;
+use crate::segment::{DamagedHead, FoundHead};
 use lastcopy_fs::Id128;
 use lastcopy_store::{DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, Sync, VolumeId};
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn all_heads_are_back<K: Kind>(
             continue;
         }
         let heads = context.runtime.block_on(destination.heads(volume.uuid))?;
-        let ours = heads.iter().find(|head| head.place.epoch == epoch).map(FoundHead::head);
+        let ours = heads.iter().flatten().find(|head| head.place.epoch == epoch).map(FoundHead::head);
         if !matches!(known.judge(ours.as_ref()), HeadVerdict::AsKnown | HeadVerdict::Announced(_)) {
             return Ok(false);
         }
@@ -117,12 +117,18 @@ fn compare_heads<K: Kind>(
     let mut asked_twice = false;
     loop {
         let heads = context.runtime.block_on(destination.heads(volume.uuid))?;
-        for head in &heads {
+        for damaged in heads.iter().filter_map(|head| head.as_ref().err()).filter(|damaged| damaged.place.epoch != epoch) {
+            let DamagedHead { place, reason } = damaged;
+            context.progress.note(&format!("the head of epoch {} of `{}` is damaged there: {reason}", place.epoch, volume.name));
+        }
+        for head in heads.iter().flatten() {
             if is_ours(run, head) && !store.knows_epoch(head.place.epoch)? {
                 return Err(new_epoch(run, head, &record.name)?);
             }
         }
-        let ours = heads.iter().find(|head| head.place.epoch == epoch);
+        // A damaged one of ours is as good as none: the destination does not remember what it accepted.
+        let place = heads.iter().find(|head| head.as_ref().map_or_else(|damaged| damaged.place, |head| head.place).epoch == epoch);
+        let ours = place.and_then(|head| head.as_ref().ok());
         match known.judge(ours.map(FoundHead::head).as_ref()) {
             HeadVerdict::AsKnown => return Ok(()),
             HeadVerdict::Announced(id) => return Ok(run.head_was_accepted(id)?),
@@ -132,7 +138,11 @@ fn compare_heads<K: Kind>(
             }
             HeadVerdict::RolledBack => {
                 let expected = known.sealed.map_or(0, |(_, head)| head.sequence);
-                let found = ours.map_or_else(|| "none".into(), |head| format!("push {}", head.document.sequence));
+                let found = match place {
+                    None => "none".into(),
+                    Some(Ok(head)) => format!("push {}", head.document.sequence),
+                    Some(Err(damaged)) => format!("none, its head is damaged: {}", damaged.reason),
+                };
                 let detail = format!("of volume `{}` it had accepted push {expected}, and now knows {found}", volume.name);
                 run.rolled_back(probed, volume.id, &detail)?;
                 return Err(SyncError::RolledBack(detail));

@@ -4,7 +4,7 @@
 //! through sinks; the order of a push is not its business.
 
 use crate::error::DestinationError;
-use crate::segment::{FoundHead, Place};
+use crate::segment::{Place, PlacedHead};
 use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
@@ -195,11 +195,11 @@ pub trait Destination: Send + Sync {
     /// Brings bytes back, in any order.
     async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError>;
 
-    /// The head in each place of a volume: one for each epoch that ever pushed it here.
-    async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError>;
+    /// The head in each place of a volume: one for each epoch that ever pushed it here. One that is damaged hides no other.
+    async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError>;
 
     /// Every place that holds a head: what can be recovered from here.
-    async fn places(&self) -> Result<Vec<FoundHead>, DestinationError>;
+    async fn places(&self) -> Result<Vec<PlacedHead>, DestinationError>;
 
     /// Stores a segment where none of its number is, reads it back, then replaces the head. Durable, in this order.
     async fn seal(&self, place: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError>;

@@ -41,6 +41,18 @@ pub struct FoundHead {
     pub digest: [u8; 32],
 }
 
+/// A head that is there, and cannot be read as one. It says nothing of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedHead {
+    /// Where.
+    pub place: Place,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What lies where a head should be.
+pub type PlacedHead = Result<FoundHead, DamagedHead>;
+
 /// The head object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadDocument {

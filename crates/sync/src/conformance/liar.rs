@@ -9,7 +9,7 @@ use crate::destination::{
     VerifySink, WorkList,
 };
 use crate::error::DestinationError;
-use crate::segment::{FoundHead, Place};
+use crate::segment::{Place, PlacedHead};
 use crate::source::Drift;
 use async_trait::async_trait;
 use lastcopy_fs::{Content, Id128};
@@ -150,7 +150,7 @@ pub struct Liar {
     calls: AtomicU64,
     probes: AtomicU64,
     /// The first heads that it ever told of each volume.
-    first_heads: Mutex<BTreeMap<Id128, Vec<FoundHead>>>,
+    first_heads: Mutex<BTreeMap<Id128, Vec<PlacedHead>>>,
     /// Everything that it ever listed.
     listed: Mutex<Vec<(Content, Location)>>,
     midway: Mutex<Option<Midway>>,
@@ -324,7 +324,7 @@ impl Destination for Liar {
         self.honest.fetch(wanted, Arc::new(LyingFetchSink { honest: sink, lie }), context).await
     }
 
-    async fn heads(&self, volume: Id128) -> Result<Vec<FoundHead>, DestinationError> {
+    async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {
         self.call()?;
         let mut heads = self.honest.heads(volume).await?;
         if !heads.is_empty() {
@@ -339,19 +339,19 @@ impl Destination for Liar {
             return Ok(first);
         }
         if self.tells(Lie::HeadOfAnotherLife)
-            && let Some(head) = heads.first()
+            && let Some(Ok(head)) = heads.first()
         {
             let mut other = head.clone();
             other.place.epoch = Id128(*b"another-lifetime");
             other.document.epoch = other.place.epoch.to_string();
             other.document.run += 1000;
             other.digest = *blake3::hash(b"another head").as_bytes();
-            heads.push(other);
+            heads.push(Ok(other));
         }
         Ok(heads)
     }
 
-    async fn places(&self) -> Result<Vec<FoundHead>, DestinationError> {
+    async fn places(&self) -> Result<Vec<PlacedHead>, DestinationError> {
         self.call()?;
         self.honest.places().await
     }

@@ -278,7 +278,7 @@ impl Rig {
     fn rebuilds(&self, site: &Site) -> Checked {
         let epoch = self.store.epoch().map_err(words)?;
         let heads = self.context.runtime.block_on(site.liar.heads(self.volume.uuid())).map_err(words)?;
-        let head = heads.into_iter().find(|head| head.place.epoch == epoch).ok_or("there is no head")?;
+        let head = heads.into_iter().flatten().find(|head| head.place.epoch == epoch).ok_or("there is no head")?;
         let mut said = BTreeMap::new();
         let mut next = Some(head.document.segment);
         while let Some(link) = next {
