@@ -375,7 +375,8 @@ impl From<InitError> for CliError {
             InitError::Foreign { .. } => Self::new(Code::AlreadyInitialised, text)
                 .hint("if it is yours, made by another node or under another name: `lastcopy destination adopt DEST`"),
             InitError::Gone { .. } => Self::new(Code::AlreadyInitialised, text).hint(
-                "is its disk mounted? If it is lost for good: `lastcopy destination reset DEST` forgets it, then init makes a new one",
+                "is its disk mounted? If it is lost for good, and its directory is there and empty: `lastcopy destination reset DEST` \
+                 forgets it, then init makes a new one",
             ),
             InitError::Occupied { .. } => {
                 Self::new(Code::Refused, text).hint("init wants an empty directory, or one that does not exist yet")

@@ -69,7 +69,7 @@ impl Cas {
                     }
                     format!("the repository {found} is there now, and {expected} was before")
                 }
-                Probe::Nothing => "nothing is there; is it mounted?".into(),
+                Probe::Nothing | Probe::NoPlace => "nothing is there; is it mounted?".into(),
                 Probe::CannotTell(reason) => reason,
             };
             Err(DestinationError::Unreachable { address: medium.address(), reason })
@@ -102,8 +102,9 @@ fn probe(medium: &dyn Medium) -> Result<Probe, DestinationError> {
     match medium.read_small(MARKER) {
         Ok(Some(bytes)) => Ok(read_marker(&bytes)),
         Ok(None) => match medium.is_empty() {
-            Ok(true) => Ok(Probe::Nothing),
-            Ok(false) => Ok(Probe::CannotTell(format!("it holds other files, and no {MARKER}"))),
+            Ok(None) => Ok(Probe::NoPlace),
+            Ok(Some(true)) => Ok(Probe::Nothing),
+            Ok(Some(false)) => Ok(Probe::CannotTell(format!("it holds other files, and no {MARKER}"))),
             Err(failed) if failed.kind() == io::ErrorKind::NotFound => {
                 Ok(Probe::CannotTell("the directory that should hold it does not exist; is it mounted?".into()))
             }

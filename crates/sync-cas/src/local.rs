@@ -129,13 +129,16 @@ impl Medium for Local {
         Ok(false)
     }
 
-    fn is_empty(&self) -> io::Result<bool> {
+    fn is_empty(&self) -> io::Result<Option<bool>> {
         match self.existing_root()? {
             // A new ext4 file system is as empty as it can be; an init that was killed leaves its marker under a temporary name.
-            Some(root) => Ok(root.entries()?.iter().all(|entry| entry.name() == b"lost+found" || is_our_temporary(entry.name()))),
+            Some(root) => {
+                let ignored = |name: &[u8]| name == b"lost+found" || is_our_temporary(name);
+                Ok(Some(root.entries()?.iter().all(|entry| ignored(entry.name()))))
+            }
             None => {
                 let parent = self.path.parent().unwrap_or(Path::new("/"));
-                if parent.is_dir() { Ok(true) } else { Err(io::ErrorKind::NotFound.into()) }
+                if parent.is_dir() { Ok(None) } else { Err(io::ErrorKind::NotFound.into()) }
             }
         }
     }

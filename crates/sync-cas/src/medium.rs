@@ -49,8 +49,8 @@ pub trait Medium: Send + Sync + 'static {
     /// Whether `path` lies in it.
     fn contains(&self, path: &std::path::Path) -> io::Result<bool>;
 
-    /// Whether there is surely nothing: no root, though the directory that would hold it is there, or an empty one.
-    fn is_empty(&self) -> io::Result<bool>;
+    /// Whether the root is there and empty; `None` if there is no root, though the directory that would hold it is there.
+    fn is_empty(&self) -> io::Result<Option<bool>>;
 
     /// Makes the root, if it is missing.
     fn create_root(&self) -> io::Result<()>;

@@ -78,10 +78,15 @@ fn identify<K: Kind>(
         Probe::Found(incarnation) => Some(incarnation),
         Probe::Nothing => None,
         // Whatever hides there, nobody ever accepted it.
-        Probe::CannotTell(_) if record.incarnation.is_none() => return Err(IdentityError::NeverInitialised.into()),
+        Probe::CannotTell(_) | Probe::NoPlace if record.incarnation.is_none() => return Err(IdentityError::NeverInitialised.into()),
         Probe::CannotTell(reason) => {
             let address = destination.capabilities().address;
             return Err(DestinationError::Unreachable { address, reason }.into());
+        }
+        // A disk that is away has not become another one.
+        Probe::NoPlace => {
+            let reason = "the place that should hold it does not exist; is its disk mounted?".into();
+            return Err(DestinationError::Unreachable { address: destination.capabilities().address, reason }.into());
         }
     };
     Ok(run.probed(record.id, answer.as_ref())?)

@@ -28,13 +28,16 @@ pub struct Capabilities {
     pub device: Option<u64>,
 }
 
-/// Who answers at an address. Neither of the last two is ever taken for the first, and only the second allows `init`.
+/// Who answers at an address. None of the others is ever taken for the first; the second allows `init`, and the third does where
+/// nobody was accepted before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// A destination of this kind.
     Found(Incarnation),
     /// Surely nothing: an empty place that `init` may use.
     Nothing,
+    /// Not even a place, though `init` could make one: where a destination was accepted before, its disk is away.
+    NoPlace,
     /// Something is there, or hides what is there.
     CannotTell(String),
 }

@@ -99,7 +99,7 @@ fn make(
         Probe::Found(found) if Some(&found) == record.incarnation.as_ref() || found == ours => InitOutcome::AlreadyOurs(found),
         Probe::Found(found) => return Err(InitError::Foreign { address, found }),
         Probe::CannotTell(reason) => return Err(InitError::Occupied { address, reason }),
-        Probe::Nothing => {
+        Probe::Nothing | Probe::NoPlace => {
             if let Some(accepted) = record.incarnation.clone() {
                 return Err(InitError::Gone { address, accepted });
             }
@@ -142,7 +142,8 @@ pub fn reset(
     reason: &str,
     context: &Context,
 ) -> Result<bool, SyncError> {
-    // One that cannot be asked can be reset all the same; but only one that is surely gone is forgotten.
+    // One that cannot be asked can be reset all the same; but only one that is surely gone is forgotten, which one whose whole place
+    // is missing is not: its disk may only be away.
     let gone = matches!(context.runtime.block_on(destination.probe()), Ok(Probe::Nothing));
     let run = store.begin_evidence_change(Some(record.id), None)?;
     run.reset(record.id, reason, gone)?;

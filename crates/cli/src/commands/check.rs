@@ -59,10 +59,10 @@ fn check(app: &App) -> Result<Exit> {
             Ok(Probe::Found(found)) => {
                 Some(format!("repository {found} is there, and was never accepted: lastcopy destination adopt {name}"))
             }
-            Ok(Probe::Nothing) if record.incarnation.is_none() => {
+            Ok(Probe::Nothing | Probe::NoPlace) if record.incarnation.is_none() => {
                 Some(format!("not initialised: lastcopy destination init {name}"))
             }
-            Ok(Probe::Nothing) => Some("its repository is gone; is its disk mounted?".into()),
+            Ok(Probe::Nothing | Probe::NoPlace) => Some("its repository is gone; is its disk mounted?".into()),
             Ok(Probe::CannotTell(reason)) => Some(reason),
             Err(error) => Some(error.to_string()),
         };

@@ -99,7 +99,10 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
     let answer = app.context().runtime.block_on(destination.probe()).map_err(|error| named(SyncError::from(error), name))?;
     let (word, detail, incarnation) = match &answer {
         Probe::Found(incarnation) => ("found", format!("repository {incarnation}"), Some(incarnation.clone())),
-        Probe::Nothing => ("nothing", "nothing is there; `init` may make a repository".into(), None),
+        Probe::NoPlace if record.incarnation.is_some() => {
+            ("cannot-tell", "the directory that should hold it does not exist; is its disk mounted?".into(), None)
+        }
+        Probe::Nothing | Probe::NoPlace => ("nothing", "nothing is there; `init` may make a repository".into(), None),
         Probe::CannotTell(reason) => ("cannot-tell", reason.clone(), None),
     };
     let accepted = incarnation.is_some() && incarnation == record.incarnation;

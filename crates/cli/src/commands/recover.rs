@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     let context = app.context();
     match context.runtime.block_on(destination.probe())? {
         Probe::Found(_) => {}
-        Probe::Nothing => {
+        Probe::Nothing | Probe::NoPlace => {
             return Err(
                 CliError::new(Code::NotInitialised, format!("{}: no destination is there", args.from)).hint("is its disk mounted?")
             );

@@ -50,12 +50,20 @@ fn one_that_is_missing() {
     let home = pushed();
     let photos = home.tree("photos");
     fs::rename(home.destination("usb"), home.path("aside")).unwrap();
+    said(&home, &["sync"], 4, "unreachable");
+    said(&home, &["verify"], 4, "unreachable");
+    said(&home, &["destination", "init", "usb"], 3, "already-initialised");
+    offloads_nothing(&home, "unreachable@usb");
+    assert_same_tree(&home.tree("photos"), &photos);
+    assert!(!home.destination("usb").exists(), "somebody made it again");
+    // An empty directory in its place is an answer.
+    fs::create_dir(home.destination("usb")).unwrap();
     said(&home, &["sync"], 3, "not-initialised");
     said(&home, &["verify"], 3, "not-initialised");
     said(&home, &["destination", "init", "usb"], 3, "already-initialised");
     offloads_nothing(&home, "alarm@usb");
-    assert_same_tree(&home.tree("photos"), &photos);
-    assert!(!home.destination("usb").exists(), "somebody made it again");
+    assert!(fs::read_dir(home.destination("usb")).unwrap().next().is_none(), "somebody made it again");
+    fs::remove_dir(home.destination("usb")).unwrap();
     // Where even the directory above is gone, as below the mount point of a disk that is not there.
     fs::rename(home.path("destinations"), home.path("elsewhere")).unwrap();
     said(&home, &["sync"], 4, "unreachable");

@@ -53,7 +53,10 @@ fn destinations(parts: &[Part]) -> Home {
         match part {
             Done => {}
             Attention => fs::remove_file(home.object(name, &noise("a", 1000))).unwrap(),
-            Refused => fs::remove_dir_all(place).unwrap(),
+            Refused => {
+                fs::remove_dir_all(&place).unwrap();
+                fs::create_dir(&place).unwrap();
+            }
             Failed => {
                 fs::remove_dir_all(&place).unwrap();
                 fs::write(&place, b"a file").unwrap();

@@ -502,6 +502,7 @@ fn a_destination_that_was_wiped_is_filled_again() {
 fn a_destination_that_was_replaced_starts_anew() {
     let (home, _) = with_history(&Setup::two_destinations());
     fs::remove_dir_all(home.destination("usb")).unwrap();
+    fs::create_dir(home.destination("usb")).unwrap();
     let rehearsed = home.json(&["destination", "reset", "usb", "--dry-run"]).expect(0);
     assert_eq!((rehearsed.count("offloaded_unproven"), rehearsed.count("offloaded_unproven_elsewhere")), (3, 0));
     home.run(&["destination", "reset", "usb", "--reason", "it broke", "--yes"]).expect(0);

@@ -172,7 +172,7 @@ impl Medium for Faulty {
         self.honest.contains(path)
     }
 
-    fn is_empty(&self) -> io::Result<bool> {
+    fn is_empty(&self) -> io::Result<Option<bool>> {
         self.honest.is_empty()
     }
 

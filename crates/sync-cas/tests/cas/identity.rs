@@ -1,10 +1,10 @@
-//! Who is there: an init that was cut short, and a repository that another one took the place of.
+//! Who is there: an init that was cut short, a disk that is away, and a repository that another one took the place of.
 
 use crate::context;
 use crate::subject::MadeCas;
 use lastcopy_store::RunStatus;
 use lastcopy_sync::conformance::{Made, Rig, Tamper};
-use lastcopy_sync::{Extent, InitOutcome};
+use lastcopy_sync::{DestinationError, Extent, InitOutcome, SyncError};
 use lastcopy_sync_cas::{Local, Medium};
 use std::fs;
 use std::io::ErrorKind;
@@ -34,10 +34,10 @@ fn a_directory_that_holds_anything_else_is_not_empty() {
     let home = tempfile::tempdir().unwrap();
     for name in [".lastcopy-destination.json.tmp", ".lastcopy-destination.json.mine.tmp", "notes.txt"] {
         fs::write(home.path().join(name), "").unwrap();
-        assert!(!Local::new(home.path()).is_empty().unwrap(), "{name}");
+        assert_eq!(Local::new(home.path()).is_empty().unwrap(), Some(false), "{name}");
         fs::remove_file(home.path().join(name)).unwrap();
     }
-    assert!(Local::new(home.path()).is_empty().unwrap());
+    assert_eq!(Local::new(home.path()).is_empty().unwrap(), Some(true));
 }
 
 /// Of two inits at the same time, the marker of one stays.
@@ -74,4 +74,33 @@ fn an_adopted_repository_has_lost_nothing_of_the_one_before() {
     assert!(rig.alarms().unwrap().is_empty());
     assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
     rig.converged(&site, horizon).unwrap();
+}
+
+/// A stick that was pulled out takes its mount point along: `reset` forgot the destination, and every run raised an alarm about another
+/// identity. It is away, and nothing else.
+#[test]
+fn a_disk_that_is_away_is_not_gone() {
+    let (_runtime, context) = context();
+    let rig = Rig::new(&context).unwrap();
+    let made = Arc::new(MadeCas::new());
+    let site = rig.site_of(made.clone(), "there").unwrap();
+    rig.write(b"file", b"bytes").unwrap();
+    let horizon = rig.index().unwrap();
+    assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
+    let record = rig.record(&site).unwrap();
+    let reset = || lastcopy_sync::reset(&rig.store, &record, site.liar.as_ref(), "a test says so", &context).unwrap();
+    let aside = made.root().with_file_name("aside");
+    fs::rename(made.root(), &aside).unwrap();
+    let away = rig.verify_only(&site, Extent::All).unwrap().unwrap_err();
+    assert!(matches!(away, SyncError::Destination(DestinationError::Unreachable { .. })), "{away:?}");
+    assert!(rig.alarms().unwrap().is_empty());
+    assert!(rig.init(&site).is_err());
+    assert!(!reset(), "it was taken for gone");
+    assert_eq!(rig.record(&site).unwrap().incarnation, record.incarnation);
+    fs::rename(&aside, made.root()).unwrap();
+    assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
+    rig.converged(&site, horizon).unwrap();
+    // An empty directory in its place is an answer.
+    made.tamper(Tamper::Wipe).unwrap();
+    assert!(reset());
 }

@@ -130,6 +130,6 @@ fn a_disk_that_went_away_lacks_no_object() {
     made.tamper(lastcopy_sync::conformance::Tamper::Replace).unwrap();
     ask(destination.as_ref());
     mount(made.root());
-    let found = check_held(destination.as_ref(), &[item.clone()], Depth::Bytes, &rig.context).unwrap();
+    let found = check_held(destination.as_ref(), std::slice::from_ref(&item), Depth::Bytes, &rig.context).unwrap();
     assert!(matches!(found[..], [lastcopy_sync::Finding::Verified(_)]), "{found:?}");
 }
