@@ -183,6 +183,7 @@ impl App {
             any_filesystem: policy.any_filesystem,
             domains: std::collections::BTreeMap::new(),
             same_device: Vec::new(),
+            unknown_device: Vec::new(),
         };
         self.add_domains(&mut built)?;
         Ok(built)
@@ -194,7 +195,7 @@ impl App {
         Ok(accepted.map_or_else(Vec::new, |accepted| policy.weaker_than(&accepted.policy)))
     }
 
-    /// Labels of the configuration, and devices that are found to be shared.
+    /// Labels of the configuration, devices that are found to be shared, and those that cannot be told.
     fn add_domains(&self, policy: &mut Policy) -> Result<()> {
         let mut devices: Vec<(u64, DestinationId)> = Vec::new();
         for (record, destination) in self.destinations()? {
@@ -204,10 +205,13 @@ impl App {
             if let Some(label) = &self.destination_config(&record.name)?.failure_domain {
                 policy.domains.insert(record.id, label.clone());
             }
-            if let Some(device) = destination.capabilities().device {
-                let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
-                policy.same_device.extend(shared);
-                devices.push((device, record.id));
+            match destination.capabilities().device {
+                Some(device) => {
+                    let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
+                    policy.same_device.extend(shared);
+                    devices.push((device, record.id));
+                }
+                None => policy.unknown_device.push(record.id),
             }
         }
         Ok(())

@@ -111,6 +111,29 @@ fn at_least_counts_one_device_once() {
     opens(&home);
 }
 
+/// Two destinations on one disk counted as two as soon as the disk was unplugged: its device could not be told any more. Under
+/// `offline`, where nobody is asked at the moment of deletion, the file went.
+#[test]
+fn at_least_counts_an_unplugged_disk_with_the_others() {
+    let setup = Setup::two_destinations();
+    let counting = |more: &str| format!("at_least = {{ count = 2, of = [\"usb\", \"nas\"] }}\nconfirm = \"offline\"{more}");
+    let home = Home::new(&setup.clone().policy("photos", &counting("")));
+    home.write("photos", "a", &content("a"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let unplug = |name: &str| fs::rename(home.destination(name), home.path(name)).unwrap();
+    unplug("nas");
+    refused(&home, &["unreachable@nas"]);
+    unplug("usb");
+    refused(&home, &["unreachable@nas", "unreachable@usb"]);
+    // A label says what cannot be seen.
+    let labelled = setup.policy("photos", &counting("")).destination_lines("usb", "failure_domain = \"desk\"");
+    home.configure(&labelled);
+    refused(&home, &["unreachable@nas"]);
+    home.configure(&labelled.destination_lines("nas", "failure_domain = \"shelf\""));
+    opens(&home);
+}
+
 /// A label says what cannot be seen: two that share it count once.
 #[test]
 fn at_least_counts_one_failure_domain_once() {
