@@ -385,7 +385,9 @@ impl Here<'_, '_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Look::Nothing,
             Err(error) => {
                 let path = self.path.join(entry.name()).unwrap_or_default();
-                self.visit.walked.trouble.add(path, format!("cannot be looked at: {error}"));
+                self.visit.walked.trouble.add(path.clone(), format!("cannot be looked at: {error}"));
+                // Perhaps a directory: of what the index knows below it, nothing can be told.
+                self.visit.walked.unread.push(path);
                 return Look::Unknown;
             }
         };

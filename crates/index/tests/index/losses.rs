@@ -1,11 +1,13 @@
 //! When files are recorded as gone, and when an index run does not believe its eyes.
 
 use crate::support::{When, World, rel};
+use lastcopy_fs::Progress;
 use lastcopy_index::IndexError;
 use lastcopy_store::{FileStatus, RunStatus, VolumeError};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 fn many(count: usize) -> World {
     let files: Vec<_> = (0..count).map(|number| (format!("file {number}"), format!("text {number}"))).collect();
@@ -96,6 +98,47 @@ fn nothing_is_missing_below_what_cannot_be_read() {
         assert_eq!(world.status(path), status, "{path}");
     }
     assert_eq!(world.index().missing, 1, "now that it can be read");
+}
+
+/// A directory whose names were read, and then nothing at them could be looked at: a file at such a name stayed present, while
+/// everything below a directory at such a name was recorded as missing.
+#[test]
+fn nothing_is_missing_below_what_cannot_be_looked_at() {
+    let world = World::new(&[("top/z/a", "one"), ("top/z/deep/b", "two"), ("d", "three"), ("e", "four")]);
+    // Progress is told in steps of 1024 files: here, in the middle of this directory.
+    (0..1030).for_each(|number| world.write(format!("top/{number}"), ""));
+    world.index();
+    world.remove("d");
+    let top = world.path("top");
+    let result = as_anybody(|| world.try_index(&InTheMiddle(&|| set_mode(&top, 0o000))));
+    set_mode(&top, 0o755);
+    let report = result.unwrap();
+    assert_eq!(report.missing, 1);
+    let named: Vec<_> = report.errors.first().iter().map(|(path, _)| path.clone()).collect();
+    assert!(named.contains(&rel("top/z")), "{named:?}");
+    for path in ["top/z/a", "top/z/deep/b", "top/1029"] {
+        assert_eq!(world.status(path), FileStatus::Present, "{path}");
+    }
+    assert_eq!(world.status("d"), FileStatus::Missing);
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Something that happens while a directory is compared with the index.
+struct InTheMiddle<'a>(&'a (dyn Fn() + Sync));
+
+impl Progress for InTheMiddle<'_> {
+    fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {}
+
+    fn advance(&self, _files: u64, bytes: u64) {
+        if bytes == 0 {
+            (self.0)();
+        }
+    }
+
+    fn note(&self, _line: &str) {}
 }
 
 /// On a thread that may read only what it is allowed to, also for root.
