@@ -9,16 +9,14 @@ use crate::report::{Skipped, Trouble};
 use crate::rules::{IGNORE_FILE, Rules};
 use lastcopy_fs::{Cancel, Dir, Entries, EntryRef, FileKind, FileStat, Mounts, RelPath};
 use lastcopy_store::{
-    ContentId, DirectoryId, FileId, FileStatus, Seen, Store, StoreError, VOLUME_DIR, Volume, WalkReader, find_marker,
+    ContentId, DESTINATION_MARKER, DirectoryId, FileId, FileStatus, Seen, Store, StoreError, VOLUME_DIR, Volume, WalkReader,
+    find_marker,
 };
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-/// The object by which a directory is known to be a destination of some lastcopy.
-const DESTINATION_MARKER: &[u8] = b".lastcopy-destination.json";
 
 /// The kind of what a rule leaves out.
 const EXCLUDED: &str = "excluded";
@@ -301,7 +299,7 @@ impl Visit<'_> {
         if path.is_root() {
             return None;
         }
-        if entries.contains(DESTINATION_MARKER) {
+        if entries.contains(DESTINATION_MARKER.as_bytes()) {
             return Some("destination");
         }
         // A marker that cannot be read is a marker, too.

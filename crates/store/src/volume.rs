@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// The directory in a volume that is ours: marker, quarantine, incoming and kept files.
 pub const VOLUME_DIR: &str = ".lastcopy";
+/// The object by which a directory is known to be a destination of some lastcopy.
+pub const DESTINATION_MARKER: &str = ".lastcopy-destination.json";
 const MARKER: &[u8] = b"volume.toml";
 const WITNESS: &[u8] = b"newest-run.json";
 
@@ -127,6 +129,14 @@ pub enum VolumeError {
         path: PathBuf,
         /// What it says instead.
         detail: String,
+    },
+    /// The tree is a destination, or lies in one: its objects would be offloaded on their own word.
+    #[error("volume `{name}`: {} is a destination: {DESTINATION_MARKER} lies there", destination.display())]
+    InDestination {
+        /// The name.
+        name: String,
+        /// The directory with the marker: the tree itself, or one above it.
+        destination: PathBuf,
     },
     /// The name or the tree is taken.
     #[error("{0}")]
@@ -271,6 +281,15 @@ fn write_marker(dir: &Dir, marker: &Marker) -> Result<()> {
         .map_err(StoreError::io(Path::new(VOLUME_DIR).join("volume.toml")))
 }
 
+/// That neither a tree nor a directory above it is a destination. Those below are left out by every walk.
+fn outside_destinations(name: &str, path: &Path) -> Result<(), VolumeError> {
+    let marked = |dir: &&Path| std::fs::symlink_metadata(dir.join(DESTINATION_MARKER)).is_ok();
+    match path.ancestors().find(marked) {
+        Some(dir) => Err(VolumeError::InDestination { name: name.to_owned(), destination: dir.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 fn canonical(name: &str, path: &Path) -> Result<PathBuf, VolumeError> {
     std::fs::canonicalize(path).map_err(|source| VolumeError::Unreachable { name: name.to_owned(), path: path.to_owned(), source })
 }
@@ -350,6 +369,7 @@ impl Store {
     fn open_recorded(&self, record: VolumeRecord, configured_policy: Option<Policy>) -> Result<Volume, VolumeError> {
         let VolumeRecord { id, uuid, name, path, .. } = record;
         let (root, root_stat) = open_root(&name, &path)?;
+        outside_destinations(&name, &path)?;
         let marker = read_marker(&name, &path, &root)?;
         let inner = Inner { id, uuid, node: self.node(), name, path, root, root_stat, configured_policy };
         inner.agrees(&marker)?;
@@ -370,6 +390,7 @@ impl Store {
     pub fn add_volume(&self, name: &str, path: &Path, claim: VolumeClaim) -> Result<(Volume, Run<Index>), VolumeError> {
         let path = canonical(name, path)?;
         let (root, _) = open_root(name, &path)?;
+        outside_destinations(name, &path)?;
         let mismatch = |detail: String| VolumeError::MarkerMismatch { name: name.to_owned(), path: path.clone(), detail };
         let found = find_marker(&root).map_err(|error| mismatch(error.to_string()))?;
         if let Some(marker) = &found {
