@@ -59,4 +59,4 @@ pub use store::{Clock, NewEpoch, Store, StoreOptions, system_clock};
 pub use survey::{Duplicate, PairSurvey, VolumeSurvey};
 pub use vectors::{EvidenceEntry, EvidenceEvent, Vector};
 pub use volume::{DESTINATION_MARKER, Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker};
-pub use witness::Witness;
+pub use witness::{NamedRun, Witness};

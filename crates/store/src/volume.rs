@@ -212,12 +212,6 @@ impl Volume {
     pub fn own_dir(&self) -> io::Result<Dir> {
         own_dir(&self.inner.root)
     }
-
-    /// Mirrors the newest run in the volume. What hinders it (a full or read-only volume) hinders no run: the same fact lies
-    /// beside the index.
-    pub(crate) fn write_witness(&self, witness: &Witness) -> io::Result<()> {
-        witness.write(&self.own_dir()?, WITNESS)
-    }
 }
 
 impl Inner {
@@ -328,17 +322,30 @@ impl Store {
     pub(crate) fn mirror_elsewhere(&self, witness: &Witness, but: Option<VolumeId>) -> Result<()> {
         for record in self.volumes()?.into_iter().filter(|record| Some(record.id) != but) {
             let Some((own, found)) = self.own_dir_of(&record) else { continue };
-            let ahead = match found {
-                Some(found) if found == *witness => true,
-                Some(found) if found.node == witness.node => {
-                    found.run > witness.run || found.seq > witness.seq || !self.knows_epoch(found.epoch)?
-                }
-                _ => false,
-            };
-            if !ahead {
-                // What hinders it hinders no run, as with the run's own volume.
-                drop(witness.write(&own, WITNESS));
+            self.mirror_in(&own, found, witness)?;
+        }
+        Ok(())
+    }
+
+    /// The same in the volume of a run.
+    pub(crate) fn mirror_own(&self, witness: &Witness, volume: &Volume) -> Result<()> {
+        let place = || volume.path().join(VOLUME_DIR);
+        let own = volume.own_dir().map_err(|source| StoreError::Io { path: place(), source })?;
+        let found = Witness::read(&own, WITNESS).map_err(|source| StoreError::Io { path: place(), source })?;
+        self.mirror_in(&own, found, witness)
+    }
+
+    /// What hinders the writing (a full or read-only volume) hinders no run: the same fact lies beside the index.
+    fn mirror_in(&self, own: &Dir, found: Option<Witness>, witness: &Witness) -> Result<()> {
+        let keep = match found {
+            Some(found) if found == *witness => true,
+            Some(found) if found.node == witness.node => {
+                found.run > witness.run || found.seq > witness.seq || self.contradiction(&found)?.is_some()
             }
+            _ => false,
+        };
+        if !keep {
+            drop(witness.write(own, WITNESS));
         }
         Ok(())
     }
