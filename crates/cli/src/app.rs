@@ -236,16 +236,19 @@ impl App {
         Ok(if self.volume_config(name)?.cross_mounts { Mounts::Cross } else { Mounts::Stay })
     }
 
-    /// Files that this node needs to reach its destinations, by device and inode: configuration and index.
+    /// Files that this node needs to reach its destinations, by device and inode: configuration, index, and files that the
+    /// configuration names.
     pub(crate) fn needed(&self) -> Result<Vec<FileStat>> {
         let config = self.config()?;
         let mut needed = self.store()?.own_files()?;
-        let path = std::fs::canonicalize(&config.path);
-        let stat = path.and_then(|path| {
-            let parent = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-            parent.entry(path.file_name().unwrap_or_default().as_bytes())
-        });
-        needed.extend(stat.ok().flatten());
+        let programs = config.volumes.values().filter_map(|volume| volume.hook.as_ref()?.command.first()).map(Path::new);
+        // One that is not named by its path is looked for where programs are.
+        let named = programs.filter(|program| program.is_absolute()).chain([config.path.as_path()]);
+        needed.extend(named.filter_map(|path| {
+            let path = std::fs::canonicalize(path).ok()?;
+            let parent = Dir::open(path.parent().unwrap_or(Path::new("/"))).ok()?;
+            parent.entry(path.file_name().unwrap_or_default().as_bytes()).ok()?
+        }));
         Ok(needed)
     }
 

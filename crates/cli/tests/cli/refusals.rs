@@ -440,6 +440,21 @@ fn needed_where_it_is_our_own_configuration() {
     assert_eq!(home.json(offload).expect(0).count("offloaded"), 1);
 }
 
+/// A hook's program that lies in a volume: offloaded, the hook could never run again. By a link, too.
+#[test]
+fn needed_where_the_configuration_names_it() {
+    let home = pushed();
+    let (program, link) = (home.volume("photos").join("a"), home.path("link"));
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    for named in [&program, &link] {
+        home.configure(&Setup::usual().volume_lines("photos", &format!("hook = {{ command = [{named:?}] }}")));
+        let fixes = refused(&home, &["needed"]);
+        assert_eq!(fixes, ["move it out of the volume, or leave it"]);
+    }
+    home.configure(&Setup::usual().volume_lines("photos", "hook = { command = [\"a\"] }"));
+    opens(&home);
+}
+
 #[test]
 fn drift_where_the_file_is_not_what_the_index_says() {
     let home = pushed();
