@@ -217,6 +217,28 @@ impl App {
         Ok(())
     }
 
+    /// That enough of the destinations that `at_least` counts lie apart, as far as can be told now: else the gate would be shut for ever.
+    pub(crate) fn satisfiable(&self, volume: &str, policy: &Policy) -> Result<()> {
+        let Some(at_least) = &policy.at_least else { return Ok(()) };
+        // One that cannot be asked now is perhaps on a disk of its own.
+        let known = Policy { unknown_device: Vec::new(), ..policy.clone() };
+        let apart = known.domains_among(&at_least.of);
+        if apart >= at_least.count {
+            return Ok(());
+        }
+        let names = self.names()?;
+        let name = |id| names.get(id).unwrap_or("?").to_owned();
+        let counted = policy.same_device.iter().filter(|(left, right)| at_least.of.contains(left) && at_least.of.contains(right));
+        let sharing: Vec<_> = counted.map(|(left, right)| format!("`{}` and `{}`", name(*left), name(*right))).collect();
+        let message = format!(
+            "volume `{volume}`: `at_least` counts to {}, of {apart} that can count: {} share a device, and count once",
+            at_least.count,
+            sharing.join(", ")
+        );
+        Err(CliError::new(Code::Config, message)
+            .hint("keep one of them on another device, name more destinations, or lower the count; no file could ever pass"))
+    }
+
     /// How to walk a volume: its excludes, and everything that is none of its data.
     pub(crate) fn walk_options(&self, name: &str) -> Result<WalkOptions> {
         let config = self.config()?;

@@ -21,7 +21,9 @@ fn check(app: &App) -> Result<Exit> {
     for (name, volume) in &config.volumes {
         let mut wrong: Vec<String> = Vec::new();
         let device = std::fs::metadata(&volume.path).map(|metadata| metadata.dev()).ok();
-        if let Err(error) = app.volume(name) {
+        let opened = app.volume(name);
+        let satisfiable = volume.offload.as_ref().map_or(Ok(()), |policy| app.satisfiable(name, &app.policy(policy)?));
+        for error in [opened.err(), satisfiable.err()].into_iter().flatten() {
             wrong.push(error.message);
         }
         if volume.sync_to.is_empty() {

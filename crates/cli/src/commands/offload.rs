@@ -41,6 +41,7 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
     let Some(policy) = volume.configured_policy().cloned() else {
         return Err(lastcopy_store::BeginError::NoPolicy { volume: name.to_owned() }.into());
     };
+    app.satisfiable(name, &policy)?;
     let held = released_by_grace(app.store()?, &volume)?;
     if args.paths.is_empty() && held.is_empty() {
         return Err(CliError::new(Code::Usage, format!("nothing of volume `{name}` is named"))

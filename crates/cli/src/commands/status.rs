@@ -175,6 +175,12 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         level = level.max(Level::Amber);
         next = Some(format!("lastcopy policy accept {} --reason TEXT", record.name));
     }
+    let satisfiable = policy.as_ref().map_or(Ok(()), |policy| app.satisfiable(&record.name, policy));
+    if let Err(error) = &satisfiable {
+        level = level.max(Level::Amber);
+        next = Some("lastcopy config check".into());
+        app.output.line(&error.message);
+    }
     if survey.unproven_offloaded > 0 {
         level = level.max(Level::Amber);
         next = Some("lastcopy verify".into());

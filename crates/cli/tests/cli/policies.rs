@@ -90,9 +90,21 @@ fn at_least_counts_one_device_once() {
     home.write("photos", "a", &content("a"));
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
-    let fixes = refused(&home, &["no-evidence"]);
-    assert!(fixes[0].contains("lastcopy config check"), "{fixes:?}");
-    let checked = home.json(&["config", "check"]).expect(0);
+    assert_eq!(explain(&home, "a").expect(1).causes("a"), ["no-evidence"]);
+    // It can never be satisfied as it is: that is said where it is asked for, and not as one more reason to wait.
+    for command in [&["offload", "photos", "a", "--yes"] as &[&str], &["offload", "photos", "a", "--dry-run"]] {
+        let offload = home.json(command).expect(2);
+        assert_eq!(offload.error_code(), "config");
+        let message = offload.error()["message"].as_str().unwrap();
+        assert!(message.contains("`nas` and `usb`") || message.contains("`usb` and `nas`"), "{message}");
+    }
+    assert!(home.volume("photos").join("a").exists());
+    let status = home.json(&["status"]).expect(1);
+    let photos = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+    assert_eq!((&photos["level"], &photos["next"]), (&"amber".into(), &"lastcopy config check".into()));
+    let checked = home.json(&["config", "check"]).expect(1);
+    let problem = checked.of("volume").next().unwrap()["problems"][0].as_str().unwrap();
+    assert!(problem.contains("share a device"), "{problem}");
     assert_eq!(checked.of("destination").next().unwrap()["shares_device_with"], serde_json::json!(["usb"]));
 
     let Some(far) = other_device(&home) else {
