@@ -97,3 +97,20 @@ fn an_offload_names_what_goes_now_and_what_waits() {
     let done = done.expect(0);
     assert!(done.stdout.contains("1 file deleted") && done.stdout.contains("1 file wait in quarantine"), "{done}");
 }
+
+/// An acknowledged rollback forgets what was remembered of the destination's pushes: that was done without a question.
+#[test]
+fn an_acknowledgement_asks_before_it_forgets() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    std::fs::remove_file(home.object("usb", b"bytes")).unwrap();
+    home.run(&["verify"]).expect(1);
+    let (declined, _) = at_terminal(&home, &["alarms", "ack", "1"], "Acknowledge alarm 1?", "n");
+    declined.expect(3);
+    home.run(&["alarms"]).expect(1);
+    let (done, _) = at_terminal(&home, &["alarms", "ack", "1"], "Acknowledge alarm 1?", "y");
+    done.expect(0);
+    home.run(&["alarms"]).expect(0);
+}
