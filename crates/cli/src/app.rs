@@ -80,6 +80,11 @@ impl App {
         Ok(self.store.get_or_init(|| store))
     }
 
+    /// Whether there is an index; one that cannot be looked for is for whoever opens it to complain about.
+    pub(crate) fn has_index(&self) -> Result<bool> {
+        Ok(!matches!(self.config()?.db.try_exists(), Ok(false)))
+    }
+
     pub(crate) fn store_options(&self) -> Result<StoreOptions> {
         let config = self.config()?;
         Ok(StoreOptions { path: config.db.clone(), node_name: config.node_name.clone(), clock: system_clock(), create: true })

@@ -41,8 +41,11 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
     if let Some(name) = volume {
         app.volume_config(name)?;
     }
-    let alarms = app.store()?.alarms(true)?;
-    let recorded = app.store()?.volumes()?;
+    // A question makes no index.
+    let (alarms, recorded) = match app.has_index()? {
+        true => (app.store()?.alarms(true)?, app.store()?.volumes()?),
+        false => (Vec::new(), Vec::new()),
+    };
     let mut worst = Level::Green;
     for name in config.volumes.keys().filter(|name| volume.is_none_or(|only| only == *name)) {
         let level = match recorded.iter().find(|record| record.name == *name) {

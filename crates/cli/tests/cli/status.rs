@@ -96,6 +96,21 @@ fn a_volume_tells_the_oldest_of_its_destinations() {
     }
 }
 
+/// A question changes nothing: these two made an index, and registered destinations in it.
+#[test]
+fn a_question_makes_no_index() {
+    let home = Home::empty();
+    home.configure(&Setup::usual());
+    fs::create_dir(home.volume("photos")).unwrap();
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!(volume(&status, "photos")["next"], "lastcopy volume add photos PATH");
+    let checked = home.json(&["config", "check"]).expect(1);
+    let problem = |kind: &str| checked.of(kind).next().unwrap()["problems"][0].as_str().unwrap().to_owned();
+    assert!(problem("volume").contains("was never added"), "{}", checked.ran);
+    assert!(problem("destination").contains("lastcopy destination init usb"), "{}", checked.ran);
+    assert!(!home.index().parent().unwrap().exists());
+}
+
 /// A home whose one file is at `usb` and `nas`.
 fn pushed() -> Home {
     let home = Home::new(&Setup::two_destinations());
