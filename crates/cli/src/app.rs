@@ -80,6 +80,11 @@ impl App {
         Ok(self.store.get_or_init(|| store))
     }
 
+    /// Whether there is an index; one that cannot be looked for is for whoever opens it to complain about.
+    pub(crate) fn has_index(&self) -> Result<bool> {
+        Ok(!matches!(self.config()?.db.try_exists(), Ok(false)))
+    }
+
     pub(crate) fn store_options(&self) -> Result<StoreOptions> {
         let config = self.config()?;
         Ok(StoreOptions { path: config.db.clone(), node_name: config.node_name.clone(), clock: system_clock(), create: true })
@@ -183,6 +188,7 @@ impl App {
             any_filesystem: policy.any_filesystem,
             domains: std::collections::BTreeMap::new(),
             same_device: Vec::new(),
+            unknown_device: Vec::new(),
         };
         self.add_domains(&mut built)?;
         Ok(built)
@@ -194,7 +200,7 @@ impl App {
         Ok(accepted.map_or_else(Vec::new, |accepted| policy.weaker_than(&accepted.policy)))
     }
 
-    /// Labels of the configuration, and devices that are found to be shared.
+    /// Labels of the configuration, devices that are found to be shared, and those that cannot be told.
     fn add_domains(&self, policy: &mut Policy) -> Result<()> {
         let mut devices: Vec<(u64, DestinationId)> = Vec::new();
         for (record, destination) in self.destinations()? {
@@ -204,13 +210,38 @@ impl App {
             if let Some(label) = &self.destination_config(&record.name)?.failure_domain {
                 policy.domains.insert(record.id, label.clone());
             }
-            if let Some(device) = destination.capabilities().device {
-                let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
-                policy.same_device.extend(shared);
-                devices.push((device, record.id));
+            match destination.capabilities().device {
+                Some(device) => {
+                    let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
+                    policy.same_device.extend(shared);
+                    devices.push((device, record.id));
+                }
+                None => policy.unknown_device.push(record.id),
             }
         }
         Ok(())
+    }
+
+    /// That enough of the destinations that `at_least` counts lie apart, as far as can be told now: else the gate would be shut for ever.
+    pub(crate) fn satisfiable(&self, volume: &str, policy: &Policy) -> Result<()> {
+        let Some(at_least) = &policy.at_least else { return Ok(()) };
+        // One that cannot be asked now is perhaps on a disk of its own.
+        let known = Policy { unknown_device: Vec::new(), ..policy.clone() };
+        let apart = known.domains_among(&at_least.of);
+        if apart >= at_least.count {
+            return Ok(());
+        }
+        let names = self.names()?;
+        let name = |id| names.get(id).unwrap_or("?").to_owned();
+        let counted = policy.same_device.iter().filter(|(left, right)| at_least.of.contains(left) && at_least.of.contains(right));
+        let sharing: Vec<_> = counted.map(|(left, right)| format!("`{}` and `{}`", name(*left), name(*right))).collect();
+        let message = format!(
+            "volume `{volume}`: `at_least` counts to {}, of {apart} that can count: {} share a device, and count once",
+            at_least.count,
+            sharing.join(", ")
+        );
+        Err(CliError::new(Code::Config, message)
+            .hint("keep one of them on another device, name more destinations, or lower the count; no file could ever pass"))
     }
 
     /// How to walk a volume: its excludes, and everything that is none of its data.
@@ -232,16 +263,19 @@ impl App {
         Ok(if self.volume_config(name)?.cross_mounts { Mounts::Cross } else { Mounts::Stay })
     }
 
-    /// Files that this node needs to reach its destinations, by device and inode: configuration and index.
+    /// Files that this node needs to reach its destinations, by device and inode: configuration, index, and files that the
+    /// configuration names.
     pub(crate) fn needed(&self) -> Result<Vec<FileStat>> {
         let config = self.config()?;
         let mut needed = self.store()?.own_files()?;
-        let path = std::fs::canonicalize(&config.path);
-        let stat = path.and_then(|path| {
-            let parent = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-            parent.entry(path.file_name().unwrap_or_default().as_bytes())
-        });
-        needed.extend(stat.ok().flatten());
+        let programs = config.volumes.values().filter_map(|volume| volume.hook.as_ref()?.command.first()).map(Path::new);
+        // One that is not named by its path is looked for where programs are.
+        let named = programs.filter(|program| program.is_absolute()).chain([config.path.as_path()]);
+        needed.extend(named.filter_map(|path| {
+            let path = std::fs::canonicalize(path).ok()?;
+            let parent = Dir::open(path.parent().unwrap_or(Path::new("/"))).ok()?;
+            parent.entry(path.file_name().unwrap_or_default().as_bytes()).ok()?
+        }));
         Ok(needed)
     }
 

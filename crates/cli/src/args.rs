@@ -446,6 +446,9 @@ pub(crate) enum AlarmsCommand {
         /// Why, for the audit trail
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Say what would be forgotten, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

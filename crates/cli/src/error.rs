@@ -276,6 +276,10 @@ impl From<VolumeError> for CliError {
             VolumeError::MarkerMismatch { .. } => Self::new(Code::MarkerMismatch, text).hint(
                 "is another disk mounted here? To care for this tree from this node on: `lastcopy volume add NAME PATH --yes`",
             ),
+            VolumeError::InDestination { destination, .. } => Self::new(Code::Refused, text).hint(format!(
+                "a volume must lie outside of every destination; if {} is none, remove that file",
+                destination.display()
+            )),
             VolumeError::Taken(_) => Self::new(Code::Refused, text)
                 .hint("`lastcopy volume list` shows them; a moved tree is followed with `lastcopy volume move`"),
             VolumeError::NewEpoch(_) => Self::new(Code::IdentityChanged, text)

@@ -155,7 +155,7 @@ impl Collector for Differences {
         match sighting {
             Sighting::Gone(id) => self.gone.push(id),
             // It is on the disk; that it is left out now is for an index run to record.
-            Sighting::Excluded(_) => {}
+            Sighting::Excluded { .. } => {}
             Sighting::File { directory, name, stat, row } => {
                 self.files += 1;
                 let path = || directory.join(name).unwrap_or_default();

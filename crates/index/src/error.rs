@@ -9,12 +9,18 @@ use std::io;
 #[non_exhaustive]
 pub enum IndexError {
     /// The volume lost so much that it is not believed: it may not be mounted, or not whole.
-    #[error("{missing} of {known} files are gone{}", if *empty { ", and the volume is empty" } else { "" })]
+    #[error(
+        "{missing} of {known} files are gone{}{}",
+        if *empty { ", and the volume is empty" } else { "" },
+        if *covered > 0 { format!("; where {covered} of them were lies a mount, another volume or a destination") } else { String::new() }
+    )]
     ImplausibleLoss {
         /// Files that were present.
         known: u64,
         /// Those that are gone.
         missing: u64,
+        /// Those of them where a mount, another volume or a destination lies now.
+        covered: u64,
         /// Whether nothing is left at all.
         empty: bool,
     },

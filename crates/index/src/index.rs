@@ -102,15 +102,17 @@ fn gather(
     let mut report = IndexReport { skipped: walked.skipped, errors: walked.trouble, ..IndexReport::default() };
     let mut gone = Vec::new();
     let mut excluded = Vec::new();
+    let mut covered = 0;
     let mut spools = Vec::new();
     for part in collectors {
         report.files += part.unchanged + part.spool.count;
         report.unchanged += part.unchanged;
         gone.extend(part.gone);
+        covered += part.covered;
         excluded.extend(part.excluded);
         spools.push(part.spool);
     }
-    plausible(known, gone.len() as u64, report.files, options.accept_loss)?;
+    plausible(known, gone.len() as u64, covered, report.files, options.accept_loss)?;
     volume.prove_again()?;
     let (files, bytes) = spools.iter().fold((0, 0), |(files, bytes), spool| (files + spool.count, bytes + spool.bytes));
     progress.phase("hashing", files, bytes);
@@ -131,12 +133,14 @@ fn gather(
     Ok((report, gone))
 }
 
-/// A volume that is suddenly empty, or has lost more than half of 20 files or more, is not believed.
-fn plausible(known: u64, missing: u64, found: u64, accept_loss: bool) -> Result<(), IndexError> {
+/// A volume that is suddenly empty, or has lost more than half of 20 files or more, is not believed. A file is lost as well where a
+/// mount, another volume or a destination lies now; not where a rule leaves it out, which somebody wrote.
+fn plausible(known: u64, gone: u64, covered: u64, found: u64, accept_loss: bool) -> Result<(), IndexError> {
+    let missing = gone + covered;
     let empty = known > 0 && found == 0;
     let most = known >= 20 && missing > known / 2;
     if (empty || most) && missing > 0 && !accept_loss {
-        return Err(IndexError::ImplausibleLoss { known, missing, empty });
+        return Err(IndexError::ImplausibleLoss { known, missing, covered, empty });
     }
     Ok(())
 }
@@ -147,6 +151,8 @@ struct Changes<'a> {
     spool: Spool,
     gone: Vec<FileId>,
     excluded: Vec<FileId>,
+    /// Those of them that no rule leaves out: something else lies where they were.
+    covered: u64,
     progress: &'a dyn Progress,
     /// Progress is told in steps: a call for each of a million files costs.
     untold: u64,
@@ -154,7 +160,7 @@ struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     fn new(progress: &'a dyn Progress) -> Self {
-        Self { unchanged: 0, spool: Spool::new(), gone: Vec::new(), excluded: Vec::new(), progress, untold: 0 }
+        Self { unchanged: 0, spool: Spool::new(), gone: Vec::new(), excluded: Vec::new(), covered: 0, progress, untold: 0 }
     }
 }
 
@@ -162,7 +168,10 @@ impl Collector for Changes<'_> {
     fn sight(&mut self, sighting: Sighting<'_>) -> Result<(), IndexError> {
         match sighting {
             Sighting::Gone(id) => self.gone.push(id),
-            Sighting::Excluded(id) => self.excluded.push(id),
+            Sighting::Excluded { id, by_rule } => {
+                self.covered += u64::from(!by_rule);
+                self.excluded.push(id);
+            }
             Sighting::File { directory, name, stat, row } => {
                 self.untold += 1;
                 if self.untold == 1024 {
@@ -256,8 +265,12 @@ mod tests {
             (1000, 500, 500, true),
             (1000, 501, 499, false),
         ] {
-            assert_eq!(plausible(known, missing, found, false).is_ok(), believed, "{missing} of {known}, {found} found");
-            assert!(plausible(known, missing, found, true).is_ok());
+            for covered in [0, missing / 2, missing] {
+                let gone = missing - covered;
+                let answer = plausible(known, gone, covered, found, false);
+                assert_eq!(answer.is_ok(), believed, "{gone} and {covered} of {known}, {found} found");
+                assert!(plausible(known, gone, covered, found, true).is_ok());
+            }
         }
     }
 }

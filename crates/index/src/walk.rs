@@ -9,7 +9,8 @@ use crate::report::{Skipped, Trouble};
 use crate::rules::{IGNORE_FILE, Rules};
 use lastcopy_fs::{Cancel, Dir, Entries, EntryRef, FileKind, FileStat, Mounts, RelPath};
 use lastcopy_store::{
-    ContentId, DirectoryId, FileId, FileStatus, Seen, Store, StoreError, VOLUME_DIR, Volume, WalkReader, find_marker,
+    ContentId, DESTINATION_MARKER, DirectoryId, FileId, FileStatus, Seen, Store, StoreError, VOLUME_DIR, Volume, WalkReader,
+    find_marker,
 };
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -17,8 +18,8 @@ use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The object by which a directory is known to be a destination of some lastcopy.
-const DESTINATION_MARKER: &[u8] = b".lastcopy-destination.json";
+/// The kind of what a rule leaves out.
+const EXCLUDED: &str = "excluded";
 
 /// How to walk.
 #[derive(Debug, Clone, Default)]
@@ -58,8 +59,8 @@ pub(crate) enum Sighting<'a> {
     File { directory: &'a RelPath, name: &'a [u8], stat: FileStat, row: Option<Row> },
     /// A row that is present in the index, and nothing that could be it on the disk.
     Gone(FileId),
-    /// A row that is present in the index, and left out of the walk now.
-    Excluded(FileId),
+    /// A row that is present in the index, and left out of the walk now: on purpose, by a rule, or for what lies there.
+    Excluded { id: FileId, by_rule: bool },
 }
 
 /// What one thread of a walk does with what it sees.
@@ -74,8 +75,8 @@ pub(crate) struct Walked {
     pub(crate) trouble: Trouble,
     /// Directories whose content is not known, because they could not be read to their end.
     unread: Vec<RelPath>,
-    /// Directories that were left out on purpose.
-    left_out: Vec<RelPath>,
+    /// Directories that were left out, and whether by a rule.
+    left_out: Vec<(RelPath, bool)>,
     visited: HashSet<DirectoryId>,
 }
 
@@ -164,15 +165,14 @@ impl Walked {
     /// Directories of the index that the walk did not come by are gone with all their files, except below one that could not be
     /// read to its end, of which nothing is known, and below one that was left out.
     fn sight_unvisited(&self, reader: &WalkReader, collector: &mut impl Collector) -> Result<(), IndexError> {
-        let below = |dirs: &[RelPath], path: &RelPath| dirs.iter().any(|dir| path.is_within(dir));
         let mut gone = Vec::new();
         reader.directories(&mut |id, path| {
-            if !self.visited.contains(&id) && !below(&self.unread, &path) {
-                gone.push((id, below(&self.left_out, &path)));
+            if !self.visited.contains(&id) && !self.unread.iter().any(|dir| path.is_within(dir)) {
+                gone.push((id, self.left_out.iter().find(|(dir, _)| path.is_within(dir)).map(|(_, by_rule)| *by_rule)));
             }
             Ok(())
         })?;
-        for (directory, left_out) in gone {
+        for (directory, left_out_by_rule) in gone {
             let mut rows = Vec::new();
             reader.files_in(directory, &mut |known| {
                 if known.status == FileStatus::Present {
@@ -181,7 +181,7 @@ impl Walked {
                 Ok(())
             })?;
             for id in rows {
-                collector.sight(if left_out { Sighting::Excluded(id) } else { Sighting::Gone(id) })?;
+                collector.sight(left_out_by_rule.map_or(Sighting::Gone(id), |by_rule| Sighting::Excluded { id, by_rule }))?;
             }
         }
         Ok(())
@@ -247,7 +247,9 @@ enum Look {
     File(FileStat),
     Directory(Pending),
     /// Not a person's data, or not to be looked at: what the index knows of it is not gone.
-    LeftOut,
+    LeftOut {
+        by_rule: bool,
+    },
     /// Nothing that could be a file: what the index knows of it is gone.
     Nothing,
     /// It could not be looked at: what the index knows of it stays.
@@ -267,7 +269,7 @@ impl Visit<'_> {
         };
         if let Some(kind) = self.foreign(&dir, &path, &entries) {
             self.walked.skipped.add(kind, || Some(path.clone()));
-            self.walked.left_out.push(path);
+            self.walked.left_out.push((path, false));
             return Ok(Vec::new());
         }
         let rules = self.rules(&pending.rules, &dir, &path, &entries);
@@ -297,7 +299,7 @@ impl Visit<'_> {
         if path.is_root() {
             return None;
         }
-        if entries.contains(DESTINATION_MARKER) {
+        if entries.contains(DESTINATION_MARKER.as_bytes()) {
             return Some("destination");
         }
         // A marker that cannot be read is a marker, too.
@@ -370,8 +372,8 @@ impl Here<'_, '_> {
                 row.map_or(Ok(()), |row| gone(&row, collector))
             }
             Look::Nothing => row.map_or(Ok(()), |row| gone(&row, collector)),
-            Look::LeftOut => match row {
-                Some(row) if row.status == FileStatus::Present => collector.sight(Sighting::Excluded(row.id)),
+            Look::LeftOut { by_rule } => match row {
+                Some(row) if row.status == FileStatus::Present => collector.sight(Sighting::Excluded { id: row.id, by_rule }),
                 _ => Ok(()),
             },
             Look::Unknown => Ok(()),
@@ -385,20 +387,23 @@ impl Here<'_, '_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Look::Nothing,
             Err(error) => {
                 let path = self.path.join(entry.name()).unwrap_or_default();
-                self.visit.walked.trouble.add(path, format!("cannot be looked at: {error}"));
+                self.visit.walked.trouble.add(path.clone(), format!("cannot be looked at: {error}"));
+                // Perhaps a directory: of what the index knows below it, nothing can be told.
+                self.visit.walked.unread.push(path);
                 return Look::Unknown;
             }
         };
         if let Some(kind) = self.left_out(entry, &stat) {
             let path = self.path.join(entry.name()).ok();
+            let by_rule = kind == EXCLUDED;
             if stat.kind == FileKind::Directory {
-                self.visit.walked.left_out.extend(path.clone());
+                self.visit.walked.left_out.extend(path.clone().map(|path| (path, by_rule)));
             }
             // Our own directory is no news.
             if kind != "own" || !self.path.is_root() {
                 self.visit.walked.skipped.add(kind, || path);
             }
-            return Look::LeftOut;
+            return Look::LeftOut { by_rule };
         }
         match stat.kind {
             FileKind::Regular => Look::File(stat),
@@ -436,7 +441,7 @@ impl Here<'_, '_> {
         let excluded = !self.rules.is_empty()
             && matches!(stat.kind, FileKind::Regular | FileKind::Directory)
             && self.path.join(entry.name()).is_ok_and(|path| self.rules.excludes(&path, stat.kind == FileKind::Directory));
-        excluded.then_some("excluded")
+        excluded.then_some(EXCLUDED)
     }
 }
 

@@ -34,6 +34,7 @@ fn main() -> io::Result<()> {
         any_filesystem: false,
         domains: BTreeMap::new(),
         same_device: Vec::new(),
+        unknown_device: Vec::new(),
     };
     let loaded: Vec<_> =
         (1..=LOADED).map(|number| file(number).map(|facts| (facts, evidence(number)))).collect::<Result<_, _>>()?;

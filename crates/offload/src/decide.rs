@@ -255,6 +255,16 @@ pub fn decide(file: &FileFacts, evidence: &[Evidence], policy: &Policy, known: &
             let missing = at_least.of.iter().filter(|id| !vouching.contains(id) && !policy.require.contains(id));
             let refusals: Vec<_> = missing.flat_map(|id| why(*id, &refusals_of)).collect();
             decision.refusals.extend(refusals);
+            if decision.refusals.is_empty() {
+                // Of an unplugged disk nobody can tell whether it is another one.
+                let unknown = vouching.iter().filter(|id| policy.unknown_device.contains(id) && !policy.domains.contains_key(id));
+                let heard = "so it may be the same disk as another one; plug it in, or give each a `failure_domain`";
+                decision.refusals.extend(unknown.map(|id| Refusal {
+                    destination: Some(*id),
+                    cause: Cause::Unreachable,
+                    heard: Some(heard.into()),
+                }));
+            }
             // All of them vouch, but from too few failure domains: no configuration that was accepted can come to this.
             if decision.refusals.is_empty() {
                 decision.refusals.push(Refusal { destination: None, cause: Cause::NoEvidence, heard: None });

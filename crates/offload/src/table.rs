@@ -135,6 +135,7 @@ fn policies_table() -> String {
             Policy {
                 at_least: of(2, &[1, 2, 3]),
                 same_device: vec![(DestinationId::stand_in(1), DestinationId::stand_in(2))],
+                unknown_device: Vec::new(),
                 ..policy(&[])
             },
         ),
@@ -234,6 +235,7 @@ fn policy(require: &[i64]) -> Policy {
         any_filesystem: false,
         domains: BTreeMap::new(),
         same_device: Vec::new(),
+        unknown_device: Vec::new(),
     }
 }
 

@@ -129,7 +129,7 @@ impl Store {
 
     /// Begins a new epoch because a destination holds a head that another life of this index wrote.
     pub fn superseded_by_head(&self, epoch: Id128, run: RunId, destination: &str) -> Result<NewEpoch> {
-        let witness = Witness { node: self.node(), epoch, run, seq: 0 };
+        let witness = Witness { node: self.node(), epoch, run, seq: 0, named: None };
         self.begin_epoch(&format!("destination `{destination}` holds a push of another life of this index"), Some(&witness))
     }
 

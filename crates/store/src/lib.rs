@@ -58,5 +58,5 @@ pub use snapshot::{Advance, Claim, Lacking, Line, Snapshot, SnapshotFile, Totals
 pub use store::{Clock, NewEpoch, Store, StoreOptions, system_clock};
 pub use survey::{Duplicate, PairSurvey, VolumeSurvey};
 pub use vectors::{EvidenceEntry, EvidenceEvent, Vector};
-pub use volume::{Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker};
-pub use witness::Witness;
+pub use volume::{DESTINATION_MARKER, Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker};
+pub use witness::{NamedRun, Witness};

@@ -68,6 +68,9 @@ pub struct Policy {
     /// numbers change with every reboot.
     #[serde(skip)]
     pub same_device: Vec<(DestinationId, DestinationId)>,
+    /// Those whose device cannot be told now: an unplugged disk. One without a label may be the disk of any other one.
+    #[serde(skip)]
+    pub unknown_device: Vec<DestinationId>,
 }
 
 /// One way in which a policy lets a file pass that another one stops.
@@ -101,8 +104,15 @@ impl Policy {
         all
     }
 
-    /// In how many failure domains these destinations lie.
+    /// In how many failure domains these destinations lie, at the least.
     pub fn domains_among(&self, destinations: &[DestinationId]) -> usize {
+        let (unknown, known): (Vec<_>, Vec<_>) =
+            destinations.iter().copied().partition(|id| self.unknown_device.contains(id) && !self.domains.contains_key(id));
+        // All of them may be one disk, and that disk may be one of the others.
+        if known.is_empty() { usize::from(!unknown.is_empty()) } else { self.known_domains_among(&known) }
+    }
+
+    fn known_domains_among(&self, destinations: &[DestinationId]) -> usize {
         // A handful of destinations: the smallest member of its domain stands for each.
         let mut leader: Vec<usize> = (0..destinations.len()).collect();
         for left in 0..destinations.len() {
@@ -255,6 +265,7 @@ mod tests {
             any_filesystem: false,
             domains: BTreeMap::from([(USB, "desk".into()), (VAULT, "desk".into())]),
             same_device: Vec::new(),
+            unknown_device: Vec::new(),
         }
     }
 
@@ -326,5 +337,22 @@ mod tests {
         policy.same_device.push((CLOUD, USB));
         assert_eq!(policy.domains_among(&[USB, CLOUD, VAULT]), 1);
         assert_eq!(policy.domains_among(&[]), 0);
+    }
+
+    /// An unplugged disk is perhaps the one that another destination lies on; a label says that it is not.
+    #[test]
+    fn what_cannot_be_told_apart_counts_once() {
+        let mut policy = Policy { domains: BTreeMap::new(), unknown_device: vec![CLOUD, VAULT], ..base() };
+        assert_eq!(policy.domains_among(&[USB, CLOUD]), 1);
+        assert_eq!(policy.domains_among(&[CLOUD, VAULT]), 1);
+        assert_eq!(policy.domains_among(&[CLOUD]), 1);
+        // What is known of others is not forgotten because of it.
+        assert_eq!(policy.domains_among(&[USB, DestinationId(4), CLOUD, VAULT]), 2);
+        policy.domains = BTreeMap::from([(USB, "desk".into())]);
+        assert_eq!(policy.domains_among(&[USB, CLOUD, VAULT]), 1);
+        policy.domains.insert(CLOUD, "shelf".into());
+        assert_eq!(policy.domains_among(&[USB, CLOUD, VAULT]), 2);
+        policy.domains.insert(VAULT, "cellar".into());
+        assert_eq!(policy.domains_among(&[USB, CLOUD, VAULT]), 3);
     }
 }

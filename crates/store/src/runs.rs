@@ -475,7 +475,7 @@ impl<K: Kind> Run<K> {
     fn mirror(&self, witness: &crate::witness::Witness) {
         if let Some(volume) = &self.volume {
             // The same fact was just made durable beside the index; a full or read-only volume must not stop an offload.
-            drop(volume.write_witness(witness));
+            drop(self.store.mirror_own(witness, volume));
         }
         drop(self.store.mirror_elsewhere(witness, self.volume.as_ref().map(Volume::id)));
     }

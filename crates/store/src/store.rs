@@ -3,7 +3,7 @@
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
 use crate::ids::{EpochId, RunId, Timestamp};
-use crate::witness::Witness;
+use crate::witness::{NamedRun, Witness};
 use lastcopy_fs::{Dir, FileStat, Id128, LockFile};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::ffi::OsString;
@@ -208,29 +208,43 @@ impl Store {
         self.read(|tx| {
             let seq = tx.query_row("SELECT seq FROM state", [], |row| row.get(0))?;
             let (_, epoch) = current_epoch(tx)?;
-            Ok(Witness { node: self.inner.node, epoch, run: newest_run(tx)?, seq })
+            // Refused runs have no name.
+            let named = "SELECT id, liveness FROM run WHERE liveness <> '' ORDER BY id DESC LIMIT 1";
+            let named: Option<(RunId, String)> = tx.query_row(named, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let named = named.and_then(|(run, lock)| Some(NamedRun { run, name: run_name(&lock)? }));
+            Ok(Witness { node: self.inner.node, epoch, run: newest_run(tx)?, seq, named })
         })
     }
 
-    /// Compares a witness with the index, and begins a new epoch if the index is behind it.
+    /// Compares a witness with the index, and begins a new epoch if the index is behind it, or went on from a common past.
     pub fn heed(&self, witness: &Witness, who: &str) -> Result<Option<NewEpoch>> {
+        match self.contradiction(witness)? {
+            Some(what) => self.begin_epoch(&format!("{who} {what}"), Some(witness)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What a witness of this node knows that the index does not, if anything.
+    pub(crate) fn contradiction(&self, witness: &Witness) -> Result<Option<String>> {
         if witness.node != self.inner.node {
             return Ok(None);
         }
-        let (known, newest, seq) = self.read(|tx| {
+        self.read(|tx| {
             let known = tx.query_row("SELECT 1 FROM epoch WHERE uuid = ?", [witness.epoch.0], |_| Ok(())).optional()?.is_some();
-            Ok((known, newest_run(tx)?, tx.query_row("SELECT seq FROM state", [], |row| row.get::<_, i64>(0))?))
-        })?;
-        let reason = if !known {
-            format!("{who} knows another life of this index")
-        } else if witness.run > newest {
-            format!("{who} remembers run {}, the index only run {newest}", witness.run)
-        } else if witness.seq > seq {
-            format!("{who} remembers changes of run {} that the index does not", witness.run)
-        } else {
-            return Ok(None);
-        };
-        self.begin_epoch(&reason, Some(witness)).map(Some)
+            let newest = newest_run(tx)?;
+            let seq: i64 = tx.query_row("SELECT seq FROM state", [], |row| row.get(0))?;
+            Ok(if !known {
+                Some("knows another life of this index".to_owned())
+            } else if witness.run > newest {
+                Some(format!("remembers run {}, the index only run {newest}", witness.run))
+            } else if witness.seq > seq {
+                Some(format!("remembers changes of run {} that the index does not", witness.run))
+            } else if is_forked(tx, witness)? {
+                Some(format!("remembers another run {} than the index", witness.run))
+            } else {
+                None
+            })
+        })
     }
 
     /// Begins a new epoch: run ids go on above what any witness saw, no older component counts, every receipt must be proven again,
@@ -342,6 +356,22 @@ fn insert_epoch(tx: &Transaction<'_>, reason: &str, now: Timestamp) -> Result<()
 
 pub(crate) fn random_id() -> Result<Id128> {
     Id128::random().map_err(StoreError::io("the system's random generator"))
+}
+
+/// Whether the witness saw another run under an id of this epoch: a copy of this index went on, and so did this one, perhaps farther.
+/// Once a new epoch has begun, what the other one left no longer contradicts anything.
+fn is_forked(tx: &Transaction<'_>, witness: &Witness) -> Result<bool> {
+    let Some(named) = witness.named else { return Ok(false) };
+    if current_epoch(tx)?.1 != witness.epoch {
+        return Ok(false);
+    }
+    let ours = tx.query_row("SELECT liveness FROM run WHERE id = ?", [named.run], |row| row.get::<_, String>(0)).optional()?;
+    Ok(ours.is_some_and(|lock| run_name(&lock) != Some(named.name)))
+}
+
+/// The random name of a run: that of its lock file, without what every lock file ends in.
+fn run_name(lock: &str) -> Option<Id128> {
+    lock.strip_suffix(".lock")?.parse().ok()
 }
 
 /// The current epoch of this node.

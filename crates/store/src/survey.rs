@@ -37,7 +37,7 @@ pub struct VolumeSurvey {
     pub unproven_offloaded: u64,
     /// Standing alarms on files of this volume.
     pub file_alarms: u64,
-    /// The last index run that ended, and when.
+    /// The last index run that looked at the whole tree, and when it ended.
     pub last_index: Option<(RunId, Timestamp)>,
 }
 
@@ -105,8 +105,9 @@ impl Store {
             let unverified: u64 = tx.query_row(&without("AND r.level = 'verified'"), [volume], |row| row.get(0))?;
             let alarms = "SELECT count(*) FROM alarm JOIN file ON file.id = alarm.file
                 WHERE alarm.ended_at IS NULL AND file.volume = ?";
+            // Adding and moving a volume are index runs that looked at nothing: they have no counts to tell.
             let last = "SELECT id, ended_at FROM run WHERE volume = ? AND kind = 'index' AND status IN ('success', 'partial')
-                ORDER BY id DESC LIMIT 1";
+                AND summary IS NOT NULL ORDER BY id DESC LIMIT 1";
             let mut last = tx.prepare(last)?;
             let mut last = last.query([volume])?;
             Ok(VolumeSurvey {

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// The directory in a volume that is ours: marker, quarantine, incoming and kept files.
 pub const VOLUME_DIR: &str = ".lastcopy";
+/// The object by which a directory is known to be a destination of some lastcopy.
+pub const DESTINATION_MARKER: &str = ".lastcopy-destination.json";
 const MARKER: &[u8] = b"volume.toml";
 const WITNESS: &[u8] = b"newest-run.json";
 
@@ -128,6 +130,14 @@ pub enum VolumeError {
         /// What it says instead.
         detail: String,
     },
+    /// The tree is a destination, or lies in one: its objects would be offloaded on their own word.
+    #[error("volume `{name}`: {} is a destination: {DESTINATION_MARKER} lies there", destination.display())]
+    InDestination {
+        /// The name.
+        name: String,
+        /// The directory with the marker: the tree itself, or one above it.
+        destination: PathBuf,
+    },
     /// The name or the tree is taken.
     #[error("{0}")]
     Taken(String),
@@ -202,12 +212,6 @@ impl Volume {
     pub fn own_dir(&self) -> io::Result<Dir> {
         own_dir(&self.inner.root)
     }
-
-    /// Mirrors the newest run in the volume. What hinders it (a full or read-only volume) hinders no run: the same fact lies
-    /// beside the index.
-    pub(crate) fn write_witness(&self, witness: &Witness) -> io::Result<()> {
-        witness.write(&self.own_dir()?, WITNESS)
-    }
 }
 
 impl Inner {
@@ -271,6 +275,15 @@ fn write_marker(dir: &Dir, marker: &Marker) -> Result<()> {
         .map_err(StoreError::io(Path::new(VOLUME_DIR).join("volume.toml")))
 }
 
+/// That neither a tree nor a directory above it is a destination. Those below are left out by every walk.
+fn outside_destinations(name: &str, path: &Path) -> Result<(), VolumeError> {
+    let marked = |dir: &&Path| std::fs::symlink_metadata(dir.join(DESTINATION_MARKER)).is_ok();
+    match path.ancestors().find(marked) {
+        Some(dir) => Err(VolumeError::InDestination { name: name.to_owned(), destination: dir.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 fn canonical(name: &str, path: &Path) -> Result<PathBuf, VolumeError> {
     std::fs::canonicalize(path).map_err(|source| VolumeError::Unreachable { name: name.to_owned(), path: path.to_owned(), source })
 }
@@ -309,17 +322,30 @@ impl Store {
     pub(crate) fn mirror_elsewhere(&self, witness: &Witness, but: Option<VolumeId>) -> Result<()> {
         for record in self.volumes()?.into_iter().filter(|record| Some(record.id) != but) {
             let Some((own, found)) = self.own_dir_of(&record) else { continue };
-            let ahead = match found {
-                Some(found) if found == *witness => true,
-                Some(found) if found.node == witness.node => {
-                    found.run > witness.run || found.seq > witness.seq || !self.knows_epoch(found.epoch)?
-                }
-                _ => false,
-            };
-            if !ahead {
-                // What hinders it hinders no run, as with the run's own volume.
-                drop(witness.write(&own, WITNESS));
+            self.mirror_in(&own, found, witness)?;
+        }
+        Ok(())
+    }
+
+    /// The same in the volume of a run.
+    pub(crate) fn mirror_own(&self, witness: &Witness, volume: &Volume) -> Result<()> {
+        let place = || volume.path().join(VOLUME_DIR);
+        let own = volume.own_dir().map_err(|source| StoreError::Io { path: place(), source })?;
+        let found = Witness::read(&own, WITNESS).map_err(|source| StoreError::Io { path: place(), source })?;
+        self.mirror_in(&own, found, witness)
+    }
+
+    /// What hinders the writing (a full or read-only volume) hinders no run: the same fact lies beside the index.
+    fn mirror_in(&self, own: &Dir, found: Option<Witness>, witness: &Witness) -> Result<()> {
+        let keep = match found {
+            Some(found) if found == *witness => true,
+            Some(found) if found.node == witness.node => {
+                found.run > witness.run || found.seq > witness.seq || self.contradiction(&found)?.is_some()
             }
+            _ => false,
+        };
+        if !keep {
+            drop(witness.write(own, WITNESS));
         }
         Ok(())
     }
@@ -350,6 +376,7 @@ impl Store {
     fn open_recorded(&self, record: VolumeRecord, configured_policy: Option<Policy>) -> Result<Volume, VolumeError> {
         let VolumeRecord { id, uuid, name, path, .. } = record;
         let (root, root_stat) = open_root(&name, &path)?;
+        outside_destinations(&name, &path)?;
         let marker = read_marker(&name, &path, &root)?;
         let inner = Inner { id, uuid, node: self.node(), name, path, root, root_stat, configured_policy };
         inner.agrees(&marker)?;
@@ -370,6 +397,7 @@ impl Store {
     pub fn add_volume(&self, name: &str, path: &Path, claim: VolumeClaim) -> Result<(Volume, Run<Index>), VolumeError> {
         let path = canonical(name, path)?;
         let (root, _) = open_root(name, &path)?;
+        outside_destinations(name, &path)?;
         let mismatch = |detail: String| VolumeError::MarkerMismatch { name: name.to_owned(), path: path.clone(), detail };
         let found = find_marker(&root).map_err(|error| mismatch(error.to_string()))?;
         if let Some(marker) = &found {

@@ -20,6 +20,19 @@ pub struct Witness {
     pub run: RunId,
     /// Its newest change; 0 where the witness does not know.
     pub seq: i64,
+    /// The newest of its runs that began, by its random name; absent where the witness does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<NamedRun>,
+}
+
+/// A run that began, told from one with the same id in another life of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedRun {
+    /// Its id.
+    pub run: RunId,
+    /// Its name.
+    #[serde(with = "hex_id")]
+    pub name: Id128,
 }
 
 /// Ids as hex in files.

@@ -10,7 +10,7 @@ use lastcopy_store::{Alarm, AlarmId, AlarmKind, Outcome};
 pub(crate) fn run(app: &App, command: Option<AlarmsCommand>) -> Result<Exit> {
     match command {
         None => list(app),
-        Some(AlarmsCommand::Ack { id, reason }) => acknowledge(app, id, reason.as_deref()),
+        Some(AlarmsCommand::Ack { id, reason, dry_run }) => acknowledge(app, id, reason.as_deref(), dry_run),
     }
 }
 
@@ -73,10 +73,29 @@ fn quoted(word: &str) -> String {
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-fn acknowledge(app: &App, id: i64, reason: Option<&str>) -> Result<Exit> {
+/// What an acknowledgement leaves behind.
+fn forgets(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::ContentChanged => "the next index takes its bytes for meant",
+        AlarmKind::LostObject => "nobody is reminded of the lost copy any more",
+        AlarmKind::IdentityChanged => "nobody is reminded of it any more",
+        AlarmKind::RolledBack => "what was remembered of its pushes is forgotten, and the next push lists everything anew",
+    }
+}
+
+fn acknowledge(app: &App, id: i64, reason: Option<&str>, dry_run: bool) -> Result<Exit> {
     let alarm = AlarmId::from_user(id);
     let standing = app.store()?.standing_alarm(alarm);
     let destination = standing.map_err(|error| CliError::from(error).or_hint("`lastcopy alarms` shows those that stand"))?;
+    let standing = app.store()?.alarms(true)?;
+    let forgets = standing.iter().find(|standing| standing.id == alarm).map_or("", |standing| forgets(standing.kind));
+    let fields = Fields::new().with("id", id).with("dry_run", dry_run);
+    if dry_run {
+        app.output.line(&format!("alarm {id} would be acknowledged: {forgets}"));
+        app.output.summary("alarms", None, "success", fields);
+        return Ok(Exit::Done);
+    }
+    app.confirm(&format!("Acknowledge alarm {id}? Then {forgets}."))?;
     let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(destination, None)?))?;
     let run_id = run.id().get();
     if let Err(error) = run.acknowledge(alarm, reason.unwrap_or("acknowledged by hand")) {
@@ -85,6 +104,6 @@ fn acknowledge(app: &App, id: i64, reason: Option<&str>) -> Result<Exit> {
     }
     run.finish(&Outcome::Success, None)?;
     app.output.line(&format!("alarm {id} is acknowledged"));
-    app.output.summary("alarms", Some(run_id), "success", Fields::new().with("id", id));
+    app.output.summary("alarms", Some(run_id), "success", fields);
     Ok(Exit::Done)
 }

@@ -1,10 +1,11 @@
 //! `config check`: load, resolve, probe; name what is wrong, and what shares a device.
 
-use crate::app::App;
+use crate::app::{App, connect};
 use crate::args::ConfigCommand;
 use crate::error::{Exit, Result};
 use crate::output::Fields;
 use crate::words::plural;
+use lastcopy_store::VolumeError;
 use lastcopy_sync::Probe;
 use std::os::unix::fs::MetadataExt;
 
@@ -17,12 +18,20 @@ pub(crate) fn run(app: &App, command: &ConfigCommand) -> Result<Exit> {
 fn check(app: &App) -> Result<Exit> {
     let config = app.config()?;
     app.output.line(&format!("{}: node `{}`, index {}", config.path.display(), config.node_name, config.db.display()));
+    // A question makes no index.
+    let new = !app.has_index()?;
     let mut problems = 0u64;
     for (name, volume) in &config.volumes {
         let mut wrong: Vec<String> = Vec::new();
         let device = std::fs::metadata(&volume.path).map(|metadata| metadata.dev()).ok();
-        if let Err(error) = app.volume(name) {
-            wrong.push(error.message);
+        if new {
+            wrong.push(VolumeError::NotAdded { name: name.clone() }.to_string());
+        } else {
+            let opened = app.volume(name);
+            let satisfiable = volume.offload.as_ref().map_or(Ok(()), |policy| app.satisfiable(name, &app.policy(policy)?));
+            for error in [opened.err(), satisfiable.err()].into_iter().flatten() {
+                wrong.push(error.message);
+            }
         }
         if volume.sync_to.is_empty() {
             wrong.push("it is pushed nowhere".into());
@@ -44,37 +53,44 @@ fn check(app: &App) -> Result<Exit> {
         let fields = Fields::new().with("volume", name.as_str()).with("path", volume.path.display().to_string());
         app.output.json("volume", &fields.with("problems", wrong).with("shares_device_with", sharing));
     }
-    for name in config.destinations.keys() {
-        let (record, destination) = app.destination(name)?;
+    for (name, configured) in &config.destinations {
+        let record = if new { None } else { app.store()?.destination_record(name)? };
+        let accepted = record.and_then(|record| record.incarnation);
+        let destination = connect(configured);
         let capabilities = destination.capabilities();
         let (address, device) = (capabilities.address, capabilities.device);
-        let others = app.destinations()?.into_iter().filter(|(other, _)| other.name != *name);
+        let others = config.destinations.iter().filter(|(other, _)| *other != name);
         let sharing: Vec<_> = others
-            .filter(|(_, other)| device.is_some() && other.capabilities().device == device)
-            .map(|(other, _)| other.name)
+            .filter(|(_, other)| device.is_some() && connect(other).capabilities().device == device)
+            .map(|(other, _)| other.clone())
             .collect();
         let wrong = match app.context().runtime.block_on(destination.probe()) {
-            Ok(Probe::Found(found)) if Some(&found) == record.incarnation.as_ref() => None,
-            Ok(Probe::Found(found)) if record.incarnation.is_some() => Some(format!("another repository answers: {found}")),
+            Ok(Probe::Found(found)) if Some(&found) == accepted.as_ref() => None,
+            Ok(Probe::Found(found)) if accepted.is_some() => Some(format!("another repository answers: {found}")),
             Ok(Probe::Found(found)) => {
                 Some(format!("repository {found} is there, and was never accepted: lastcopy destination adopt {name}"))
             }
-            Ok(Probe::Nothing | Probe::NoPlace) if record.incarnation.is_none() => {
+            Ok(Probe::Nothing | Probe::NoPlace) if accepted.is_none() => {
                 Some(format!("not initialised: lastcopy destination init {name}"))
             }
-            Ok(Probe::Nothing | Probe::NoPlace) => Some("its repository is gone; is its disk mounted?".into()),
+            Ok(Probe::Nothing) => Some("its repository is gone; is its disk mounted?".into()),
+            Ok(Probe::NoPlace) => Some("its place is missing; is its disk mounted?".into()),
             Ok(Probe::CannotTell(reason)) => Some(reason),
             Err(error) => Some(error.to_string()),
         };
         problems += u64::from(wrong.is_some());
-        app.output.line(&format!("destination {name}: {} at {address}{}", record.kind, if wrong.is_none() { ": ok" } else { "" }));
+        app.output.line(&format!(
+            "destination {name}: {} at {address}{}",
+            configured.kind,
+            if wrong.is_none() { ": ok" } else { "" }
+        ));
         if let Some(problem) = &wrong {
             app.output.line(&format!("  problem: {problem}"));
         }
         if !sharing.is_empty() {
             app.output.line(&format!("  shares its device with {}: they count once for `at_least`", sharing.join(", ")));
         }
-        let fields = Fields::new().with("destination", name.as_str()).with("kind", record.kind.name()).with("address", address);
+        let fields = Fields::new().with("destination", name.as_str()).with("kind", configured.kind.name()).with("address", address);
         let fields = fields.with("problems", wrong.into_iter().collect::<Vec<_>>());
         app.output.json("destination", &fields.with("shares_device_with", sharing));
     }

@@ -6,7 +6,7 @@ use crate::commands::index::tell_settled;
 use crate::commands::runs::known;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
-use crate::units::Size;
+use crate::units::{Age, Size};
 use crate::words::{self, Names, files, grouped};
 use lastcopy_fs::{Content, NoProgress};
 use lastcopy_offload::{
@@ -41,6 +41,7 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
     let Some(policy) = volume.configured_policy().cloned() else {
         return Err(lastcopy_store::BeginError::NoPolicy { volume: name.to_owned() }.into());
     };
+    app.satisfiable(name, &policy)?;
     let held = released_by_grace(app.store()?, &volume)?;
     if args.paths.is_empty() && held.is_empty() {
         return Err(CliError::new(Code::Usage, format!("nothing of volume `{name}` is named"))
@@ -74,12 +75,8 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
         app.output.note("dry run: nothing was changed");
         return Ok(teller.finish(None, true, &counts));
     }
-    let what = if plan.files > 0 {
-        format!("{} ({})", files(plan.files), Size(plan.bytes))
-    } else {
-        format!("{} in quarantine", files(held.len() as u64))
-    };
-    app.confirm(&format!("Delete {what} of volume `{name}` here?"))?;
+    let held: (u64, u64) = held.iter().fold((0, 0), |(count, bytes), intent| (count + 1, bytes + intent.file.content.size));
+    app.confirm(&question(name, (plan.files, plan.bytes), held, Age { ms: policy.grace_ms }))?;
     let run = app.waiting(|| Ok(app.store()?.begin_offload(&volume)?))?;
     let id = run.id();
     match carry_out(app, &run, &offloading, &plan, &mut teller) {
@@ -99,6 +96,19 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
             run.finish(&outcome, None)?;
             Err(CliError { run: Some(id), ..error })
         }
+    }
+}
+
+/// What a person is asked: the files that go now, and under a grace those that only wait for it; each a count and bytes.
+fn question(volume: &str, planned: (u64, u64), held: (u64, u64), grace: Age) -> String {
+    let show = |(count, bytes)| format!("{} ({})", files(count), Size(bytes));
+    let aside = format!("{} aside for {grace}", show(planned));
+    match (planned.0 > 0, held.0 > 0, grace.ms > 0) {
+        (_, false, false) => format!("Delete {} of volume `{volume}` here?", show(planned)),
+        (_, false, true) => format!("Move {aside} in volume `{volume}`, to be deleted then?"),
+        (false, true, _) => format!("Delete {} in quarantine of volume `{volume}` here?", show(held)),
+        (true, true, false) => format!("Delete {} and {} in quarantine of volume `{volume}` here?", show(planned), show(held)),
+        (true, true, true) => format!("Delete {} in quarantine of volume `{volume}` here, and move {aside}?", show(held)),
     }
 }
 
@@ -351,6 +361,12 @@ impl Confirmer {
         }
     }
 
+    /// Whether who was accepted answers now.
+    fn answers_as(&self, record: &DestinationRecord, destination: &dyn Destination) -> bool {
+        let answer = self.context.runtime.block_on(destination.probe());
+        matches!(answer, Ok(lastcopy_sync::Probe::Found(found)) if Some(&found) == record.incarnation.as_ref())
+    }
+
     fn items(&self, contents: &[(FileId, Content)], destination: DestinationId) -> Result<Vec<Option<HeldItem>>, OffloadError> {
         let mut items = Vec::with_capacity(contents.len());
         for (file, content) in contents {
@@ -390,11 +406,15 @@ impl Confirm for Confirmer {
         let items = self.items(contents, destination)?;
         let asked: Vec<_> = items.iter().flatten().cloned().collect();
         let depth = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
-        let mut findings = match check_held(way.as_ref(), &asked, depth, &self.context) {
-            Ok(findings) => findings.into_iter(),
+        let findings = match check_held(way.as_ref(), &asked, depth, &self.context) {
+            Ok(findings) => findings,
             Err(lastcopy_sync::DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
             Err(error) => return unreachable(&error.to_string()),
         };
+        let Some(findings) = believed(findings, || self.answers_as(record, way.as_ref())) else {
+            return unreachable("it went away, or was exchanged, while it was asked");
+        };
+        let mut findings = findings.into_iter();
         let mut verdicts = Vec::with_capacity(contents.len());
         for item in items {
             let Some(item) = item else {
@@ -414,5 +434,48 @@ impl Confirm for Confirmer {
             });
         }
         Ok(verdicts)
+    }
+}
+
+/// A disk that is unplugged between the first contact and the questions has lost nothing: where something seems lost, it is asked once
+/// more who it is, and if the answer is another one, nothing that was found counts.
+fn believed(findings: Vec<Finding>, still_there: impl FnOnce() -> bool) -> Option<Vec<Finding>> {
+    let lost = findings.iter().any(|finding| matches!(finding, Finding::Lost(_)));
+    (!lost || still_there()).then_some(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_counts_only_where_who_was_asked_is_still_there() {
+        let lost = || vec![Finding::Seen, Finding::Lost("it is not there".into())];
+        assert!(believed(lost(), || true).is_some_and(|findings| matches!(findings[..], [Finding::Seen, Finding::Lost(_)])));
+        assert!(believed(lost(), || false).is_none());
+        let mut asked = false;
+        let seen =
+            believed(vec![Finding::Seen, Finding::Unverifiable("it is busy".into())], || std::mem::replace(&mut asked, true));
+        assert_eq!((seen.map(|findings| findings.len()), asked), (Some(2), false), "without a loss nobody is asked again");
+    }
+
+    #[test]
+    fn the_question_names_all_that_goes() {
+        let (none, three, two) = ((0, 0), (3, 3072), (2, 200));
+        for (planned, held, grace, expected) in [
+            (three, none, 0, "Delete 3 files (3KiB) of volume `photos` here?"),
+            (none, two, 0, "Delete 2 files (200B) in quarantine of volume `photos` here?"),
+            (none, two, 3_600_000, "Delete 2 files (200B) in quarantine of volume `photos` here?"),
+            (three, two, 0, "Delete 3 files (3KiB) and 2 files (200B) in quarantine of volume `photos` here?"),
+            (three, none, 3_600_000, "Move 3 files (3KiB) aside for 1h in volume `photos`, to be deleted then?"),
+            (
+                three,
+                two,
+                3_600_000,
+                "Delete 2 files (200B) in quarantine of volume `photos` here, and move 3 files (3KiB) aside for 1h?",
+            ),
+        ] {
+            assert_eq!(question("photos", planned, held, Age { ms: grace }), expected);
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::units::Size;
 use crate::words::{self, files, grouped, plural};
 use anstyle::AnsiColor;
 use lastcopy_offload::{Known, decide};
-use lastcopy_store::{Alarm, FileStatus, Policy, Store, Timestamp, VolumeRecord};
+use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord};
 
 /// How a volume, or a volume at a destination, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +41,11 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
     if let Some(name) = volume {
         app.volume_config(name)?;
     }
-    let alarms = app.store()?.alarms(true)?;
-    let recorded = app.store()?.volumes()?;
+    // A question makes no index.
+    let (alarms, recorded) = match app.has_index()? {
+        true => (app.store()?.alarms(true)?, app.store()?.volumes()?),
+        false => (Vec::new(), Vec::new()),
+    };
     let mut worst = Level::Green;
     for name in config.volumes.keys().filter(|name| volume.is_none_or(|only| only == *name)) {
         let level = match recorded.iter().find(|record| record.name == *name) {
@@ -53,6 +56,15 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
     }
     if config.volumes.is_empty() {
         app.output.line("nothing is under care yet: lastcopy volume add NAME PATH");
+    }
+    if volume.is_none() {
+        for record in recorded.iter().filter(|record| !config.volumes.contains_key(&record.name)) {
+            worst = worst.max(not_configured(app, record)?);
+        }
+    }
+    if !alarms.is_empty() {
+        // Also one on a destination that no volume is pushed to any more: perhaps it holds what was offloaded.
+        worst = Level::Red;
     }
     for alarm in &alarms {
         let what = alarm.destination.as_deref().or(alarm.file.as_ref().map(|(volume, _)| volume.as_str())).unwrap_or("?");
@@ -70,6 +82,49 @@ fn not_added(app: &App, name: &str) -> Level {
     Level::Amber
 }
 
+/// A volume of the index that the configuration does not name: nobody pushes or verifies it, and its offloaded files are still owed.
+fn not_configured(app: &App, record: &VolumeRecord) -> Result<Level> {
+    let survey = app.store()?.survey_volume(record.id)?;
+    let count = |status| survey.by_status.iter().find(|(found, ..)| *found == status).map_or(0, |(_, files, _)| *files);
+    let (offloaded, quarantined) = (count(FileStatus::Offloaded), count(FileStatus::Quarantined));
+    let level = if survey.uncovered_offloaded > 0 || survey.file_alarms > 0 {
+        Level::Red
+    } else if survey.unproven_offloaded > 0 || quarantined > 0 {
+        Level::Amber
+    } else {
+        Level::Green
+    };
+    let next = (level != Level::Green).then(|| format!("lastcopy volume add {} {}", record.name, record.path.display()));
+    app.output.line(&format!(
+        "{}  {}: not in the configuration: {} here, {} offloaded{}{}",
+        level.shown(),
+        record.name,
+        files(count(FileStatus::Present)),
+        grouped(offloaded),
+        some(survey.uncovered_offloaded, "of them at no destination that is known to hold them"),
+        some(quarantined, "in quarantine"),
+    ));
+    if let Some(next) = &next {
+        app.output.line(&format!("    next: {next}"));
+    }
+    let fields = status_fields(&record.name, None, level)
+        .with("configured", false)
+        .with("covered", 0)
+        .with("total", count(FileStatus::Present))
+        .with("offloaded", offloaded)
+        .with("offloaded_uncovered", survey.uncovered_offloaded)
+        .with("offloaded_unproven", survey.unproven_offloaded)
+        .with("quarantined", quarantined)
+        .with("method", serde_json::Value::Null)
+        .with("last_push", serde_json::Value::Null)
+        .with("last_verified", serde_json::Value::Null)
+        .with("offloadable_files", 0)
+        .with("offloadable_bytes", 0)
+        .with("next", next);
+    app.output.json("status", &fields);
+    Ok(level)
+}
+
 fn status_fields(volume: &str, destination: Option<&str>, level: Level) -> Fields {
     Fields::new().with("volume", volume).with("destination", destination).with("level", level.name())
 }
@@ -82,6 +137,10 @@ struct Pair {
     fields: Fields,
     next: Option<String>,
     covered: u64,
+    /// The weakest by which anything there was proven.
+    method: Option<Method>,
+    last_push: Option<Timestamp>,
+    last_verified: Option<Timestamp>,
 }
 
 fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
@@ -119,6 +178,12 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         level = level.max(Level::Amber);
         next = Some(format!("lastcopy policy accept {} --reason TEXT", record.name));
     }
+    let satisfiable = policy.as_ref().map_or(Ok(()), |policy| app.satisfiable(&record.name, policy));
+    if let Err(error) = &satisfiable {
+        level = level.max(Level::Amber);
+        next = Some("lastcopy config check".into());
+        app.output.line(&error.message);
+    }
     if survey.unproven_offloaded > 0 {
         level = level.max(Level::Amber);
         next = Some("lastcopy verify".into());
@@ -139,6 +204,9 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         next = Some(format!("lastcopy offload {} . frees {}", record.name, Size(offloadable_bytes)));
     }
     let covered = pairs.iter().map(|pair| pair.covered).min().unwrap_or(0);
+    // A volume is as well kept as where it is kept worst: a destination of which nothing is known leaves nothing to tell.
+    let method = pairs.iter().map(|pair| pair.method).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+    let oldest = |of: fn(&Pair) -> Option<Timestamp>| pairs.iter().map(of).min().flatten().map(words::rfc3339);
     app.output.line(&format!(
         "{}  {}: {} here ({}), {} offloaded ({}){}{}",
         level.shown(),
@@ -177,10 +245,10 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         .with("offloaded_unproven", survey.unproven_offloaded)
         .with("missing", missing)
         .with("quarantined", quarantined)
-        .with("method", serde_json::Value::Null)
+        .with("method", method.map(Method::name))
         .with("last_index", survey.last_index.map(|(_, at)| words::rfc3339(at)))
-        .with("last_push", serde_json::Value::Null)
-        .with("last_verified", serde_json::Value::Null)
+        .with("last_push", oldest(|pair| pair.last_push))
+        .with("last_verified", oldest(|pair| pair.last_verified))
         .with("offloadable_files", offloadable_files)
         .with("offloadable_bytes", offloadable_bytes)
         .with("next", next);
@@ -266,5 +334,15 @@ fn pair(
         .with("offloadable_files", offloadable.0)
         .with("offloadable_bytes", offloadable.1)
         .with("next", next.clone());
-    Ok(Pair { name: name.to_owned(), level, line, fields, next, covered: survey.covered })
+    Ok(Pair {
+        name: name.to_owned(),
+        level,
+        line,
+        fields,
+        next,
+        covered: survey.covered,
+        method: survey.methods.iter().copied().max(),
+        last_push,
+        last_verified: survey.verified_since,
+    })
 }

@@ -324,10 +324,16 @@ impl Check {
                 Confirm::Quick
             }),
         };
+        let max_evidence_age = self.age(written.max_evidence_age.as_ref(), MAX_EVIDENCE_AGE);
+        if let Some(age) = &written.max_evidence_age
+            && max_evidence_age.ms == 0
+        {
+            self.wrong(age.span(), "no evidence is as young as that: no file could ever pass", "for example \"30d\"");
+        }
         PolicyConfig {
             require,
             at_least,
-            max_evidence_age: self.age(written.max_evidence_age.as_ref(), MAX_EVIDENCE_AGE),
+            max_evidence_age,
             confirm,
             grace: self.age(written.grace.as_ref(), Age { ms: 0 }),
             methods,

@@ -505,6 +505,10 @@ fn values_that_mean_nothing() {
       |
     help: for example "30d"
     "#);
+    assert!(
+        refusal_with("require = ", "max_evidence_age = \"0s\"\nrequire = ")
+            .contains("no evidence is as young as that: no file could ever pass")
+    );
     assert_snapshot!(refusal_with("require = ", "grace = \"soon\"\nrequire = "), @r#"
     error: `soon` is no age: write a number and a unit, like `90d` or `12h`
      --> HOME/config/lastcopy/config.toml:7:9

@@ -1,7 +1,9 @@
 //! Volumes that are not what they are said to be: each is refused with its name, its path and the way out, and nothing changes.
 
 use crate::home::{Home, Setup};
+use crate::mounts::{Mounted, NO_MOUNTS};
 use crate::ran::Json;
+use crate::skip::skipped;
 use crate::tree::copy_tree;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -90,6 +92,35 @@ fn a_tree_that_overlaps_another_is_not_added() {
     for dir in ["volumes/photos/inner", "volumes", "destinations/usb/inner", "destinations/usb", "destinations"] {
         assert!(!home.path(dir).join(".lastcopy").exists(), "{dir} got a marker");
     }
+}
+
+/// A destination that the configuration does not name is known by its marker, also from within.
+#[test]
+fn a_destination_nobody_configured_is_not_added() {
+    let home = pushed();
+    home.configure(&Setup::default().volume("photos", &[]));
+    for tree in [home.destination("usb"), home.destination("usb").join("objects")] {
+        let usb = home.destination("usb");
+        let add = ["volume", "add", "new", tree.to_str().unwrap(), "--yes"];
+        refused(&home, &add, 3, "refused", &["new", usb.to_str().unwrap()]);
+    }
+}
+
+/// A file system mounted over the directory with most of the files: that was recorded as the loss of them all, with exit status 0.
+#[test]
+fn a_mount_over_most_files_is_not_believed() {
+    let home = Home::new(&Setup::usual());
+    (0..30).for_each(|number| home.write("photos", &format!("dir/{number}"), b"bytes"));
+    home.write("photos", "beside", b"bytes");
+    home.run(&["index"]).expect(0);
+    let Some(_mounted) = Mounted::small(&home.volume("photos").join("dir")) else {
+        return skipped("bad_volume::a_mount_over_most_files_is_not_believed", NO_MOUNTS);
+    };
+    let index = home.json(&["index"]).expect(3);
+    assert_eq!(index.error_code(), "implausible-loss");
+    assert!(index.error()["message"].as_str().unwrap().contains("30 of 31 files are gone"), "{}", index.ran);
+    let index = home.json(&["index", "--accept-loss"]).expect(0);
+    assert_eq!((index.count("files"), index.count("excluded")), (1, 30));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod recovery;
 mod refusals;
 mod seeds;
 mod skip;
+mod status;
 mod still;
 mod stock_tools;
 mod terminal;

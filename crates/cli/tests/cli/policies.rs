@@ -90,9 +90,21 @@ fn at_least_counts_one_device_once() {
     home.write("photos", "a", &content("a"));
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
-    let fixes = refused(&home, &["no-evidence"]);
-    assert!(fixes[0].contains("lastcopy config check"), "{fixes:?}");
-    let checked = home.json(&["config", "check"]).expect(0);
+    assert_eq!(explain(&home, "a").expect(1).causes("a"), ["no-evidence"]);
+    // It can never be satisfied as it is: that is said where it is asked for, and not as one more reason to wait.
+    for command in [&["offload", "photos", "a", "--yes"] as &[&str], &["offload", "photos", "a", "--dry-run"]] {
+        let offload = home.json(command).expect(2);
+        assert_eq!(offload.error_code(), "config");
+        let message = offload.error()["message"].as_str().unwrap();
+        assert!(message.contains("`nas` and `usb`") || message.contains("`usb` and `nas`"), "{message}");
+    }
+    assert!(home.volume("photos").join("a").exists());
+    let status = home.json(&["status"]).expect(1);
+    let photos = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+    assert_eq!((&photos["level"], &photos["next"]), (&"amber".into(), &"lastcopy config check".into()));
+    let checked = home.json(&["config", "check"]).expect(1);
+    let problem = checked.of("volume").next().unwrap()["problems"][0].as_str().unwrap();
+    assert!(problem.contains("share a device"), "{problem}");
     assert_eq!(checked.of("destination").next().unwrap()["shares_device_with"], serde_json::json!(["usb"]));
 
     let Some(far) = other_device(&home) else {
@@ -108,6 +120,29 @@ fn at_least_counts_one_device_once() {
     // A longer list is weaker: more ways to come to two.
     assert_eq!(home.json(&["offload", "photos", "a", "--yes"]).expect(3).error_code(), "policy-weaker");
     home.run(&["policy", "accept", "photos", "--reason", "a disk elsewhere"]).expect(0);
+    opens(&home);
+}
+
+/// Two destinations on one disk counted as two as soon as the disk was unplugged: its device could not be told any more. Under
+/// `offline`, where nobody is asked at the moment of deletion, the file went.
+#[test]
+fn at_least_counts_an_unplugged_disk_with_the_others() {
+    let setup = Setup::two_destinations();
+    let counting = |more: &str| format!("at_least = {{ count = 2, of = [\"usb\", \"nas\"] }}\nconfirm = \"offline\"{more}");
+    let home = Home::new(&setup.clone().policy("photos", &counting("")));
+    home.write("photos", "a", &content("a"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let unplug = |name: &str| fs::rename(home.destination(name), home.path(name)).unwrap();
+    unplug("nas");
+    refused(&home, &["unreachable@nas"]);
+    unplug("usb");
+    refused(&home, &["unreachable@nas", "unreachable@usb"]);
+    // A label says what cannot be seen.
+    let labelled = setup.policy("photos", &counting("")).destination_lines("usb", "failure_domain = \"desk\"");
+    home.configure(&labelled);
+    refused(&home, &["unreachable@nas"]);
+    home.configure(&labelled.destination_lines("nas", "failure_domain = \"shelf\""));
     opens(&home);
 }
 

@@ -442,7 +442,7 @@ fn a_destination_that_was_rolled_back_is_refused() {
     put_back("backup");
     home.json(&["sync"]).expect(3);
     let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &alarm, "--reason", "restored from a backup"]).expect(0);
+    home.run(&["alarms", "ack", &alarm, "--reason", "restored from a backup", "--yes"]).expect(0);
     assert_eq!(home.json(&["sync"]).expect(0).count("verified"), 2);
     assert_eq!(fs::read(home.object("usb", &content("new"))).unwrap(), content("new"));
     assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 2);

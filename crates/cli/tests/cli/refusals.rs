@@ -278,7 +278,11 @@ fn no_receipt_where_a_loss_was_acknowledged() {
     home.run(&["verify", "usb"]).expect(1);
     let alarms = home.json(&["alarms"]).expect(1);
     let id = alarms.of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &id]).expect(0);
+    // Nobody is there to answer.
+    assert_eq!(home.json(&["alarms", "ack", &id]).expect(2).error_code(), "usage");
+    home.run(&["alarms", "ack", &id, "--dry-run"]).expect(0);
+    assert_eq!(home.json(&["alarms"]).expect(1).count("standing"), 1);
+    home.run(&["alarms", "ack", &id, "--yes"]).expect(0);
     let fixes = refused(&home, &["no-receipt@usb"]);
     assert_eq!(fixes, ["lastcopy sync photos --to usb"]);
     follow(&home, &fixes[0], 0);
@@ -301,7 +305,9 @@ fn unverified_where_everything_must_be_proven_again() {
     let alarms = follow(&home, &fixes[0], 1);
     let alarm = alarms.of("alarm").next().unwrap();
     assert_eq!(alarm["kind"], "rolled-back");
-    follow(&home, alarm["fix"].as_str().unwrap(), 0);
+    // It asks, and nobody is there.
+    follow(&home, alarm["fix"].as_str().unwrap(), 2);
+    follow(&home, &format!("{} --yes", alarm["fix"].as_str().unwrap()), 0);
     let fixes = refused(&home, &["unverified@usb"]);
     assert_eq!(fixes, ["lastcopy verify usb"]);
     // What the old copy lacks is found lost.
@@ -438,6 +444,21 @@ fn needed_where_it_is_our_own_configuration() {
     assert!(inside.exists());
     // Another configuration does not need that one.
     assert_eq!(home.json(offload).expect(0).count("offloaded"), 1);
+}
+
+/// A hook's program that lies in a volume: offloaded, the hook could never run again. By a link, too.
+#[test]
+fn needed_where_the_configuration_names_it() {
+    let home = pushed();
+    let (program, link) = (home.volume("photos").join("a"), home.path("link"));
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    for named in [&program, &link] {
+        home.configure(&Setup::usual().volume_lines("photos", &format!("hook = {{ command = [{named:?}] }}")));
+        let fixes = refused(&home, &["needed"]);
+        assert_eq!(fixes, ["move it out of the volume, or leave it"]);
+    }
+    home.configure(&Setup::usual().volume_lines("photos", "hook = { command = [\"a\"] }"));
+    opens(&home);
 }
 
 #[test]

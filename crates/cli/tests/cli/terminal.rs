@@ -78,3 +78,39 @@ fn a_reset_asks_for_a_reason_and_then_for_a_yes() {
     let reset = log.of("evidence").find(|entry| entry["event"] == "reset").unwrap();
     assert_eq!(reset["reason"], "it fell down");
 }
+
+/// With files in quarantine whose grace was over, "Delete 1 file?" deleted those as well; and under a grace, the one file was not
+/// deleted at all.
+#[test]
+fn an_offload_names_what_goes_now_and_what_waits() {
+    let home = Home::new(&Setup::usual().policy("photos", "require = [\"usb\"]\ngrace = \"1ms\""));
+    home.write("photos", "a", b"bytes");
+    home.write("photos", "b", b"other bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let (done, _) = at_terminal(&home, &["offload", "photos", "a"], "Move 1 file (5B) aside for 1ms in volume `photos`", "y");
+    done.expect(0);
+    wait_for("the grace is over", || home.json(&["offload", "photos", "--dry-run"]).ran.code() == Some(0));
+    let question = "Delete 1 file (5B) in quarantine of volume `photos` here, and move 1 file (11B) aside for 1ms?";
+    let (done, shown) = at_terminal(&home, &["offload", "photos", "b"], question, "y");
+    assert!(shown.contains(question), "{shown}");
+    let done = done.expect(0);
+    assert!(done.stdout.contains("1 file deleted") && done.stdout.contains("1 file wait in quarantine"), "{done}");
+}
+
+/// An acknowledged rollback forgets what was remembered of the destination's pushes: that was done without a question.
+#[test]
+fn an_acknowledgement_asks_before_it_forgets() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    std::fs::remove_file(home.object("usb", b"bytes")).unwrap();
+    home.run(&["verify"]).expect(1);
+    let (declined, _) = at_terminal(&home, &["alarms", "ack", "1"], "Acknowledge alarm 1?", "n");
+    declined.expect(3);
+    home.run(&["alarms"]).expect(1);
+    let (done, _) = at_terminal(&home, &["alarms", "ack", "1"], "Acknowledge alarm 1?", "y");
+    done.expect(0);
+    home.run(&["alarms"]).expect(0);
+}

@@ -1,11 +1,13 @@
 //! When files are recorded as gone, and when an index run does not believe its eyes.
 
 use crate::support::{When, World, rel};
-use lastcopy_index::IndexError;
+use lastcopy_fs::Progress;
+use lastcopy_index::{IndexError, LeaveOut};
 use lastcopy_store::{FileStatus, RunStatus, VolumeError};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 fn many(count: usize) -> World {
     let files: Vec<_> = (0..count).map(|number| (format!("file {number}"), format!("text {number}"))).collect();
@@ -24,7 +26,7 @@ fn the_loss_of_most_files_is_not_believed() {
     let mut world_of_more = many(21);
     (0..11).for_each(|number| world_of_more.remove(format!("file {number}")));
     match world_of_more.try_index(&lastcopy_fs::NoProgress) {
-        Err(IndexError::ImplausibleLoss { known: 21, missing: 11, empty: false }) => {}
+        Err(IndexError::ImplausibleLoss { known: 21, missing: 11, covered: 0, empty: false }) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!((world_of_more.newest_run().status, world_of_more.present()), (RunStatus::Refused, 21));
@@ -37,6 +39,40 @@ fn the_loss_of_most_files_is_not_believed() {
     assert_eq!(world.index().missing, 9);
 }
 
+/// A stray marker in the directory with most of the files takes it for another volume or a destination. That is no loss of a few
+/// files: it was recorded as one of all of them, without a word.
+#[test]
+fn files_where_something_else_lies_now_are_lost() {
+    for marker in [".lastcopy-destination.json", ".lastcopy/volume.toml"] {
+        let mut world = many(3);
+        (0..20).for_each(|number| world.write(format!("dir/deep/{number}"), "text"));
+        (0..8).for_each(|number| world.write(format!("dir/{number}"), "text"));
+        world.index();
+        world.write(format!("dir/deep/{marker}"), "");
+        match world.try_index(&lastcopy_fs::NoProgress) {
+            Err(IndexError::ImplausibleLoss { known: 31, missing: 20, covered: 20, empty: false }) => {}
+            other => panic!("{marker}: {other:?}"),
+        }
+        assert_eq!((world.newest_run().status, world.present()), (RunStatus::Refused, 31), "{marker}");
+        // By device and inode, too.
+        fs::remove_file(world.path(format!("dir/deep/{marker}"))).unwrap();
+        let stat = fs::metadata(world.path("dir")).unwrap();
+        let known = LeaveOut { device: stat.dev(), inode: stat.ino(), kind: "destination" };
+        world.options.walk.leave_out.push(known);
+        let refused = world.try_index(&lastcopy_fs::NoProgress);
+        assert!(matches!(refused, Err(IndexError::ImplausibleLoss { missing: 28, covered: 28, .. })), "{marker}: {refused:?}");
+        // What a rule leaves out was left out by somebody.
+        world.options.walk.leave_out.clear();
+        world.options.walk.exclude = vec!["/dir/".into()];
+        assert_eq!(world.index().newly_excluded, 28, "{marker}");
+        world.options.walk.exclude.clear();
+        assert_eq!(world.index().reappeared, 28, "{marker}");
+        world.write(format!("dir/deep/{marker}"), "");
+        world.options.accept_loss = true;
+        assert_eq!(world.index().newly_excluded, 20, "{marker}");
+    }
+}
+
 /// A volume that is suddenly empty is perhaps not there, however few its files were.
 #[test]
 fn a_volume_that_is_suddenly_empty_is_not_believed() {
@@ -45,7 +81,7 @@ fn a_volume_that_is_suddenly_empty_is_not_believed() {
     world.remove("only");
     fs::create_dir(world.path("an empty directory")).unwrap();
     let refused = world.try_index(&lastcopy_fs::NoProgress);
-    assert!(matches!(refused, Err(IndexError::ImplausibleLoss { known: 1, missing: 1, empty: true })), "{refused:?}");
+    assert!(matches!(refused, Err(IndexError::ImplausibleLoss { known: 1, missing: 1, covered: 0, empty: true })), "{refused:?}");
     assert_eq!(world.status("only"), FileStatus::Present);
     world.options.accept_loss = true;
     assert_eq!(world.index().missing, 1);
@@ -96,6 +132,47 @@ fn nothing_is_missing_below_what_cannot_be_read() {
         assert_eq!(world.status(path), status, "{path}");
     }
     assert_eq!(world.index().missing, 1, "now that it can be read");
+}
+
+/// A directory whose names were read, and then nothing at them could be looked at: a file at such a name stayed present, while
+/// everything below a directory at such a name was recorded as missing.
+#[test]
+fn nothing_is_missing_below_what_cannot_be_looked_at() {
+    let world = World::new(&[("top/z/a", "one"), ("top/z/deep/b", "two"), ("d", "three"), ("e", "four")]);
+    // Progress is told in steps of 1024 files: here, in the middle of this directory.
+    (0..1030).for_each(|number| world.write(format!("top/{number}"), ""));
+    world.index();
+    world.remove("d");
+    let top = world.path("top");
+    let result = as_anybody(|| world.try_index(&InTheMiddle(&|| set_mode(&top, 0o000))));
+    set_mode(&top, 0o755);
+    let report = result.unwrap();
+    assert_eq!(report.missing, 1);
+    let named: Vec<_> = report.errors.first().iter().map(|(path, _)| path.clone()).collect();
+    assert!(named.contains(&rel("top/z")), "{named:?}");
+    for path in ["top/z/a", "top/z/deep/b", "top/1029"] {
+        assert_eq!(world.status(path), FileStatus::Present, "{path}");
+    }
+    assert_eq!(world.status("d"), FileStatus::Missing);
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Something that happens while a directory is compared with the index.
+struct InTheMiddle<'a>(&'a (dyn Fn() + Sync));
+
+impl Progress for InTheMiddle<'_> {
+    fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {}
+
+    fn advance(&self, _files: u64, bytes: u64) {
+        if bytes == 0 {
+            (self.0)();
+        }
+    }
+
+    fn note(&self, _line: &str) {}
 }
 
 /// On a thread that may read only what it is allowed to, also for root.

@@ -233,6 +233,7 @@ fn what_lies_in_quarantine_is_left_alone() {
         any_filesystem: false,
         domains: std::collections::BTreeMap::new(),
         same_device: Vec::new(),
+        unknown_device: Vec::new(),
     };
     let volume = world.store.open_volume("photos", &world.path(""), Some(policy)).unwrap();
     let run = world.store.begin_offload(&volume).unwrap();

@@ -158,6 +158,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 any_filesystem: false,
                 domains,
                 same_device,
+                unknown_device: Vec::new(),
             }
         },
     )
@@ -237,6 +238,7 @@ fn strict_policy() -> Policy {
         any_filesystem: false,
         domains: std::collections::BTreeMap::new(),
         same_device: Vec::new(),
+        unknown_device: Vec::new(),
     }
 }
 

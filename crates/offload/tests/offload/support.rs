@@ -48,6 +48,7 @@ impl World {
             any_filesystem: false,
             domains: BTreeMap::new(),
             same_device: Vec::new(),
+            unknown_device: Vec::new(),
         };
         let world = Self { temp, time, store, destinations, policy };
         for (path, text) in files {

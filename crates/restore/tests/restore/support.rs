@@ -130,6 +130,7 @@ impl World {
             any_filesystem: false,
             domains: BTreeMap::new(),
             same_device: Vec::new(),
+            unknown_device: Vec::new(),
         };
         let volume = self.store.open_volume("photos", &self.root(), Some(policy)).unwrap();
         let run = self.store.begin_offload(&volume).unwrap();

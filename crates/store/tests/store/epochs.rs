@@ -151,12 +151,73 @@ fn a_clone_is_noticed_where_the_two_meet() {
     assert_eq!(node.component(&volume, &vault), None);
 }
 
+/// The disk with the index was restored while the disk with the volume was unplugged. By the time they met again, the restored index had
+/// come farther than the one that the volume remembered, and nobody noticed that they were two.
+#[test]
+fn a_fork_that_has_overtaken_the_volume_is_noticed() {
+    let (mut node, volume, vault) = pushed();
+    let copy = node.path("copy");
+    checkpoint(&node);
+    node.copy_index(&copy);
+    let newest = node.index(&volume, &[("b", "two")]);
+    close(&mut node);
+    put_back(&node, &copy);
+    std::fs::copy(copy.join("index.db.newest-run"), node.path("state/index.db.newest-run")).unwrap();
+
+    std::fs::rename(node.path("photos"), node.path("unplugged")).unwrap();
+    let (store, news) = node.again();
+    assert_eq!(news, None);
+    for _ in 0..10 {
+        store.begin_restore(None).unwrap().finish(&lastcopy_store::Outcome::Success, None).unwrap();
+    }
+    assert!(store.runs(1).unwrap()[0].id > newest);
+    std::fs::rename(node.path("unplugged"), node.path("photos")).unwrap();
+    match store.open_volume("photos", &node.path("photos"), None) {
+        Err(VolumeError::NewEpoch(NewEpoch { reason })) => assert!(reason.contains("another run"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let volume = store.open_volume("photos", &node.path("photos"), None).unwrap();
+    assert_new_life(&store, &node, &vault, &volume, newest.get());
+    drop(volume);
+    assert_eq!(node.again().0.heed_volumes().unwrap(), None, "once is enough");
+}
+
+/// A run on a volume wrote over what the other copy of the index had left there since the volume was opened.
+#[test]
+fn a_run_does_not_write_over_what_another_life_left() {
+    let (node, volume, _) = pushed();
+    checkpoint(&node);
+    node.copy_index(&node.path("clone"));
+    let options = StoreOptions { path: node.path("clone/index.db"), ..node.options() };
+    let (clone, _) = Store::open(options).unwrap();
+    let seen_by_clone = clone.open_volume("photos", &node.path("photos"), None).unwrap();
+    node.index(&volume, &[("b", "two")]);
+    for _ in 0..3 {
+        clone.begin_index(&seen_by_clone).unwrap().finish(&lastcopy_store::Outcome::Success, None).unwrap();
+    }
+    assert!(matches!(clone.open_volume("photos", &node.path("photos"), None), Err(VolumeError::NewEpoch(_))));
+}
+
+/// A witness from before runs were named says as much as it did.
+#[test]
+fn a_witness_without_a_name_stays_valid() {
+    let (node, _, _) = pushed();
+    for file in ["state/index.db.newest-run", "photos/.lastcopy/newest-run.json"] {
+        let text = std::fs::read_to_string(node.path(file)).unwrap();
+        let (before, _) = text.split_once(",\"named\"").unwrap();
+        std::fs::write(node.path(file), format!("{before}}}\n")).unwrap();
+    }
+    let (store, news) = node.again();
+    assert_eq!((news, store.heed_volumes().unwrap()), (None, None));
+    assert!(store.open_volume("photos", &node.path("photos"), None).is_ok());
+}
+
 /// Same newest run, but changes that the index does not have: a copy made in the middle of a run.
 #[test]
 fn a_copy_from_the_middle_of_a_run_is_noticed() {
     let (node, _, vault) = pushed();
     let newest = node.store.runs(1).unwrap()[0].id;
-    let witness = |run, seq| Witness { node: node.store.node(), epoch: node.store.epoch().unwrap(), run, seq };
+    let witness = |run, seq| Witness { node: node.store.node(), epoch: node.store.epoch().unwrap(), run, seq, named: None };
     assert_eq!(node.store.heed(&witness(newest, 0), "a head").unwrap(), None);
     let somebody_elses = Witness { node: lastcopy_fs::Id128([7; 16]), ..witness(newest, i64::MAX) };
     assert_eq!(node.store.heed(&somebody_elses, "a head").unwrap(), None, "what another node did is none of ours");
@@ -171,7 +232,7 @@ fn a_newer_run_alone_is_noticed() {
     let (node, _, vault) = pushed();
     let newest = node.store.runs(1).unwrap()[0].id;
     let newer = lastcopy_store::RunId::from_user(newest.get() + 1);
-    let witness = Witness { node: node.store.node(), epoch: node.store.epoch().unwrap(), run: newer, seq: 0 };
+    let witness = Witness { node: node.store.node(), epoch: node.store.epoch().unwrap(), run: newer, seq: 0, named: None };
     assert!(node.store.heed(&witness, "a head").unwrap().is_some());
     assert_eq!(node.levels(&vault), [ReceiptLevel::Stored]);
 }

@@ -269,6 +269,7 @@ pub(crate) fn requiring(destinations: &[&DestinationRecord]) -> Policy {
         any_filesystem: false,
         domains: BTreeMap::new(),
         same_device: Vec::new(),
+        unknown_device: Vec::new(),
     }
 }
 

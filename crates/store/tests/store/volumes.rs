@@ -119,6 +119,30 @@ fn a_marker_behind_a_symbolic_link_is_none() {
 }
 
 /// Names and trees are taken once; an add that was cut short may be repeated.
+/// A destination's directory, or one in it, could be added as a volume when the configuration did not name the destination: its objects
+/// would have been pushed, and offloaded on their own word.
+#[test]
+fn a_destination_is_no_volume() {
+    let node = Node::new();
+    let _volume = node.volume("photos");
+    let disk = node.path("disk");
+    std::fs::create_dir_all(disk.join("repository/objects/ab")).unwrap();
+    let marker = disk.join("repository/.lastcopy-destination.json");
+    std::fs::write(&marker, "{}").unwrap();
+    for tree in ["repository", "repository/objects", "repository/objects/ab"] {
+        let refused = node.store.add_volume("new", &disk.join(tree), VolumeClaim { take_over: true, id: None });
+        let expected = disk.join("repository");
+        let Err(VolumeError::InDestination { destination, .. }) = refused else { panic!("{tree}: {refused:?}") };
+        assert_eq!(destination, expected, "{tree}");
+        assert!(!disk.join(tree).join(".lastcopy").exists(), "{tree}");
+    }
+    // Beside it, or above, is no harm: the walk leaves it out.
+    let _new = added(node.store.add_volume("new", &disk, VolumeClaim::default()));
+    // One that became a destination later is not opened any more.
+    std::fs::copy(&marker, node.path("photos/.lastcopy-destination.json")).unwrap();
+    assert!(matches!(open(&node, "photos", &node.path("photos")), Err(VolumeError::InDestination { .. })));
+}
+
 #[test]
 fn a_name_and_a_tree_are_taken_once() {
     let node = Node::new();

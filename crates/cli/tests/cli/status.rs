@@ -1,0 +1,121 @@
+//! "Am I safe?": what `status` must not call green.
+
+use crate::home::{Home, Setup};
+use crate::ran::Json;
+use crate::refusals::follow;
+use serde_json::Value;
+use std::fs;
+
+/// The line of a volume.
+#[track_caller]
+fn volume<'a>(status: &'a Json, name: &str) -> &'a Value {
+    let mut lines = status.of("status").filter(|line| line["destination"].is_null());
+    lines.find(|line| line["volume"] == name).unwrap_or_else(|| panic!("no line for {name}: {}", status.ran))
+}
+
+/// `volume add` is recorded as an index run, and was taken for one that had looked: with a push of nothing, all was green.
+#[test]
+fn a_volume_that_was_never_indexed_is_not_green() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes");
+    home.run(&["sync"]).expect(0);
+    let status = home.json(&["status"]).expect(1);
+    let photos = volume(&status, "photos");
+    assert_eq!((&photos["level"], &photos["next"]), (&"amber".into(), &"lastcopy index photos".into()));
+    assert!(photos["last_index"].is_null());
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert!(volume(&home.json(&["status"]).expect(0), "photos")["last_index"].is_string());
+}
+
+/// An alarm on a destination that no volume is pushed to any more went unseen.
+#[test]
+fn every_alarm_that_stands_is_red() {
+    let home = pushed();
+    fs::remove_file(home.object("nas", b"bytes")).unwrap();
+    home.run(&["verify", "nas"]).expect(1);
+    home.configure(&Setup::usual().destination("nas"));
+    home.run(&["policy", "accept", "photos", "--reason", "the other disk is gone"]).expect(0);
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!(volume(&status, "photos")["level"], "green");
+    assert_eq!((&status.summary()["level"], &status.summary()["alarms"]), (&"red".into(), &1.into()));
+    home.run(&["destination", "repair", "nas", "--yes"]).expect(0);
+    home.json(&["status"]).expect(0);
+}
+
+/// Files were offloaded, their volume left the configuration, and what held them broke: `status` was green.
+#[test]
+fn what_a_volume_outside_of_the_configuration_offloaded_is_still_owed() {
+    let home = pushed();
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    home.configure(&Setup::default().destination("usb").destination("nas").volume("other", &["usb"]));
+    fs::create_dir(home.volume("other")).unwrap();
+    home.run(&["volume", "add", "other", home.volume("other").to_str().unwrap()]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    // What is proven to be elsewhere is no trouble.
+    let status = home.json(&["status"]).expect(0);
+    assert_eq!((&volume(&status, "photos")["level"], &volume(&status, "photos")["offloaded"]), (&"green".into(), &1.into()));
+    for name in ["usb", "nas"] {
+        home.run(&["destination", "reset", name, "--yes", "--reason", "it fell down"]).expect(0);
+    }
+    assert_eq!(volume(&home.json(&["status"]).expect(1), "photos")["level"], "amber");
+    for name in ["usb", "nas"] {
+        fs::remove_file(home.object(name, b"bytes")).unwrap();
+    }
+    home.run(&["verify"]).expect(1);
+    for alarm in home.json(&["alarms"]).expect(1).of("alarm") {
+        home.run(&["alarms", "ack", &alarm["id"].to_string(), "--yes"]).expect(0);
+    }
+    let status = home.json(&["status"]).expect(1);
+    let photos = volume(&status, "photos");
+    assert_eq!((&photos["level"], &photos["offloaded_uncovered"]), (&"red".into(), &1.into()));
+    follow(&home, photos["next"].as_str().unwrap(), 0);
+    let status = home.json(&["status"]).expect(1);
+    assert!(status.of("status").all(|line| line.get("configured").is_none()), "it is under care again");
+}
+
+/// A volume is as well kept as where it is kept worst.
+#[test]
+fn a_volume_tells_the_oldest_of_its_destinations() {
+    let home = Home::new(&Setup::two_destinations());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "usb"]).expect(0);
+    let status = home.json(&["status"]).expect(1);
+    for field in ["method", "last_push", "last_verified"] {
+        assert!(volume(&status, "photos")[field].is_null(), "{field}: nothing is known of one of them");
+    }
+    home.run(&["sync", "--to", "nas"]).expect(0);
+    let status = home.json(&["status"]).expect(0);
+    let usb = status.of("status").find(|line| line["destination"] == "usb").unwrap();
+    assert_eq!(volume(&status, "photos")["method"], "read-back");
+    for field in ["last_push", "last_verified"] {
+        assert!(usb[field].is_string());
+        assert_eq!(volume(&status, "photos")[field], usb[field], "{field}");
+    }
+}
+
+/// A question changes nothing: these two made an index, and registered destinations in it.
+#[test]
+fn a_question_makes_no_index() {
+    let home = Home::empty();
+    home.configure(&Setup::usual());
+    fs::create_dir(home.volume("photos")).unwrap();
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!(volume(&status, "photos")["next"], "lastcopy volume add photos PATH");
+    let checked = home.json(&["config", "check"]).expect(1);
+    let problem = |kind: &str| checked.of(kind).next().unwrap()["problems"][0].as_str().unwrap().to_owned();
+    assert!(problem("volume").contains("was never added"), "{}", checked.ran);
+    assert!(problem("destination").contains("lastcopy destination init usb"), "{}", checked.ran);
+    assert!(!home.index().parent().unwrap().exists());
+}
+
+/// A home whose one file is at `usb` and `nas`.
+fn pushed() -> Home {
+    let home = Home::new(&Setup::two_destinations());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home
+}
