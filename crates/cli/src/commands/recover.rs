@@ -8,7 +8,7 @@ use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
 use lastcopy_fs::Content;
-use lastcopy_restore::{Found, recover_volume, recoverable};
+use lastcopy_restore::{Found, RestoreError, recover_volume, recoverable};
 use lastcopy_store::{DestinationRecord, Location, Outcome, VolumeClaim};
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
@@ -35,9 +35,18 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
             return Err(CliError::new(Code::Unreachable, format!("{}: {reason}", args.from)).hint("is its disk mounted?"));
         }
     }
-    let found = recoverable(destination.as_ref(), &context)?;
-    let found: Vec<_> =
-        found.into_iter().filter(|found| args.volume.is_empty() || args.volume.contains(&found.header.volume_name)).collect();
+    let lies_there = recoverable(destination.as_ref(), &context)?;
+    for damaged in &lies_there.damaged {
+        app.output.warn(&format!("{}: {damaged}", args.from));
+    }
+    let found: Vec<_> = lies_there
+        .found
+        .into_iter()
+        .filter(|found| args.volume.is_empty() || args.volume.contains(&found.header.volume_name))
+        .collect();
+    if found.is_empty() && args.volume.is_empty() && !lies_there.damaged.is_empty() {
+        return Err(RestoreError::Unrecoverable(lies_there.damaged.join("; ")).into());
+    }
     if found.is_empty() {
         return Err(CliError::new(Code::NotFound, format!("{}: no such volume lies there", args.from)));
     }
@@ -58,7 +67,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     app.confirm(&format!("Take over {} from this destination?", plural(found.len() as u64, "volume", "volumes")))?;
-    recover(app, args, &destination, &path, &found, &places)
+    recover(app, args, &destination, &path, &found, &places, !lies_there.damaged.is_empty())
 }
 
 /// A machine that lost everything has no configuration either.
@@ -98,6 +107,7 @@ fn recover(
     root: &Path,
     found: &[Found],
     places: &[PathBuf],
+    attention: bool,
 ) -> Result<Exit> {
     let name = configured_name(app, root)?.unwrap_or_else(|| args.name.clone());
     let config_path = app.config()?.path.clone();
@@ -114,7 +124,7 @@ fn recover(
         app.global.clone(),
         crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
     )?;
-    let exit = fill(&fresh, &name, destination, found, places);
+    let exit = fill(&fresh, &name, destination, found, places, attention);
     app.output.take_summaries(&fresh.output);
     exit
 }
@@ -124,8 +134,14 @@ fn configured_name(app: &App, root: &Path) -> Result<Option<String>> {
     Ok(app.config()?.destinations.iter().find(|(_, destination)| same(&destination.path)).map(|(name, _)| name.clone()))
 }
 
-fn fill(app: &App, name: &str, destination: &Arc<dyn Destination>, found: &[Found], places: &[PathBuf]) -> Result<Exit> {
-    let mut attention = false;
+fn fill(
+    app: &App,
+    name: &str,
+    destination: &Arc<dyn Destination>,
+    found: &[Found],
+    places: &[PathBuf],
+    mut attention: bool,
+) -> Result<Exit> {
     for (found, place) in found.iter().zip(places) {
         attention |= volume(app, destination, found, place)?;
     }
