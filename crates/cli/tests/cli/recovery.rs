@@ -602,8 +602,15 @@ fn a_restore_uses_the_destination_that_still_has_the_bytes() {
     // Each of the two has lost something, and nobody knows yet.
     flip_bit(&home.object("usb", &content("moved/away")));
     fs::remove_file(home.object("nas", &content("moved/too"))).unwrap();
-    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+    let restore = home.json(&["restore", "photos"]).expect(1);
+    assert_eq!((restore.count("restored"), restore.count("lost"), restore.count("unread")), (3, 1, 0));
+    assert_eq!(restore.file("moved/too")["outcome"], "restored");
     assert_same_tree(&home.tree("photos"), &tree);
+    assert_eq!(counts(&home, "nas").2, 1, "the first one that was asked has lost one");
+    assert_eq!(standing(&home), ["lost-object"]);
+    // It is sent again, and only then it counts.
+    assert_eq!(home.json(&["sync", "--to", "nas"]).expect(0).count("verified"), 1);
+    assert!(standing(&home).is_empty());
 }
 
 /// A destination that is away as a whole does not stand in the way either.
