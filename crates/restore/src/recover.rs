@@ -178,6 +178,11 @@ fn fill(
     context: &Context,
 ) -> Result<RecoverReport, RestoreError> {
     let mut report = RecoverReport::default();
+    let (place, header) = (found.head.place, &found.header);
+    // It was checked when the head was read.
+    if let Ok(node) = found.head.document.node.parse() {
+        run.continues(node, &header.node_name, place.epoch)?;
+    }
     let chain = chain(destination, found, context, &mut report)?;
     context.progress.phase("recovering", chain.len() as u64, 0);
     for segment in chain.into_iter().rev() {

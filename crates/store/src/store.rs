@@ -2,7 +2,7 @@
 
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
-use crate::ids::{EpochId, RunId, Timestamp};
+use crate::ids::{EpochId, RunId, Timestamp, VolumeId};
 use crate::witness::Witness;
 use lastcopy_fs::{Dir, FileStat, Id128, LockFile};
 use rusqlite::{Connection, OptionalExtension, Transaction};
@@ -266,9 +266,22 @@ impl Store {
             let (current, _) = current_epoch(tx)?;
             // Lives that were only seen from outside did not begin here, and are not in the log.
             let previous = "SELECT uuid FROM epoch WHERE id < ?1 AND node = (SELECT node FROM epoch WHERE id = ?1)
-                AND id IN (SELECT epoch FROM evidence_log WHERE event = 'epoch') ORDER BY id DESC LIMIT 1";
+                AND id IN (SELECT epoch FROM evidence_log WHERE event = 'epoch' AND volume IS NULL) ORDER BY id DESC LIMIT 1";
             Ok(tx.query_row(previous, [current], |row| row.get(0)).optional()?.map(Id128))
         })
+    }
+
+    /// The epoch that the current one continues for a volume: the one that it was recovered from in this epoch, else the one before.
+    pub fn followed_epoch(&self, volume: VolumeId) -> Result<Option<Id128>> {
+        let recovered = self.read(|tx| {
+            let (current, _) = current_epoch(tx)?;
+            let recovered = "SELECT epoch.uuid FROM evidence_log log JOIN epoch ON epoch.id = log.epoch
+                WHERE log.event = 'epoch' AND log.volume = ?1 AND log.id >
+                    (SELECT max(id) FROM evidence_log WHERE event = 'epoch' AND volume IS NULL AND epoch = ?2)
+                ORDER BY log.id DESC LIMIT 1";
+            Ok(tx.query_row(recovered, (volume, current), |row| row.get(0)).optional()?.map(Id128))
+        })?;
+        recovered.map_or_else(|| self.previous_epoch(), |epoch| Ok(Some(epoch)))
     }
 
     /// The current epoch's id.

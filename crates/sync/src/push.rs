@@ -278,7 +278,7 @@ impl Push {
             volume_name: self.volume.name().to_owned(),
             volume_path: self.volume.path().display().to_string(),
             // In every full segment: an announced one before it may never have arrived.
-            follows_epoch: if known.sealed.is_none() { self.store.previous_epoch()? } else { None },
+            follows_epoch: if known.sealed.is_none() { self.store.followed_epoch(self.volume.id())? } else { None },
             now: self.store.now(),
         };
         let sequence = known.highest + 1;

@@ -153,6 +153,28 @@ fn a_life_whose_first_push_was_cut_short_is_recovered() {
     assert_eq!((report.files, report.damaged), (1, Vec::new()));
 }
 
+/// The life after a recovery named nobody that it continues, so the next recovery went by the clocks, which may say anything.
+#[test]
+fn the_life_after_a_recovery_continues_the_one_before() {
+    let world = lost();
+    let before = world.store.epoch().unwrap();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let epoch = store.epoch().unwrap();
+    assert_eq!(store.followed_epoch(volume.id()).unwrap(), Some(before));
+    assert_eq!((store.previous_epoch().unwrap(), store.knows_epoch(before).unwrap()), (None, true));
+    let anew = World { store, ..world };
+    anew.push_volume(&volume, "vault");
+    let old_head = anew.temp.path().join(format!("vault/volumes/{}/{before}/head.json", volume.uuid()));
+    let text = fs::read_to_string(&old_head).unwrap();
+    fs::write(&old_head, text.replace("\"written\":\"20", "\"written\":\"29")).unwrap();
+
+    let all = recoverable(anew.cas("vault").as_ref(), &anew.context()).unwrap();
+    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+    assert_eq!(found, [(epoch, vec![before])]);
+}
+
 /// What is recovered is stored, not proven: a gate stays shut until it was verified, and a restore asks the hash anyway.
 #[test]
 fn what_was_recovered_can_be_restored() {
