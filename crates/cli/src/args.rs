@@ -487,7 +487,7 @@ pub(crate) struct RecoverArgs {
     /// The destination's URL
     #[arg(long, value_name = "URL")]
     pub(crate) from: String,
-    /// Only these volumes; may be given several times
+    /// Only these volumes, by name or id; may be given several times
     #[arg(long, value_name = "VOLUME")]
     pub(crate) volume: Vec<String>,
     /// Put volumes that the configuration does not know below this directory

@@ -98,6 +98,7 @@ fn an_index_is_rebuilt_from_a_destination_alone() {
     let (before, offloaded, missing) = (known(&home), listed(&home, "--offloaded"), listed(&home, "--missing"));
     lose_machine(&home);
     assert_eq!(home.json(&["recover", "--from", &home.url("usb")]).expect(2).error_code(), "usage", "nobody said yes");
+    assert!(!home.config().exists(), "nobody said yes, and a configuration was written all the same");
     let rehearsed = home.json(&["recover", "--from", &home.url("usb"), "--dry-run"]).expect(0);
     assert_eq!(rehearsed.count("volumes"), 1);
     home.json(&["recover", "--from", &home.url("usb"), "--name", "usb", "--yes"]).expect(0);
@@ -693,4 +694,57 @@ fn elsewhere_and_by_content() {
     // Home was not touched.
     expected.retain(|path, _| !path.starts_with("moved") && !path.ends_with("again"));
     assert_same_tree(&home.tree("photos"), &expected);
+}
+
+/// Two machines each had a volume `photos`, on one disk. Both were taken for the one that was asked for: the first was filled, the second
+/// failed, and nothing could be recovered any more.
+#[test]
+fn of_two_volumes_of_one_name_one_is_chosen_by_its_id() {
+    let (home, tree) = with_history(&Setup::usual());
+    let other = Home::empty();
+    other.configure(&Setup::usual().destination_at("usb", &home.destination("usb")));
+    other.write("photos", "theirs", b"theirs");
+    other.run(&["volume", "add", "photos", other.volume("photos").to_str().unwrap()]).expect(0);
+    other.run(&["destination", "adopt", "usb", "--reason", "shared", "--yes"]).expect(0);
+    other.run(&["index"]).expect(0);
+    other.run(&["sync"]).expect(0);
+
+    let machine = Home::empty();
+    let (from, to) = (home.url("usb"), machine.path("found"));
+    let recover = ["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"];
+    let id = |home: &Home| -> String {
+        let marker = fs::read_to_string(home.volume("photos").join(".lastcopy/volume.toml")).unwrap();
+        marker.lines().find_map(|line| line.strip_prefix("volume = \"")).unwrap().trim_end_matches('"').to_owned()
+    };
+    for by_name in [&[] as &[&str], &["--volume", "photos"]] {
+        let refused = machine.json(&[&recover, by_name].concat()).expect(3);
+        assert_eq!(refused.error_code(), "refused");
+        let message = refused.error()["message"].as_str().unwrap();
+        for home in [&home, &other] {
+            assert!(message.contains(&id(home)) && message.contains(home.volume("photos").to_str().unwrap()), "{message}");
+        }
+    }
+    assert!(!machine.config().exists() && !to.exists(), "nothing was changed");
+    machine.json(&[&recover[..], &["--volume", &id(&home)]].concat()).expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    assert_same_tree(&read_tree(&to.join("photos")), &tree);
+}
+
+/// Stopped after the paths were known and before a receipt was recorded, it was refused for ever: the index knew the volume already.
+#[test]
+fn an_interrupted_recovery_goes_on() {
+    let (home, tree) = with_history(&Setup::usual());
+    let machine = Home::empty();
+    let (from, to) = (home.url("usb"), machine.path("volumes"));
+    let recover = ["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"];
+    let (objects, away) = (home.destination("usb").join("objects"), home.path("objects"));
+    fs::rename(&objects, &away).unwrap();
+    fs::write(&objects, "").unwrap();
+    machine.json(&recover).expect(4);
+    fs::remove_file(&objects).unwrap();
+    fs::rename(&away, &objects).unwrap();
+    machine.json(&recover).expect(0);
+    assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), tree.len() as u64);
+    // Once something is on the disk, there is nothing to go on with.
+    assert_eq!(machine.json(&recover).expect(3).error_code(), "refused");
 }
