@@ -8,6 +8,7 @@ use lastcopy_fs::{Dir, FileStat, Id128, LockFile};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,6 +47,8 @@ pub struct Store {
 struct Inner {
     path: PathBuf,
     node: Id128,
+    /// The database file's device and inode when it was opened.
+    file: (u64, u64),
     node_name: String,
     clock: Clock,
     writer: Mutex<Connection>,
@@ -107,7 +110,8 @@ impl Store {
             Some(node) => node,
             None => db::writing(&mut writer, |tx| own_node(tx, &node_name, (clock)()))?,
         };
-        let inner = Inner { path, node, node_name, clock, writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) };
+        let file = identity(&path)?;
+        let inner = Inner { path, node, file, node_name, clock, writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) };
         let store = Self { inner: Arc::new(inner) };
         let news = store.heed_own_witness()?;
         Ok((store, news))
@@ -145,6 +149,15 @@ impl Store {
             own.extend(dir.entry(name.as_bytes()).map_err(StoreError::io(&path))?);
         }
         Ok(own)
+    }
+
+    /// Refuses once another index was put in the place of the one that is open: nobody will look here any more.
+    pub(crate) fn require_in_place(&self) -> Result<()> {
+        if identity(&self.inner.path)? == self.inner.file {
+            return Ok(());
+        }
+        let path = self.inner.path.display();
+        Err(StoreError::Refused(format!("another index was put at {path} since this command opened it: begin it again")))
     }
 
     /// Where runs keep the lock files that live as long as they do.
@@ -313,8 +326,13 @@ pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+fn identity(path: &Path) -> Result<(u64, u64)> {
+    let stat = std::fs::metadata(path).map_err(StoreError::io(path))?;
+    Ok((stat.dev(), stat.ino()))
+}
+
 /// The path that SQLite will use for the index and what goes with it: without symbolic links.
-fn resolved(path: &Path, parent: &Path) -> Result<PathBuf> {
+pub(crate) fn resolved(path: &Path, parent: &Path) -> Result<PathBuf> {
     if path.exists() {
         return std::fs::canonicalize(path).map_err(StoreError::io(path));
     }
