@@ -195,14 +195,19 @@ impl Landing {
         Ok(())
     }
 
-    /// Removes the directory for files on their way, with what did not come to its place.
-    pub(crate) fn tidy(&self) -> io::Result<()> {
+    /// Removes the directory for files on their way, with what did not come to its place; in a directory that is none of ours, also what
+    /// was made to hold it, if nothing else is there.
+    pub(crate) fn tidy(&self, ours: bool) -> io::Result<()> {
         for entry in self.incoming.entries()?.iter() {
             self.discard(entry.name());
         }
         let Some((parent, name)) = self.incoming_path.split() else { return Ok(()) };
-        let parent = self.root.open_dir(&parent, Mounts::Stay)?;
-        parent.remove_empty_dir(name)?;
+        let mut emptied = self.root.open_dir(&parent, Mounts::Stay)?.remove_empty_dir(name)?;
+        let mut above = Some(parent);
+        while let Some((parent, name)) = above.as_ref().filter(|_| emptied && !ours).and_then(RelPath::split) {
+            emptied = self.root.open_dir(&parent, Mounts::Stay)?.remove_empty_dir(name)?;
+            above = Some(parent);
+        }
         Ok(())
     }
 }

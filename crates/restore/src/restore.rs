@@ -75,6 +75,12 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
     Ok(WantedList::Files(files))
 }
 
+/// The paths of a volume that hold a content and lack their file: offloaded and missing ones.
+pub fn wanted_with(store: &Store, volume: VolumeId, hash: ContentHash) -> Result<WantedList, RestoreError> {
+    let lacks = |file: &FileRecord| file.volume == volume && matches!(file.status, FileStatus::Offloaded | FileStatus::Missing);
+    Ok(WantedList::Files(store.files_with_content(hash)?.into_iter().filter(lacks).map(|file| file.id).collect()))
+}
+
 /// A content, whatever became of the paths that held it, under the name that it had last.
 pub fn wanted_content(store: &Store, hash: ContentHash) -> Result<Option<Wanted>, RestoreError> {
     let Some((content_id, content)) = store.content_by_hash(hash)? else { return Ok(None) };
@@ -210,7 +216,7 @@ impl Restoring<'_> {
             landing.sweep().map_err(RestoreError::at(&root))?;
         }
         let landed = self.land(run, &landing, wanted, &mut report);
-        let tidied = landing.tidy().map_err(RestoreError::at(&root));
+        let tidied = landing.tidy(matches!(self.target, Target::Home(_))).map_err(RestoreError::at(&root));
         landed.and(tidied).map(|()| report)
     }
 

@@ -8,7 +8,7 @@ use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
-use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content};
+use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content, wanted_with};
 use lastcopy_store::{Outcome, RunId, VolumeError};
 use std::path::Path;
 
@@ -72,6 +72,14 @@ fn wanted(app: &App, args: &RestoreArgs, record: &lastcopy_store::VolumeRecord) 
         let hash: ContentHash = text.parse().map_err(|error: lastcopy_fs::ParseHashError| {
             CliError::new(Code::Usage, error.to_string()).hint("`lastcopy query PATH` prints the digests of a path's contents")
         })?;
+        if args.to.is_none() {
+            let wanted = wanted_with(app.store()?, record.id, hash)?;
+            if wanted == WantedList::Files(Vec::new()) {
+                let text = format!("no offloaded or missing path of volume `{}` holds content {hash}", record.name);
+                return Err(CliError::new(Code::NotFound, text).hint("with --to DIR it comes back whatever became of its paths"));
+            }
+            return Ok(wanted);
+        }
         let wanted = wanted_content(app.store()?, hash)?;
         let wanted = wanted.ok_or_else(|| CliError::new(Code::NotFound, format!("the index never saw content {hash}")))?;
         return Ok(WantedList::One(Box::new(wanted)));

@@ -748,3 +748,26 @@ fn an_interrupted_recovery_goes_on() {
     // Once something is on the disk, there is nothing to go on with.
     assert_eq!(machine.json(&recover).expect(3).error_code(), "refused");
 }
+
+/// The reference never said that a digest needs a directory, and the program did.
+#[test]
+fn a_content_comes_back_to_the_paths_that_lack_it() {
+    let (home, tree) = with_history(&Setup::usual());
+    let digest = home.object("usb", &content("here")).file_name().unwrap().to_str().unwrap().to_owned();
+    // `again` was offloaded; `here` holds the same bytes and is there.
+    assert_eq!(home.json(&["restore", "photos", "--content", &digest]).expect(0).count("restored"), 1);
+    assert_eq!(home.tree("photos")[Path::new("again")].bytes, tree[Path::new("again")].bytes);
+    assert_eq!(home.json(&["restore", "photos", "--content", &digest]).expect(2).error_code(), "not-found");
+}
+
+/// What was refused before it began was reported under the number of the run before.
+#[test]
+fn a_command_that_began_nothing_names_no_run() {
+    let (home, _) = with_history(&Setup::usual());
+    home.json(&["verify", "usb"]).expect(0);
+    fs::rename(home.volume("photos"), home.path("away")).unwrap();
+    for command in [&["sync"] as &[&str], &["verify", "usb", "--volume", "photos"]] {
+        let refused = home.json(command).expect(3);
+        assert!(refused.summary()["run"].is_null(), "{command:?}: {}", refused.ran);
+    }
+}

@@ -246,6 +246,7 @@ fn elsewhere_is_none_of_the_indexs_business() {
     let (report, _) = world.restore_with(&wanted, target, false, &["vault"]);
     let report = report.unwrap();
     assert_eq!((report.restored, report.refused), (2, 1));
+    assert!(!there.join(".lastcopy").exists(), "nothing of ours stays there");
     assert_eq!(fs::read_to_string(there.join("a")).unwrap(), "one");
     assert_eq!(fs::read_to_string(there.join("dir/b")).unwrap(), "two");
     assert_eq!(fs::read_to_string(there.join("c")).unwrap(), "a person's");
