@@ -26,9 +26,9 @@ for volume in "$from"/volumes/*/; do
     # Each life of an index has a head of its own. The newest of those that no other one continues speaks for the volume.
     set -- "$volume"*/head.json
     [ -f "$1" ] || continue
-    # A damaged first segment says nothing about that; then the time in the heads has to do.
-    continued=$(for segment in "$volume"*/segments/00000001.jsonl.zst; do
-        zstd -dcq "$segment" | head -n 1 | jq -r '.follows_epoch // empty' || true
+    # A full segment says which one it continues; where it is damaged, the time in the heads has to do.
+    continued=$(for segment in "$volume"*/segments/*.jsonl.zst; do
+        zstd -dcq "$segment" | head -n 1 | jq -r 'select(.follows_epoch != .epoch) | .follows_epoch // empty' || true
     done 2>/dev/null)
     epoch=$(jq -r '[(.written | rtrimstr("Z")), .epoch] | @tsv' "$@" | sort | cut -f 2 | grep -vxF "${continued:-none}" | tail -n 1)
     place=$volume$epoch

@@ -378,8 +378,8 @@ pub(crate) struct RestoreArgs {
     /// To this directory instead of the volume: everything that the index knows below the paths
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) to: Option<PathBuf>,
-    /// The content with this digest, whatever became of the paths that held it
-    #[arg(long, value_name = "HASH", requires = "to", conflicts_with = "paths")]
+    /// The content with this digest: to the offloaded and missing paths that held it last, or with --to whatever became of its paths
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["paths", "in_place"])]
     pub(crate) content: Option<String>,
     /// Also replace what differs from the index; it is kept in .lastcopy/kept
     #[arg(long, conflicts_with = "to")]
@@ -490,7 +490,7 @@ pub(crate) struct RecoverArgs {
     /// The destination's URL
     #[arg(long, value_name = "URL")]
     pub(crate) from: String,
-    /// Only these volumes; may be given several times
+    /// Only these volumes, by name or id; may be given several times
     #[arg(long, value_name = "VOLUME")]
     pub(crate) volume: Vec<String>,
     /// Put volumes that the configuration does not know below this directory

@@ -28,6 +28,8 @@ pub(crate) struct Landed {
     temporary: Vec<u8>,
     /// Where it is to go.
     pub(crate) path: RelPath,
+    /// Set at last: with some, not even we could open it again.
+    mode: u32,
 }
 
 /// What putting a landed file in its place came to.
@@ -76,7 +78,7 @@ impl Landing {
         Ok(Arriving { file, hasher: Box::new(blake3::Hasher::new()), temporary })
     }
 
-    /// The end of an arrival: right bytes get the times and the mode of the file that they were; others are thrown away.
+    /// The end of an arrival: right bytes get the times of the file that they were; others are thrown away.
     pub(crate) fn land(
         &self,
         arriving: Arriving,
@@ -91,8 +93,8 @@ impl Landing {
             let text = format!("what arrived hashes to {} ({} bytes)", found.hash, found.size);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        set_metadata(&arriving.file, mtime_ns, mode)?;
-        Ok(Landed { temporary: arriving.temporary, path: path.clone() })
+        set_mtime(&arriving.file, mtime_ns)?;
+        Ok(Landed { temporary: arriving.temporary, path: path.clone(), mode })
     }
 
     /// A second file with the bytes of one that landed, hashed again on the way.
@@ -110,16 +112,19 @@ impl Landing {
         drop(self.incoming.unlink(temporary));
     }
 
-    /// Makes landed files durable, moves each to its place without replacing anything, and makes that durable. With `keep`, what is in
+    /// Gives landed files their modes, makes them durable, moves each to its place without replacing anything, and makes that durable. With `keep`, what is in
     /// the way is moved to the kept files first.
     pub(crate) fn place(&self, landed: &[Landed], keep: bool) -> io::Result<Vec<Placed>> {
         let singly = landed.len() <= SYNC_SINGLY;
-        if singly {
-            for landed in landed {
-                let name = RelPath::new(&landed.temporary[..]).map_err(io::Error::other)?;
-                self.incoming.open_file(&name, Mounts::Stay)?.sync_all()?;
+        for landed in landed {
+            let name = RelPath::new(&landed.temporary[..]).map_err(io::Error::other)?;
+            let file = self.incoming.open_file(&name, Mounts::Stay)?;
+            file.set_permissions(Permissions::from_mode(landed.mode))?;
+            if singly {
+                file.sync_all()?;
             }
-        } else {
+        }
+        if !singly {
             sync_filesystem(&self.root)?;
         }
         let mut changed = DirSync::new();
@@ -190,14 +195,19 @@ impl Landing {
         Ok(())
     }
 
-    /// Removes the directory for files on their way, with what did not come to its place.
-    pub(crate) fn tidy(&self) -> io::Result<()> {
+    /// Removes the directory for files on their way, with what did not come to its place; in a directory that is none of ours, also what
+    /// was made to hold it, if nothing else is there.
+    pub(crate) fn tidy(&self, ours: bool) -> io::Result<()> {
         for entry in self.incoming.entries()?.iter() {
             self.discard(entry.name());
         }
         let Some((parent, name)) = self.incoming_path.split() else { return Ok(()) };
-        let parent = self.root.open_dir(&parent, Mounts::Stay)?;
-        parent.remove_empty_dir(name)?;
+        let mut emptied = self.root.open_dir(&parent, Mounts::Stay)?.remove_empty_dir(name)?;
+        let mut above = Some(parent);
+        while let Some((parent, name)) = above.as_ref().filter(|_| emptied && !ours).and_then(RelPath::split) {
+            emptied = self.root.open_dir(&parent, Mounts::Stay)?.remove_empty_dir(name)?;
+            above = Some(parent);
+        }
         Ok(())
     }
 }
@@ -214,8 +224,7 @@ impl Write for Arriving {
     }
 }
 
-fn set_metadata(file: &File, mtime_ns: i64, mode: u32) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(mode))?;
+fn set_mtime(file: &File, mtime_ns: i64) -> io::Result<()> {
     let time = Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
     Ok(rustix::fs::futimens(file.as_fd(), &Timestamps { last_access: time, last_modification: time })?)
 }

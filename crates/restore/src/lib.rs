@@ -12,5 +12,5 @@ mod recover;
 mod restore;
 
 pub use error::RestoreError;
-pub use recover::{Found, RecoverReport, recover_volume, recoverable};
-pub use restore::{RestoreReport, Restoring, Target, Wanted, WantedList, wanted_below, wanted_content};
+pub use recover::{Found, RecoverReport, Recoverable, recover_volume, recoverable};
+pub use restore::{RestoreReport, Restoring, Target, Wanted, WantedList, wanted_below, wanted_content, wanted_with};

@@ -1,12 +1,13 @@
 //! Recovering: what a destination keeps is enough to know every path, content and status again.
 
 use crate::error::RestoreError;
-use lastcopy_fs::{Id128, RelPath};
+use lastcopy_fs::Id128;
 use lastcopy_store::{FileStatus, Outcome, Recovered, Restore, Run, StoreError};
-use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read};
-use lastcopy_sync::{Context, Destination};
+use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
+use lastcopy_sync::{Context, Destination, DestinationError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::Seek;
 
 /// Lines that share a transaction.
 const BATCH: usize = 4096;
@@ -16,7 +17,7 @@ const BATCH: usize = 4096;
 pub struct Found {
     /// Its newest head.
     pub head: FoundHead,
-    /// The first line of the segment that the head names: names, path, node.
+    /// The first line of its newest segment that can be read: names, path, node.
     pub header: Header,
     /// Other epochs whose pushes lie there, too.
     pub older: Vec<Id128>,
@@ -33,8 +34,17 @@ pub struct RecoverReport {
     pub damaged: Vec<String>,
 }
 
-/// What can be recovered from a destination: each volume at its newest epoch.
-pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<Vec<Found>, RestoreError> {
+/// What lies at a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recoverable {
+    /// Each volume at its newest epoch.
+    pub found: Vec<Found>,
+    /// Volumes and epochs of which nothing can be read, and why.
+    pub damaged: Vec<String>,
+}
+
+/// What can be recovered from a destination. What is damaged is said, and stops nothing else.
+pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<Recoverable, RestoreError> {
     let mut volumes: BTreeMap<Id128, Vec<FoundHead>> = BTreeMap::new();
     for head in context.runtime.block_on(destination.places())? {
         let head = match head {
@@ -47,31 +57,46 @@ pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<V
         };
         volumes.entry(head.place.volume).or_default().push(head);
     }
-    let mut found = Vec::new();
+    let mut all = Recoverable::default();
     for heads in volumes.into_values() {
         let older = continued(destination, &heads, context)?;
-        let (mut ended, mut newest): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| older.contains(&head.place.epoch));
+        let (mut ordered, mut newest): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| older.contains(&head.place.epoch));
         // Only between epochs of which none continues another does a node's clock decide.
+        ordered.sort_by(|left, right| left.document.written.cmp(&right.document.written));
         newest.sort_by(|left, right| left.document.written.cmp(&right.document.written));
-        let Some(head) = newest.pop() else { continue };
-        ended.extend(newest);
-        let segment = fetch(destination, head.place, &head.document.segment, context)?;
-        let header = read(segment, &mut |_| Ok(())).map_err(|why| unreadable(&head.document.segment, &why))?;
-        found.push(Found { head, header, older: ended.iter().map(|head| head.place.epoch).collect() });
+        ordered.extend(newest);
+        while let Some(head) = ordered.pop() {
+            if let Some(header) = newest_header(destination, &head, context)? {
+                all.found.push(Found { head, header, older: ordered.iter().map(|head| head.place.epoch).collect() });
+                break;
+            }
+            let Place { volume, epoch } = head.place;
+            all.damaged.push(format!("volume {volume}: no segment of epoch {epoch} can be read"));
+        }
     }
-    Ok(found)
+    Ok(all)
 }
 
-/// The epochs that another one of these continues, as its first segment says.
+/// The header of the newest segment that can be read: names hardly ever change from one to the next.
+fn newest_header(destination: &dyn Destination, head: &FoundHead, context: &Context) -> Result<Option<Header>, RestoreError> {
+    match opened(destination, head.place, &head.document.segment, context)? {
+        Ok((_, header)) => Ok(Some(header)),
+        Err(_) => {
+            let earlier = earlier(destination, head.place, head.document.segment.sequence, context)?;
+            Ok(earlier.map(|(_, header)| header))
+        }
+    }
+}
+
+/// The epochs that another one of these continues, as its full segment says.
 fn continued(destination: &dyn Destination, heads: &[FoundHead], context: &Context) -> Result<BTreeSet<Id128>, RestoreError> {
     let mut continued = BTreeSet::new();
     if heads.len() < 2 {
         return Ok(continued);
     }
     for head in heads {
-        let first = context.runtime.block_on(destination.segment(&head.place, 1))?;
-        // One that is damaged says nothing; the clock has to do for it.
-        let Ok(header) = read(first, &mut |_| Ok(())) else { continue };
+        // One whose links are broken says nothing; the clock has to do for it.
+        let Some(header) = full_header(destination, head, context)? else { continue };
         let follows = header.follows_epoch.and_then(|epoch| epoch.parse::<Id128>().ok());
         continued.extend(follows.filter(|epoch| *epoch != head.place.epoch));
     }
@@ -82,15 +107,47 @@ fn continued(destination: &dyn Destination, heads: &[FoundHead], context: &Conte
     Ok(continued)
 }
 
-fn unreadable(link: &Link, why: &str) -> RestoreError {
-    RestoreError::Unrecoverable(format!("segment {} is damaged: {why}", link.sequence))
+/// The header of the segment that a head's links end at.
+fn full_header(destination: &dyn Destination, head: &FoundHead, context: &Context) -> Result<Option<Header>, RestoreError> {
+    let mut next = Some(head.document.segment.clone());
+    while let Some(link) = next {
+        context.cancel.check()?;
+        let Ok((_, header)) = opened(destination, head.place, &link, context)? else { return Ok(None) };
+        match linked(&link, &header) {
+            None => return Ok(Some(header)),
+            previous => next = previous,
+        }
+    }
+    Ok(None)
 }
 
-/// A segment, if its bytes are the ones that were linked.
-fn fetch(destination: &dyn Destination, place: Place, link: &Link, context: &Context) -> Result<File, RestoreError> {
-    let mut file = context.runtime.block_on(destination.segment(&place, link.sequence))?;
-    let digest = digest_of(&mut file).map_err(|error| unreadable(link, &error.to_string()))?;
-    if hex(&digest) == link.digest { Ok(file) } else { Err(unreadable(link, "it hashes to something else")) }
+/// The segment before one. A link that does not lead back is none.
+fn linked(link: &Link, header: &Header) -> Option<Link> {
+    header.previous.clone().filter(|previous| previous.sequence < link.sequence)
+}
+
+/// A segment at its start, with its header, if its bytes are the ones that were linked; else what is wrong with it.
+fn opened(
+    destination: &dyn Destination,
+    place: Place,
+    link: &Link,
+    context: &Context,
+) -> Result<Result<(File, Header), String>, RestoreError> {
+    let sequence = link.sequence;
+    let mut file = match context.runtime.block_on(destination.segment(&place, sequence)) {
+        Ok(file) => file,
+        Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
+        Err(error) => return Ok(Err(format!("segment {sequence} cannot be read: {error}"))),
+    };
+    let opened = digest_of(&mut file).map_err(|error| error.to_string()).and_then(|digest| {
+        if hex(&digest) != link.digest {
+            return Err("it hashes to something else".into());
+        }
+        let header = read_header(&file)?;
+        file.rewind().map_err(|error| error.to_string())?;
+        Ok((file, header))
+    });
+    Ok(opened.map_err(|why| format!("segment {sequence} is damaged: {why}")))
 }
 
 /// Fills the index with what the segments of a volume say. Paths that were present or offloaded become `offloaded`: what is on the
@@ -129,6 +186,11 @@ fn fill(
     context: &Context,
 ) -> Result<RecoverReport, RestoreError> {
     let mut report = RecoverReport::default();
+    let (place, header) = (found.head.place, &found.header);
+    // It was checked when the head was read.
+    if let Ok(node) = found.head.document.node.parse() {
+        run.continues(node, &header.node_name, place.epoch)?;
+    }
     let chain = chain(destination, found, context, &mut report)?;
     context.progress.phase("recovering", chain.len() as u64, 0);
     for segment in chain.into_iter().rev() {
@@ -167,38 +229,41 @@ fn chain(
     context: &Context,
     report: &mut RecoverReport,
 ) -> Result<Vec<File>, RestoreError> {
+    let place = found.head.place;
     let mut segments = Vec::new();
     let mut next = Some(found.head.document.segment.clone());
     while let Some(link) = next {
         context.cancel.check()?;
-        match fetch(destination, found.head.place, &link, context) {
-            Ok(file) => {
-                let header = file.try_clone().map_err(RestoreError::at(&RelPath::root()));
-                let header = header.and_then(|file| read(file, &mut |_| Ok(())).map_err(|why| unreadable(&link, &why)))?;
-                let mut file = file;
-                std::io::Seek::rewind(&mut file).map_err(RestoreError::at(&RelPath::root()))?;
+        match opened(destination, place, &link, context)? {
+            Ok((file, header)) => {
                 segments.push(file);
-                next = header.previous;
+                next = linked(&link, &header);
             }
-            Err(RestoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
-            Err(error) => {
+            Err(damage) => {
                 // Its link to the one before it is lost with it: the number says where to look on.
-                report.damaged.push(error.to_string());
-                next = earlier(destination, found, link.sequence - 1, context)?;
+                report.damaged.push(damage);
+                next = earlier(destination, place, link.sequence, context)?.map(|(link, _)| link);
             }
         }
     }
     Ok(segments)
 }
 
-/// The nearest earlier segment that can be read, by number.
-fn earlier(destination: &dyn Destination, found: &Found, from: i64, context: &Context) -> Result<Option<Link>, RestoreError> {
-    for sequence in (1..=from).rev() {
-        let file = context.runtime.block_on(destination.segment(&found.head.place, sequence));
+/// The nearest segment before a number that can be read.
+fn earlier(
+    destination: &dyn Destination,
+    place: Place,
+    before: i64,
+    context: &Context,
+) -> Result<Option<(Link, Header)>, RestoreError> {
+    for sequence in (1..before).rev() {
+        context.cancel.check()?;
+        let file = context.runtime.block_on(destination.segment(&place, sequence));
         if let Ok(mut file) = file
             && let Ok(digest) = digest_of(&mut file)
+            && let Ok(header) = read_header(file)
         {
-            return Ok(Some(Link { sequence, digest: hex(&digest) }));
+            return Ok(Some((Link { sequence, digest: hex(&digest) }, header)));
         }
     }
     Ok(None)

@@ -4,10 +4,10 @@ use crate::error::RestoreError;
 use crate::landing::{Arriving, Landed, Landing, Placed};
 use lastcopy_fs::{Cancel, Content, ContentHash, Dir, FileKind, FileStat, HashBuffer, Mounts, NoProgress, RelPath};
 use lastcopy_store::{
-    ContentId, DestinationRecord, FileId, FileRecord, FileStatus, Outcome, Receipt, ReceiptLevel, Restore, Restored, Run, Seen,
-    Store, StoreError, Volume, VolumeId,
+    ContentId, DestinationRecord, FileId, FileRecord, FileStatus, IdentityError, Outcome, Probed, Receipt, ReceiptLevel, Restore,
+    Restored, Run, Seen, Store, StoreError, Volume, VolumeId,
 };
-use lastcopy_sync::{Arrival, Context, Destination, FetchSink, HeldItem};
+use lastcopy_sync::{Arrival, Context, Depth, Destination, DestinationError, FetchSink, Finding, HeldItem, Probe, check_held};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -75,6 +75,12 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
     Ok(WantedList::Files(files))
 }
 
+/// The paths of a volume that hold a content and lack their file: offloaded and missing ones.
+pub fn wanted_with(store: &Store, volume: VolumeId, hash: ContentHash) -> Result<WantedList, RestoreError> {
+    let lacks = |file: &FileRecord| file.volume == volume && matches!(file.status, FileStatus::Offloaded | FileStatus::Missing);
+    Ok(WantedList::Files(store.files_with_content(hash)?.into_iter().filter(lacks).map(|file| file.id).collect()))
+}
+
 /// A content, whatever became of the paths that held it, under the name that it had last.
 pub fn wanted_content(store: &Store, hash: ContentHash) -> Result<Option<Wanted>, RestoreError> {
     let Some((content_id, content)) = store.content_by_hash(hash)? else { return Ok(None) };
@@ -124,16 +130,28 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// The destinations that gave them, by name.
     pub from: BTreeSet<String>,
+    /// Objects that a destination was found not to hold any more, or not with their bytes: their receipts are lost now.
+    pub lost: u64,
+    /// Objects that a destination did not give, and that are not surely lost.
+    pub unread: u64,
     /// The first refused and failed ones.
     pub first: Vec<(RelPath, String)>,
+    /// The first that came back although a destination that should have them could not give them, and what it gave instead.
+    pub amiss: Vec<(RelPath, String)>,
 }
 
 impl RestoreReport {
     fn outcome(&self) -> Outcome {
-        match (self.refused, self.failed) {
-            (0, 0) => Outcome::Success,
-            (refused, failed) => Outcome::Partial(format!("{refused} refused, {failed} could not be brought back")),
+        if self.is_whole() {
+            return Outcome::Success;
         }
+        let Self { refused, failed, lost, unread, .. } = self;
+        Outcome::Partial(format!("{refused} refused, {failed} could not be brought back, {lost} objects lost, {unread} unread"))
+    }
+
+    /// Whether everything came back, and every destination that was asked had what it should have.
+    pub fn is_whole(&self) -> bool {
+        self.refused + self.failed + self.lost + self.unread == 0
     }
 
     fn refuse(&mut self, path: &RelPath, why: String) {
@@ -144,6 +162,13 @@ impl RestoreReport {
     fn fail(&mut self, path: &RelPath, why: String) {
         self.failed += 1;
         self.name(path, why);
+    }
+
+    /// What came back, and could not be had from everyone who should have it.
+    fn amiss(&mut self, trouble: &Trouble) {
+        if self.amiss.len() < EXAMPLES {
+            self.amiss.push((trouble.path.clone(), trouble.why.clone()));
+        }
     }
 
     fn name(&mut self, path: &RelPath, why: String) {
@@ -191,7 +216,7 @@ impl Restoring<'_> {
             landing.sweep().map_err(RestoreError::at(&root))?;
         }
         let landed = self.land(run, &landing, wanted, &mut report);
-        let tidied = landing.tidy().map_err(RestoreError::at(&root));
+        let tidied = landing.tidy(matches!(self.target, Target::Home(_))).map_err(RestoreError::at(&root));
         landed.and(tidied).map(|()| report)
     }
 
@@ -227,6 +252,7 @@ impl Restoring<'_> {
         let mut sources =
             absent.keys().map(|content| Ok((*content, self.ranked(*content)?))).collect::<Result<_, RestoreError>>()?;
         let mut why: HashMap<ContentId, String> = HashMap::new();
+        let mut troubles = Vec::new();
         loop {
             let turn = self.next_turn(&absent, &mut sources);
             if turn.iter().all(Vec::is_empty) {
@@ -234,10 +260,14 @@ impl Restoring<'_> {
             }
             for (source, items) in self.sources.iter().zip(turn) {
                 if !items.is_empty() {
-                    self.fetch(run, landing, source, items, &mut absent, &mut why, report)?;
+                    let from = troubles.len();
+                    self.fetch(run, landing, source, items, &mut absent, &mut why, &mut troubles, report)?;
+                    self.look_again(run, source, &mut troubles, from, report)?;
                 }
             }
         }
+        // Those that nobody could give are named below, with all that was said of them.
+        troubles.iter().filter(|trouble| !absent.contains_key(&trouble.item.content_id)).for_each(|trouble| report.amiss(trouble));
         for (content, wanted) in absent {
             let why = why.remove(&content).unwrap_or_else(|| "no destination that can be asked has a receipt for it".into());
             wanted.iter().for_each(|wanted| report.fail(&wanted.path, why.clone()));
@@ -315,6 +345,7 @@ impl Restoring<'_> {
         items: Vec<HeldItem>,
         absent: &mut Absent,
         why: &mut HashMap<ContentId, String>,
+        troubles: &mut Vec<Trouble>,
         report: &mut RestoreReport,
     ) -> Result<(), RestoreError> {
         let (events, arrivals) = sync_channel(WAITING);
@@ -329,6 +360,7 @@ impl Restoring<'_> {
                 landing,
                 absent: &mut *absent,
                 why: &mut *why,
+                troubles: &mut *troubles,
                 report: &mut *report,
                 source: &record.name,
                 batch: Vec::new(),
@@ -366,6 +398,80 @@ impl Restoring<'_> {
         }
         Ok(())
     }
+
+    /// Looks again at what a destination did not give. What it surely does not hold is recorded as lost, as a verify would: whoever else
+    /// gave the bytes, an offload must not count on this one again. Only the accepted incarnation can lose what it was proven to hold,
+    /// and one that is not there at all has lost nothing.
+    fn look_again(
+        &self,
+        run: &Run<Restore>,
+        (record, destination): &(DestinationRecord, Arc<dyn Destination>),
+        troubles: &mut Vec<Trouble>,
+        from: usize,
+        report: &mut RestoreReport,
+    ) -> Result<(), RestoreError> {
+        let lost = if troubles[from..].iter().all(|trouble| trouble.look.is_none()) {
+            0
+        } else {
+            match self.context.runtime.block_on(destination.probe()) {
+                Ok(Probe::Found(incarnation)) => match run.probed(record.id, Some(&incarnation)) {
+                    Ok(probed) => self.lost(run, &probed, destination.as_ref(), &troubles[from..])?,
+                    Err(IdentityError::Store(error)) => return Err(error.into()),
+                    Err(_) => 0,
+                },
+                Ok(Probe::Nothing | Probe::NoPlace | Probe::CannotTell(_)) | Err(_) => {
+                    self.context.progress.note(&format!("destination `{}` is not there", record.name));
+                    troubles.truncate(from);
+                    0
+                }
+            }
+        };
+        report.lost += lost;
+        report.unread += (troubles.len() - from) as u64 - lost;
+        Ok(())
+    }
+
+    /// Records what is surely not held any more, and says how many that are.
+    fn lost(
+        &self,
+        run: &Run<Restore>,
+        probed: &Probed,
+        destination: &dyn Destination,
+        troubles: &[Trouble],
+    ) -> Result<u64, RestoreError> {
+        let mut lost = 0;
+        for depth in [Depth::Presence, Depth::Bytes] {
+            let doubted: Vec<_> =
+                troubles.iter().filter(|trouble| trouble.look == Some(depth)).map(|trouble| &trouble.item).collect();
+            for group in doubted.chunks(BATCH_FILES) {
+                let group: Vec<_> = group.iter().map(|item| (*item).clone()).collect();
+                let findings = match check_held(destination, &group, depth, &self.context) {
+                    Ok(findings) => findings,
+                    Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
+                    // It went away meanwhile: then nothing more is sure.
+                    Err(_) => return Ok(lost),
+                };
+                for (item, finding) in group.iter().zip(findings) {
+                    if let Finding::Lost(detail) = finding {
+                        run.lost(probed, item.content_id, &item.location, &detail)?;
+                        lost += 1;
+                    }
+                }
+            }
+        }
+        Ok(lost)
+    }
+}
+
+/// An object that a destination did not give as it should.
+struct Trouble {
+    item: HeldItem,
+    /// The first path that waits for it.
+    path: RelPath,
+    /// What happened, with the destination's name.
+    why: String,
+    /// How to look at it again; not at all where the trouble was here.
+    look: Option<Depth>,
 }
 
 /// What is still to come, by content.
@@ -400,8 +506,8 @@ fn look(root: &Dir, wanted: &Wanted, buffer: &mut HashBuffer, cancel: &Cancel) -
 
 /// What the fetching threads tell the one that places.
 enum Event {
-    Arrived(ContentId, Arriving),
-    Failed(ContentId, String),
+    Arrived(HeldItem, Arriving),
+    Failed(HeldItem, String),
 }
 
 /// Takes bytes on the threads that fetch.
@@ -413,16 +519,16 @@ struct Sink {
 impl FetchSink for Sink {
     fn begin(&self, item: &HeldItem) -> io::Result<Box<dyn Arrival>> {
         let arriving = self.landing.begin()?;
-        Ok(Box::new(OneArrival { content: item.content_id, arriving, events: self.events.clone() }))
+        Ok(Box::new(OneArrival { item: item.clone(), arriving, events: self.events.clone() }))
     }
 
     fn failed(&self, item: &HeldItem, reason: String) {
-        tell(&self.events, Event::Failed(item.content_id, reason));
+        tell(&self.events, Event::Failed(item.clone(), reason));
     }
 }
 
 struct OneArrival {
-    content: ContentId,
+    item: HeldItem,
     arriving: Arriving,
     events: SyncSender<Event>,
 }
@@ -439,7 +545,7 @@ impl Write for OneArrival {
 
 impl Arrival for OneArrival {
     fn finish(self: Box<Self>) {
-        tell(&self.events, Event::Arrived(self.content, self.arriving));
+        tell(&self.events, Event::Arrived(self.item, self.arriving));
     }
 }
 
@@ -455,6 +561,7 @@ struct Placer<'a> {
     landing: &'a Landing,
     absent: &'a mut Absent,
     why: &'a mut HashMap<ContentId, String>,
+    troubles: &'a mut Vec<Trouble>,
     report: &'a mut RestoreReport,
     source: &'a str,
     batch: Vec<(Landed, ContentId, u64)>,
@@ -465,8 +572,12 @@ impl Placer<'_> {
     fn work(mut self, events: &Receiver<Event>) -> Result<(), RestoreError> {
         for event in events {
             match event {
-                Event::Arrived(content, arriving) => self.arrived(content, arriving),
-                Event::Failed(content, reason) => self.failed(content, &reason),
+                Event::Arrived(item, arriving) => self.arrived(item, arriving),
+                Event::Failed(item, reason) => {
+                    if let Some(path) = self.absent.get(&item.content_id).map(|wanted| wanted[0].path.clone()) {
+                        self.failed(item, path, &reason, Some(Depth::Presence));
+                    }
+                }
             }
             if self.batch.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES {
                 self.place()?;
@@ -475,12 +586,14 @@ impl Placer<'_> {
         self.place()
     }
 
-    fn failed(&mut self, content: ContentId, reason: &str) {
+    fn failed(&mut self, item: HeldItem, path: RelPath, reason: &str, look: Option<Depth>) {
         let text = format!("`{}`: {reason}", self.source);
-        self.why.entry(content).and_modify(|why| *why = format!("{why}; {text}")).or_insert(text);
+        self.why.entry(item.content_id).and_modify(|why| *why = format!("{why}; {text}")).or_insert_with(|| text.clone());
+        self.troubles.push(Trouble { item, path, why: text, look });
     }
 
-    fn arrived(&mut self, content: ContentId, arriving: Arriving) {
+    fn arrived(&mut self, item: HeldItem, arriving: Arriving) {
+        let content = item.content_id;
         let Some(wanted) = self.absent.remove(&content) else { return };
         match self.land(&wanted, arriving) {
             Ok(landed) => {
@@ -490,7 +603,9 @@ impl Placer<'_> {
                 }
             }
             Err(error) => {
-                self.failed(content, &error.to_string());
+                // Other bytes than expected may be there, or came to harm on the way; anything else went wrong here.
+                let look = (error.kind() == io::ErrorKind::InvalidData).then_some(Depth::Bytes);
+                self.failed(item, wanted[0].path.clone(), &error.to_string(), look);
                 self.absent.insert(content, wanted);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
-use crate::store::{NewEpoch, Store, StoreOptions, sibling};
+use crate::store::{NewEpoch, Store, StoreOptions, resolved, sibling};
 use lastcopy_fs::{LockFile, LockState};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
@@ -113,7 +113,10 @@ pub fn check_copy(backup: &Path) -> Result<()> {
 /// before anything is touched; after a power cut there is the old index or the new one.
 pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, NewEpoch, Option<PathBuf>)> {
     let copy = open_copy(backup)?;
-    let aside = put_in_place(&options.path, &copy)?;
+    let parent = options.path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent).map_err(StoreError::io(parent))?;
+    // As opening does: what goes with the index lies beside the file itself, not beside a link to it.
+    let aside = put_in_place(&resolved(&options.path, parent)?, &copy)?;
     let (store, news) = Store::open(options)?;
     let news = match news {
         Some(news) => news,
@@ -124,7 +127,6 @@ pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, New
 
 fn put_in_place(path: &Path, copy: &Connection) -> Result<Option<PathBuf>> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(parent).map_err(StoreError::io(parent))?;
     let opening = sibling(path, ".lock");
     let _opening = LockFile::wait(&opening, db::BUSY_TIMEOUT).map_err(|source| match source.kind() {
         std::io::ErrorKind::WouldBlock => StoreError::Locked,
@@ -137,9 +139,11 @@ fn put_in_place(path: &Path, copy: &Connection) -> Result<Option<PathBuf>> {
     }
     let text = incoming.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", incoming.display())))?;
     copy.execute("VACUUM INTO ?", [text])?;
-    let aside = path.exists().then(|| move_aside(path)).transpose()?;
+    let aside = path.exists().then(|| keep_aside(path)).transpose()?;
+    let sync = || File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent));
+    sync()?;
     std::fs::rename(&incoming, path).map_err(StoreError::io(path))?;
-    File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent))?;
+    sync()?;
     Ok(aside)
 }
 
@@ -158,17 +162,29 @@ fn refuse_while_running(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Moves the index with what belongs to it, the write-ahead log first: a log beside another database would be replayed into it.
-fn move_aside(path: &Path) -> Result<PathBuf> {
+/// Gives the index that is there a second name. It keeps its own until the new one takes it: a crash leaves one of the two.
+fn keep_aside(path: &Path) -> Result<PathBuf> {
     let aside = (1..)
         .map(|number| sibling(path, &format!(".before-restore-{number}")))
         .find(|candidate| !candidate.exists())
         .ok_or_else(|| StoreError::Refused("no name is left for the index that was here".into()))?;
-    for suffix in ["-wal", "-shm", ""] {
+    fold_log(path)?;
+    std::fs::hard_link(path, &aside).map_err(StoreError::io(&aside))?;
+    // Only a damaged index still has a log: beside another database it would be replayed into it.
+    for suffix in ["-wal", "-shm"] {
         let (from, to) = (sibling(path, suffix), sibling(&aside, suffix));
         if from.exists() {
             std::fs::rename(&from, &to).map_err(StoreError::io(&from))?;
         }
     }
     Ok(aside)
+}
+
+/// Brings what the write-ahead log holds into the index, and ends the log. A damaged index may keep its log.
+fn fold_log(path: &Path) -> Result<()> {
+    let Ok(connection) = db::open(path, false) else { return Ok(()) };
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)) {
+        Ok(busy) if busy != 0 => Err(StoreError::Locked),
+        _ => Ok(()),
+    }
 }

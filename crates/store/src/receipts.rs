@@ -6,7 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::ids::{ContentId, DestinationId, RunId, Timestamp, VolumeId, text_enum};
 use crate::policy::Method;
 use crate::proof::Proven;
-use crate::runs::{EvidenceChange, Kind, Offload, Run, Sync, Tx, Verify};
+use crate::runs::{EvidenceChange, Kind, Offload, Restore, Run, Sync, Tx, Verify};
 use crate::store::Store;
 use lastcopy_fs::{Content, ContentHash};
 use rusqlite::Transaction;
@@ -147,6 +147,13 @@ impl Run<Verify> {
 
 impl Run<Offload> {
     /// Records that what a receipt counted on is not held there.
+    pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+        self.write(|tx| record_lost(tx, probed, content, location, detail))
+    }
+}
+
+impl Run<Restore> {
+    /// Records that what a receipt counted on is not held there: whoever else had the bytes, this destination has not.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
         self.write(|tx| record_lost(tx, probed, content, location, detail))
     }

@@ -5,9 +5,10 @@ use crate::error::{Result, StoreError};
 use crate::files::{self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present};
 use crate::ids::{ContentId, FileId, VolumeId};
 use crate::runs::{Restore, Run};
-use crate::store::Store;
+use crate::store::{Store, current_epoch};
 use crate::volume::Volume;
-use lastcopy_fs::{Content, RelPath};
+use lastcopy_fs::{Content, Id128, RelPath};
+use rusqlite::OptionalExtension;
 
 /// A file that was brought back to its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,33 @@ impl Run<Restore> {
                 let id = insert_present(tx, &row)?;
                 close_row(tx, id, file.status)?;
             }
+            Ok(())
+        })
+    }
+
+    /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.
+    pub fn continues(&self, node: Id128, node_name: &str, epoch: Id128) -> Result<()> {
+        let volume = self.own_volume()?;
+        self.write(|tx| {
+            let (own_node, (_, current)) = (self.store().node(), current_epoch(tx.sql)?);
+            let known = tx.sql.query_row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?.is_some();
+            // Another life of this very node ends the current one as soon as its head is met; a row for it would end it here.
+            if epoch == current || (node == own_node && !known) {
+                return Ok(());
+            }
+            if !known {
+                tx.sql.execute("INSERT OR IGNORE INTO node (uuid, name, is_self) VALUES (?, ?, 0)", (node.0, node_name))?;
+                tx.sql.execute(
+                    "INSERT INTO epoch (uuid, node, began_at, reason) SELECT ?, id, ?, 'a volume was recovered from it' FROM node
+                     WHERE uuid = ?",
+                    (epoch.0, tx.now, node.0),
+                )?;
+            }
+            tx.sql.execute(
+                "INSERT INTO evidence_log (at, run, event, volume, epoch, reason)
+                 SELECT ?, ?, 'epoch', ?, id, 'the volume was recovered from it' FROM epoch WHERE uuid = ?",
+                (tx.now, tx.run, volume, epoch.0),
+            )?;
             Ok(())
         })
     }

@@ -281,6 +281,7 @@ impl Store {
         let lock = LockFile::create(&path).map_err(StoreError::io(&path))?;
         let mut dead = Vec::new();
         let decision = self.write(|sql| {
+            self.require_in_place()?;
             let now = self.now();
             reap(self, sql, now, &mut dead)?;
             let (epoch, _) = current_epoch(sql)?;

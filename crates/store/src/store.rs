@@ -2,12 +2,13 @@
 
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
-use crate::ids::{EpochId, RunId, Timestamp};
+use crate::ids::{EpochId, RunId, Timestamp, VolumeId};
 use crate::witness::{NamedRun, Witness};
 use lastcopy_fs::{Dir, FileStat, Id128, LockFile};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,6 +47,8 @@ pub struct Store {
 struct Inner {
     path: PathBuf,
     node: Id128,
+    /// The database file's device and inode when it was opened.
+    file: (u64, u64),
     node_name: String,
     clock: Clock,
     writer: Mutex<Connection>,
@@ -107,7 +110,8 @@ impl Store {
             Some(node) => node,
             None => db::writing(&mut writer, |tx| own_node(tx, &node_name, (clock)()))?,
         };
-        let inner = Inner { path, node, node_name, clock, writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) };
+        let file = identity(&path)?;
+        let inner = Inner { path, node, file, node_name, clock, writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) };
         let store = Self { inner: Arc::new(inner) };
         let news = store.heed_own_witness()?;
         Ok((store, news))
@@ -145,6 +149,15 @@ impl Store {
             own.extend(dir.entry(name.as_bytes()).map_err(StoreError::io(&path))?);
         }
         Ok(own)
+    }
+
+    /// Refuses once another index was put in the place of the one that is open: nobody will look here any more.
+    pub(crate) fn require_in_place(&self) -> Result<()> {
+        if identity(&self.inner.path)? == self.inner.file {
+            return Ok(());
+        }
+        let path = self.inner.path.display();
+        Err(StoreError::Refused(format!("another index was put at {path} since this command opened it: begin it again")))
     }
 
     /// Where runs keep the lock files that live as long as they do.
@@ -280,9 +293,22 @@ impl Store {
             let (current, _) = current_epoch(tx)?;
             // Lives that were only seen from outside did not begin here, and are not in the log.
             let previous = "SELECT uuid FROM epoch WHERE id < ?1 AND node = (SELECT node FROM epoch WHERE id = ?1)
-                AND id IN (SELECT epoch FROM evidence_log WHERE event = 'epoch') ORDER BY id DESC LIMIT 1";
+                AND id IN (SELECT epoch FROM evidence_log WHERE event = 'epoch' AND volume IS NULL) ORDER BY id DESC LIMIT 1";
             Ok(tx.query_row(previous, [current], |row| row.get(0)).optional()?.map(Id128))
         })
+    }
+
+    /// The epoch that the current one continues for a volume: the one that it was recovered from in this epoch, else the one before.
+    pub fn followed_epoch(&self, volume: VolumeId) -> Result<Option<Id128>> {
+        let recovered = self.read(|tx| {
+            let (current, _) = current_epoch(tx)?;
+            let recovered = "SELECT epoch.uuid FROM evidence_log log JOIN epoch ON epoch.id = log.epoch
+                WHERE log.event = 'epoch' AND log.volume = ?1 AND log.id >
+                    (SELECT max(id) FROM evidence_log WHERE event = 'epoch' AND volume IS NULL AND epoch = ?2)
+                ORDER BY log.id DESC LIMIT 1";
+            Ok(tx.query_row(recovered, (volume, current), |row| row.get(0)).optional()?.map(Id128))
+        })?;
+        recovered.map_or_else(|| self.previous_epoch(), |epoch| Ok(Some(epoch)))
     }
 
     /// The current epoch's id.
@@ -314,8 +340,13 @@ pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+fn identity(path: &Path) -> Result<(u64, u64)> {
+    let stat = std::fs::metadata(path).map_err(StoreError::io(path))?;
+    Ok((stat.dev(), stat.ino()))
+}
+
 /// The path that SQLite will use for the index and what goes with it: without symbolic links.
-fn resolved(path: &Path, parent: &Path) -> Result<PathBuf> {
+pub(crate) fn resolved(path: &Path, parent: &Path) -> Result<PathBuf> {
     if path.exists() {
         return std::fs::canonicalize(path).map_err(StoreError::io(path));
     }

@@ -296,7 +296,8 @@ impl Push {
             node_name: self.store.node_name().to_owned(),
             volume_name: self.volume.name().to_owned(),
             volume_path: self.volume.path().display().to_string(),
-            follows_epoch: if known.highest == 0 { self.store.previous_epoch()? } else { None },
+            // In every full segment: an announced one before it may never have arrived.
+            follows_epoch: if known.sealed.is_none() { self.store.followed_epoch(self.volume.id())? } else { None },
             now: self.store.now(),
         };
         let sequence = known.highest + 1;

@@ -110,7 +110,7 @@ pub struct Header {
     pub full: bool,
     /// The segment before this one, unless this one is full.
     pub previous: Option<Link>,
-    /// In the first segment of an epoch: the epoch before.
+    /// In a full segment: the epoch before.
     pub follows_epoch: Option<String>,
     /// Node name → run: what the push set out to make durable.
     pub horizon: BTreeMap<String, i64>,
@@ -179,7 +179,7 @@ pub struct Author {
     pub volume_name: String,
     /// The volume's path.
     pub volume_path: String,
-    /// The epoch before, if this is the first segment of an epoch.
+    /// The epoch before, if this is a full segment.
     pub follows_epoch: Option<Id128>,
     /// The time.
     pub now: Timestamp,
@@ -312,16 +312,24 @@ impl FoundHead {
 pub fn read(segment: impl Read, each: &mut dyn FnMut(Said) -> Result<(), String>) -> Result<Header, String> {
     let decoder = zstd::Decoder::new(segment).map_err(|error| error.to_string())?;
     let mut lines = BufReader::new(decoder);
-    let first = next_line(&mut lines)?.ok_or("it is empty")?;
-    let header: Header = serde_json::from_slice(&first).map_err(|error| format!("header: {error}"))?;
-    if header.format != FORMAT {
-        return Err(format!("it has format {}, this lastcopy knows {FORMAT}", header.format));
-    }
+    let header = first_line(&mut lines)?;
     while let Some(line) = next_line(&mut lines)? {
         let entry: Entry = serde_json::from_slice(&line).map_err(|error| format!("a line: {error}"))?;
         each(entry.said()?)?;
     }
     Ok(header)
+}
+
+/// Reads only the header of a segment.
+pub fn read_header(segment: impl Read) -> Result<Header, String> {
+    let decoder = zstd::Decoder::new(segment).map_err(|error| error.to_string())?;
+    first_line(&mut BufReader::new(decoder))
+}
+
+fn first_line(lines: &mut impl BufRead) -> Result<Header, String> {
+    let first = next_line(lines)?.ok_or("it is empty")?;
+    let header: Header = serde_json::from_slice(&first).map_err(|error| format!("header: {error}"))?;
+    if header.format == FORMAT { Ok(header) } else { Err(format!("it has format {}, this lastcopy knows {FORMAT}", header.format)) }
 }
 
 fn next_line(lines: &mut impl BufRead) -> Result<Option<Vec<u8>>, String> {

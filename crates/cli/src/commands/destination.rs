@@ -221,7 +221,12 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
         return Ok(if lost > possible { Exit::Attention } else { Exit::Done });
     }
     app.confirm(&format!("Store {} ({}) again at `{name}`?", plural(possible, "content", "contents"), Size(bytes)))?;
-    let report = repair.run(|report| fields(report).to_json()).map_err(|error| named(error, name))?;
+    let report = app.waiting(|| {
+        let (volumes, others) = (repair.volumes.clone(), repair.others.clone());
+        let (record, destination) = (repair.record.clone(), repair.destination.clone());
+        let again = Repair { store: repair.store, record, destination, volumes, others, context: app.context() };
+        again.run(|report| fields(report).to_json()).map_err(|error| named(error, name))
+    })?;
     for (content, why) in &report.beyond {
         app.output.warn(&format!("{name}: {} is not repaired: {why}", content.hash));
     }

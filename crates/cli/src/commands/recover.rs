@@ -7,9 +7,9 @@ use crate::config::{add_destination, add_volume, check_name};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
-use lastcopy_fs::Content;
-use lastcopy_restore::{Found, recover_volume, recoverable};
-use lastcopy_store::{DestinationRecord, Location, Outcome, VolumeClaim};
+use lastcopy_fs::{Content, RelPath};
+use lastcopy_restore::{Found, RestoreError, recover_volume, recoverable};
+use lastcopy_store::{DestinationRecord, FileStatus, Location, Outcome, VolumeClaim};
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
 use std::path::{Path, PathBuf};
@@ -35,13 +35,22 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
             return Err(CliError::new(Code::Unreachable, format!("{}: {reason}", args.from)).hint("is its disk mounted?"));
         }
     }
-    let found = recoverable(destination.as_ref(), &context)?;
-    let found: Vec<_> =
-        found.into_iter().filter(|found| args.volume.is_empty() || args.volume.contains(&found.header.volume_name)).collect();
+    let lies_there = recoverable(destination.as_ref(), &context)?;
+    for damaged in &lies_there.damaged {
+        app.output.warn(&format!("{}: {damaged}", args.from));
+    }
+    let wanted = |found: &Found| {
+        let id = found.head.place.volume.to_string();
+        args.volume.is_empty() || args.volume.iter().any(|volume| *volume == found.header.volume_name || *volume == id)
+    };
+    let found: Vec<_> = lies_there.found.into_iter().filter(wanted).collect();
+    if found.is_empty() && args.volume.is_empty() && !lies_there.damaged.is_empty() {
+        return Err(RestoreError::Unrecoverable(lies_there.damaged.join("; ")).into());
+    }
     if found.is_empty() {
         return Err(CliError::new(Code::NotFound, format!("{}: no such volume lies there", args.from)));
     }
-    ensure_config(app, args)?;
+    refuse_ambiguity(&found)?;
     let places = found.iter().map(|found| place(app, args, found)).collect::<Result<Vec<_>>>()?;
     for (found, place) in found.iter().zip(&places) {
         app.output.line(&format!(
@@ -58,13 +67,32 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     app.confirm(&format!("Take over {} from this destination?", plural(found.len() as u64, "volume", "volumes")))?;
-    recover(app, args, &destination, &path, &found, &places)
+    ensure_config(app)?;
+    recover(app, args, &destination, &path, &found, &places, !lies_there.damaged.is_empty())
+}
+
+/// Two volumes of one name cannot both go by it here. Said before anything is changed.
+fn refuse_ambiguity(found: &[Found]) -> Result<()> {
+    for (place, one) in found.iter().enumerate() {
+        let name = &one.header.volume_name;
+        let same: Vec<_> = found[place..].iter().filter(|other| other.header.volume_name == *name).collect();
+        if same.len() > 1 {
+            let which = |found: &&Found| {
+                let (header, id) = (&found.header, found.head.place.volume);
+                format!("{id} (of node `{}`, from {})", header.node_name, header.volume_path)
+            };
+            let which: Vec<_> = same.iter().map(which).collect();
+            return Err(CliError::new(Code::Refused, format!("several volumes are called `{name}`: {}", which.join(", ")))
+                .hint("choose one by its id: --volume ID; nothing was changed"));
+        }
+    }
+    Ok(())
 }
 
 /// A machine that lost everything has no configuration either.
-fn ensure_config(app: &App, args: &RecoverArgs) -> Result<()> {
+fn ensure_config(app: &App) -> Result<()> {
     let path = crate::config::locate(app.global.config.as_deref())?;
-    if !path.exists() && !args.dry_run {
+    if !path.exists() {
         crate::config::write_new(&path, "# Written by `lastcopy recover`; docs/configuration.md explains every key.\n")?;
         app.output.note(&format!("wrote {}", path.display()));
     }
@@ -98,6 +126,7 @@ fn recover(
     root: &Path,
     found: &[Found],
     places: &[PathBuf],
+    attention: bool,
 ) -> Result<Exit> {
     let name = configured_name(app, root)?.unwrap_or_else(|| args.name.clone());
     let config_path = app.config()?.path.clone();
@@ -114,7 +143,7 @@ fn recover(
         app.global.clone(),
         crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
     )?;
-    let exit = fill(&fresh, &name, destination, found, places);
+    let exit = fill(&fresh, &name, destination, found, places, attention);
     app.output.take_summaries(&fresh.output);
     exit
 }
@@ -124,13 +153,19 @@ fn configured_name(app: &App, root: &Path) -> Result<Option<String>> {
     Ok(app.config()?.destinations.iter().find(|(_, destination)| same(&destination.path)).map(|(name, _)| name.clone()))
 }
 
-fn fill(app: &App, name: &str, destination: &Arc<dyn Destination>, found: &[Found], places: &[PathBuf]) -> Result<Exit> {
-    let mut attention = false;
+fn fill(
+    app: &App,
+    name: &str,
+    destination: &Arc<dyn Destination>,
+    found: &[Found],
+    places: &[PathBuf],
+    mut attention: bool,
+) -> Result<Exit> {
     for (found, place) in found.iter().zip(places) {
         attention |= volume(app, destination, found, place)?;
     }
     let record = app.destination(name)?.0;
-    adopt(app.store()?, &record, destination.as_ref(), "recovered from it", &app.context())?;
+    app.waiting(|| Ok(adopt(app.store()?, &record, destination.as_ref(), "recovered from it", &app.context())?))?;
     let record = app.destination(name)?.0;
     let contents = receipts(app, &record, destination.as_ref())?;
     app.output.line(&format!("{name}: holds {}, unproven until verified", plural(contents, "content", "contents")));
@@ -147,8 +182,11 @@ fn fill(app: &App, name: &str, destination: &Arc<dyn Destination>, found: &[Foun
 
 fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &Path) -> Result<bool> {
     let name = &found.header.volume_name;
+    // An interrupted recovery goes on where nothing of the volume was seen on this disk yet: what it says again changes nothing.
+    let on_disk = [FileStatus::Present, FileStatus::Quarantined];
     if let Some(record) = app.store()?.volume_record(name)?
-        && app.store()?.count_known(Some(record.id))? > 0
+        && (record.uuid != found.head.place.volume
+            || !app.store()?.select_files(record.id, &[RelPath::root()], &on_disk)?.is_empty())
     {
         return Err(CliError::new(Code::Refused, format!("the index knows volume `{name}` already"))
             .hint("recover is for an index that lost it; to bring files back: `lastcopy restore`"));
@@ -156,10 +194,10 @@ fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &
     std::fs::create_dir_all(place)
         .map_err(|error| CliError::new(Code::Io, format!("{}: {error}", place.display())).hint("say with --to where it goes"))?;
     let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
-    let (_volume, run) = app.store()?.add_volume(name, place, claim)?;
+    let (_volume, run) = app.waiting(|| Ok(app.store()?.add_volume(name, place, claim)?))?;
     run.finish(&Outcome::Success, None)?;
     let open = app.volume(name)?;
-    let run = app.store()?.begin_restore(Some(&open))?;
+    let run = app.waiting(|| Ok(app.store()?.begin_restore(Some(&open))?))?;
     let report = recover_volume(run, destination.as_ref(), found, &app.context())?;
     app.output.line(&format!(
         "{name}: {} known again, from {}",
@@ -174,7 +212,7 @@ fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &
 
 /// Receipts, unproven, for every content that the index knows and the destination lists.
 fn receipts(app: &App, record: &DestinationRecord, destination: &dyn Destination) -> Result<u64> {
-    let run = app.store()?.begin_evidence_change(Some(record.id), None)?;
+    let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(Some(record.id), None)?))?;
     let context = app.context();
     let answer = context.runtime.block_on(destination.probe())?;
     let Probe::Found(incarnation) = answer else {

@@ -6,9 +6,9 @@ use crate::commands::index::tell_settled;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::units::Size;
-use crate::words::{files, grouped};
+use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
-use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content};
+use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content, wanted_with};
 use lastcopy_store::{Outcome, RunId, VolumeError};
 use std::path::Path;
 
@@ -72,6 +72,14 @@ fn wanted(app: &App, args: &RestoreArgs, record: &lastcopy_store::VolumeRecord) 
         let hash: ContentHash = text.parse().map_err(|error: lastcopy_fs::ParseHashError| {
             CliError::new(Code::Usage, error.to_string()).hint("`lastcopy query PATH` prints the digests of a path's contents")
         })?;
+        if args.to.is_none() {
+            let wanted = wanted_with(app.store()?, record.id, hash)?;
+            if wanted == WantedList::Files(Vec::new()) {
+                let text = format!("no offloaded or missing path of volume `{}` holds content {hash}", record.name);
+                return Err(CliError::new(Code::NotFound, text).hint("with --to DIR it comes back whatever became of its paths"));
+            }
+            return Ok(wanted);
+        }
         let wanted = wanted_content(app.store()?, hash)?;
         let wanted = wanted.ok_or_else(|| CliError::new(Code::NotFound, format!("the index never saw content {hash}")))?;
         return Ok(WantedList::One(Box::new(wanted)));
@@ -99,6 +107,8 @@ fn fields(volume: &str, report: &RestoreReport) -> Fields {
         .with("already", report.already)
         .with("refused", report.refused)
         .with("failed", report.failed)
+        .with("lost", report.lost)
+        .with("unread", report.unread)
         .with("bytes", report.bytes)
 }
 
@@ -119,13 +129,22 @@ fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport) -> Ex
         let fields = Fields::new().with("volume", name.as_str()).path(path).with("outcome", "error").with("detail", why.as_str());
         out.json("file", &fields);
     }
-    for (path, why) in report.first.iter().take(10) {
+    for (path, why) in &report.amiss {
+        let fields =
+            Fields::new().with("volume", name.as_str()).path(path).with("outcome", "restored").with("detail", why.as_str());
+        out.json("file", &fields);
+    }
+    for (path, why) in report.first.iter().chain(&report.amiss).take(10) {
         out.warn(&format!("`{path}`: {why}"));
     }
     if report.refused > 0 && !args.in_place && args.to.is_none() {
         out.note("  `--in-place` replaces what is in the way, and keeps it in .lastcopy/kept");
     }
-    let bad = report.refused + report.failed > 0;
+    if report.lost > 0 {
+        out.warn(&format!("{} found lost where they should be", plural(report.lost, "object was", "objects were")));
+        out.note("  `lastcopy destination repair DEST` stores again what still exists elsewhere, and so does the next sync");
+    }
+    let bad = !report.is_whole();
     out.summary("restore", Some(run.get()), if bad { "partial" } else { "success" }, fields(name, report));
     if bad { Exit::Attention } else { Exit::Done }
 }

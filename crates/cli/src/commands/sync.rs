@@ -30,9 +30,12 @@ pub(crate) fn run(app: &App, volumes: &[String], to: &[String]) -> Result<Exit> 
         return Err(CliError::new(Code::Config, "there is nothing to push").hint("say in `sync_to` of a volume where it is kept"));
     }
     each(app, pairs, |(volume, destination)| {
+        let newest =
+            || app.store().ok()?.newest_run_of(RunKind::Sync, Some(&volume), Some(&destination)).ok().flatten().map(|run| run.id);
+        let before = newest();
         push(app, &volume, &destination).inspect_err(|error| {
-            let newest = || app.store().ok()?.newest_run_of(RunKind::Sync, Some(&volume), Some(&destination)).ok().flatten();
-            let run = error.run.or_else(|| newest().map(|run| run.id));
+            // One that was there before is another command's.
+            let run = error.run.or_else(|| newest().filter(|run| Some(*run) != before));
             let kind = app.destination_config(&destination).map(|config| config.kind.name()).unwrap_or_default();
             let fields = fields(&volume, &destination, kind, &PushReport::default());
             app.output.summary("sync", run.map(RunId::get), error.status(), fields);

@@ -26,9 +26,11 @@ pub(crate) fn run(app: &App, destinations: &[String], quick: bool, budget: Optio
         return Err(CliError::new(Code::Config, "no destination is configured").hint("add a section [destinations.NAME]"));
     }
     each(app, &names, |name| {
+        let newest = || app.store().ok()?.newest_run_of(RunKind::Verify, None, Some(name)).ok().flatten().map(|run| run.id);
+        let before = newest();
         verify(app, name, extent, volume).inspect_err(|error| {
-            let newest = || app.store().ok()?.newest_run_of(RunKind::Verify, None, Some(name)).ok().flatten();
-            let run = error.run.or_else(|| newest().map(|run| run.id));
+            // One that was there before is another command's.
+            let run = error.run.or_else(|| newest().filter(|run| Some(*run) != before));
             app.output.summary("verify", run.map(RunId::get), error.status(), fields(name, &VerifyReport::default()));
         })
     })

@@ -292,6 +292,25 @@ fn files_that_lose_their_read_permission() {
     assert_same_tree(&home.tree("photos"), &whole);
 }
 
+/// A restore gave a file its permissions and then opened it again, to make it durable and to copy it: with some, not even its owner may.
+#[test]
+fn files_that_their_owner_may_not_read_come_back() {
+    let home = Home::new(&Setup::usual());
+    for (name, bytes, mode) in [("sealed", "one", 0), ("sealed, too", "one", 0o200), ("open", "two", 0o640)] {
+        home.write("photos", name, bytes.as_bytes());
+        set_mode(&home.volume("photos").join(name), mode);
+    }
+    let whole = home.tree("photos");
+    for command in [&["index"] as &[&str], &["sync"], &["offload", "photos", ".", "--yes"]] {
+        home.json(command).expect(0);
+    }
+    let Some(nobody) = home.given_away() else {
+        return skipped("bad_files::files_that_their_owner_may_not_read_come_back", "nobody without privileges can be asked here");
+    };
+    assert_eq!(nobody.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+    assert_same_tree(&home.tree("photos"), &whole);
+}
+
 #[test]
 fn a_destination_a_configuration_and_an_index_that_may_not_be_read() {
     let home = numbered(3, 1000);

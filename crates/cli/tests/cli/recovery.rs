@@ -98,6 +98,7 @@ fn an_index_is_rebuilt_from_a_destination_alone() {
     let (before, offloaded, missing) = (known(&home), listed(&home, "--offloaded"), listed(&home, "--missing"));
     lose_machine(&home);
     assert_eq!(home.json(&["recover", "--from", &home.url("usb")]).expect(2).error_code(), "usage", "nobody said yes");
+    assert!(!home.config().exists(), "nobody said yes, and a configuration was written all the same");
     let rehearsed = home.json(&["recover", "--from", &home.url("usb"), "--dry-run"]).expect(0);
     assert_eq!(rehearsed.count("volumes"), 1);
     home.json(&["recover", "--from", &home.url("usb"), "--name", "usb", "--yes"]).expect(0);
@@ -603,8 +604,15 @@ fn a_restore_uses_the_destination_that_still_has_the_bytes() {
     // Each of the two has lost something, and nobody knows yet.
     flip_bit(&home.object("usb", &content("moved/away")));
     fs::remove_file(home.object("nas", &content("moved/too"))).unwrap();
-    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 3);
+    let restore = home.json(&["restore", "photos"]).expect(1);
+    assert_eq!((restore.count("restored"), restore.count("lost"), restore.count("unread")), (3, 1, 0));
+    assert_eq!(restore.file("moved/too")["outcome"], "restored");
     assert_same_tree(&home.tree("photos"), &tree);
+    assert_eq!(counts(&home, "nas").2, 1, "the first one that was asked has lost one");
+    assert_eq!(standing(&home), ["lost-object"]);
+    // It is sent again, and only then it counts.
+    assert_eq!(home.json(&["sync", "--to", "nas"]).expect(0).count("verified"), 1);
+    assert!(standing(&home).is_empty());
 }
 
 /// A destination that is away as a whole does not stand in the way either.
@@ -687,4 +695,80 @@ fn elsewhere_and_by_content() {
     // Home was not touched.
     expected.retain(|path, _| !path.starts_with("moved") && !path.ends_with("again"));
     assert_same_tree(&home.tree("photos"), &expected);
+}
+
+/// Two machines each had a volume `photos`, on one disk. Both were taken for the one that was asked for: the first was filled, the second
+/// failed, and nothing could be recovered any more.
+#[test]
+fn of_two_volumes_of_one_name_one_is_chosen_by_its_id() {
+    let (home, tree) = with_history(&Setup::usual());
+    let other = Home::empty();
+    other.configure(&Setup::usual().destination_at("usb", &home.destination("usb")));
+    other.write("photos", "theirs", b"theirs");
+    other.run(&["volume", "add", "photos", other.volume("photos").to_str().unwrap()]).expect(0);
+    other.run(&["destination", "adopt", "usb", "--reason", "shared", "--yes"]).expect(0);
+    other.run(&["index"]).expect(0);
+    other.run(&["sync"]).expect(0);
+
+    let machine = Home::empty();
+    let (from, to) = (home.url("usb"), machine.path("found"));
+    let recover = ["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"];
+    let id = |home: &Home| -> String {
+        let marker = fs::read_to_string(home.volume("photos").join(".lastcopy/volume.toml")).unwrap();
+        marker.lines().find_map(|line| line.strip_prefix("volume = \"")).unwrap().trim_end_matches('"').to_owned()
+    };
+    for by_name in [&[] as &[&str], &["--volume", "photos"]] {
+        let refused = machine.json(&[&recover, by_name].concat()).expect(3);
+        assert_eq!(refused.error_code(), "refused");
+        let message = refused.error()["message"].as_str().unwrap();
+        for home in [&home, &other] {
+            assert!(message.contains(&id(home)) && message.contains(home.volume("photos").to_str().unwrap()), "{message}");
+        }
+    }
+    assert!(!machine.config().exists() && !to.exists(), "nothing was changed");
+    machine.json(&[&recover[..], &["--volume", &id(&home)]].concat()).expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    assert_same_tree(&read_tree(&to.join("photos")), &tree);
+}
+
+/// Stopped after the paths were known and before a receipt was recorded, it was refused for ever: the index knew the volume already.
+#[test]
+fn an_interrupted_recovery_goes_on() {
+    let (home, tree) = with_history(&Setup::usual());
+    let machine = Home::empty();
+    let (from, to) = (home.url("usb"), machine.path("volumes"));
+    let recover = ["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"];
+    let (objects, away) = (home.destination("usb").join("objects"), home.path("objects"));
+    fs::rename(&objects, &away).unwrap();
+    fs::write(&objects, "").unwrap();
+    machine.json(&recover).expect(4);
+    fs::remove_file(&objects).unwrap();
+    fs::rename(&away, &objects).unwrap();
+    machine.json(&recover).expect(0);
+    assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), tree.len() as u64);
+    // Once something is on the disk, there is nothing to go on with.
+    assert_eq!(machine.json(&recover).expect(3).error_code(), "refused");
+}
+
+/// The reference never said that a digest needs a directory, and the program did.
+#[test]
+fn a_content_comes_back_to_the_paths_that_lack_it() {
+    let (home, tree) = with_history(&Setup::usual());
+    let digest = home.object("usb", &content("here")).file_name().unwrap().to_str().unwrap().to_owned();
+    // `again` was offloaded; `here` holds the same bytes and is there.
+    assert_eq!(home.json(&["restore", "photos", "--content", &digest]).expect(0).count("restored"), 1);
+    assert_eq!(home.tree("photos")[Path::new("again")].bytes, tree[Path::new("again")].bytes);
+    assert_eq!(home.json(&["restore", "photos", "--content", &digest]).expect(2).error_code(), "not-found");
+}
+
+/// What was refused before it began was reported under the number of the run before.
+#[test]
+fn a_command_that_began_nothing_names_no_run() {
+    let (home, _) = with_history(&Setup::usual());
+    home.json(&["verify", "usb"]).expect(0);
+    fs::rename(home.volume("photos"), home.path("away")).unwrap();
+    for command in [&["sync"] as &[&str], &["verify", "usb", "--volume", "photos"]] {
+        let refused = home.json(command).expect(3);
+        assert!(refused.summary()["run"].is_null(), "{command:?}: {}", refused.ran);
+    }
 }

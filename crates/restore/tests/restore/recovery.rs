@@ -1,7 +1,7 @@
 //! The index is lost, and a destination alone is enough.
 
 use crate::support::{World, damage, open_index, rel};
-use lastcopy_restore::{RestoreError, recover_volume, recoverable};
+use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
 use lastcopy_store::{DestinationKind, FileStatus, Outcome, RunStatus, Store, Volume, VolumeClaim};
 use std::fs;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ fn begin_anew(world: &World) -> (Store, Volume, lastcopy_restore::Found) {
     let store = open_index(&world.temp.path().join("new state"));
     let record = store.register_destination("vault", DestinationKind::Cas).unwrap();
     lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), "the old disk died", &world.context()).unwrap();
-    let mut found = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    let mut found = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap().found;
     assert_eq!(found.len(), 1);
     let found = found.remove(0);
     fs::create_dir(world.temp.path().join("new disk")).unwrap();
@@ -96,13 +96,83 @@ fn a_damaged_segment_does_not_stop_the_others() {
     }
 }
 
-/// Without the newest segment nobody knows what the volume was called, or whose it was.
+/// The newest segment of one volume was damaged, and nothing of any volume could be recovered. The one before it names the volume, too,
+/// and knows what it knew; a volume without any is named, and stops no other.
 #[test]
-fn without_the_newest_segment_nothing_is_made_up() {
+fn a_damaged_newest_segment_stops_nothing() {
     let world = lost();
-    damage(segments(&world).last().unwrap());
-    let found = recoverable(world.cas("vault").as_ref(), &world.context());
-    assert!(matches!(found, Err(RestoreError::Unrecoverable(_))), "{found:?}");
+    let segments = segments(&world);
+    damage(&segments[1]);
+    let (store, volume, found) = begin_anew(&world);
+    assert_eq!((&*found.header.volume_name, found.head.document.sequence), ("photos", 2));
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let RecoverReport { files, segments: read, damaged } =
+        recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    assert_eq!((files, read, damaged.len()), (3, 1, 1), "{damaged:?}");
+
+    fs::create_dir(world.temp.path().join("music")).unwrap();
+    let (music, run) = world.store.add_volume("music", &world.temp.path().join("music"), VolumeClaim::default()).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+    world.push_volume(&music, "vault");
+    fs::remove_file(&segments[0]).unwrap();
+    let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    assert_eq!(all.found.iter().map(|found| &*found.header.volume_name).collect::<Vec<_>>(), ["music"]);
+    assert_eq!(all.damaged.len(), 1);
+    assert!(all.damaged[0].contains(&world.volume().uuid().to_string()), "{}", all.damaged[0]);
+}
+
+/// The first push of a new life announced segment 1 and could not write it; the next one wrote segment 2. Recovery asked for number 1,
+/// and refused everything. And whatever the clocks said: the later life says which one it continues.
+#[test]
+fn a_life_whose_first_push_was_cut_short_is_recovered() {
+    let world = World::holding(&[("here", "one")], &["vault"]);
+    let before = world.store.epoch().unwrap();
+    fs::remove_file(world.temp.path().join("state/index.db.newest-run")).unwrap();
+    let world = World { store: open_index(&world.temp.path().join("state")), ..world };
+    let epoch = world.store.epoch().unwrap();
+    assert_ne!(epoch, before);
+    let lives = world.temp.path().join(format!("vault/volumes/{}", world.volume().uuid()));
+    fs::create_dir(lives.join(epoch.to_string())).unwrap();
+    let in_the_way = lives.join(epoch.to_string()).join("segments");
+    fs::write(&in_the_way, "").unwrap();
+    world.try_push(&world.volume(), "vault").unwrap_err();
+    fs::remove_file(in_the_way).unwrap();
+    world.push("vault");
+    assert!(segments(&world).iter().any(|segment| segment.ends_with(format!("{epoch}/segments/00000002.jsonl.zst"))));
+    let old_head = lives.join(before.to_string()).join("head.json");
+    let text = fs::read_to_string(&old_head).unwrap();
+    fs::write(&old_head, text.replace("\"written\":\"20", "\"written\":\"29")).unwrap();
+
+    let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    assert_eq!(all.damaged, Vec::<String>::new());
+    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+    assert_eq!(found, [(epoch, vec![before])]);
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    assert_eq!((report.files, report.damaged), (1, Vec::new()));
+}
+
+/// The life after a recovery named nobody that it continues, so the next recovery went by the clocks, which may say anything.
+#[test]
+fn the_life_after_a_recovery_continues_the_one_before() {
+    let world = lost();
+    let before = world.store.epoch().unwrap();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let epoch = store.epoch().unwrap();
+    assert_eq!(store.followed_epoch(volume.id()).unwrap(), Some(before));
+    assert_eq!((store.previous_epoch().unwrap(), store.knows_epoch(before).unwrap()), (None, true));
+    let anew = World { store, ..world };
+    anew.push_volume(&volume, "vault");
+    let old_head = anew.temp.path().join(format!("vault/volumes/{}/{before}/head.json", volume.uuid()));
+    let text = fs::read_to_string(&old_head).unwrap();
+    fs::write(&old_head, text.replace("\"written\":\"20", "\"written\":\"29")).unwrap();
+
+    let all = recoverable(anew.cas("vault").as_ref(), &anew.context()).unwrap();
+    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+    assert_eq!(found, [(epoch, vec![before])]);
 }
 
 /// What is recovered is stored, not proven: a gate stays shut until it was verified, and a restore asks the hash anyway.

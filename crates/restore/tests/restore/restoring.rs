@@ -185,6 +185,41 @@ fn another_store_that_has_the_bytes_is_used() {
     assert!(report.first[0].1.contains("no destination"), "{}", report.first[0].1);
 }
 
+/// A restore met a damaged object and one that was gone, got the bytes from elsewhere, and said nothing: the receipts stayed live, and
+/// the next offload deleted the files again on their word.
+#[test]
+fn what_a_restore_finds_lost_is_known_to_be() {
+    let world = World::holding(&[("a", "one"), ("b", "two"), ("c", "three")], &["vault", "cloud"]);
+    world.offload(&[b"a", b"b", b"c"]);
+    world.damage("vault", "one");
+    fs::remove_file(world.object("vault", "two")).unwrap();
+    let (report, run) = world.restore(&["vault", "cloud"]);
+    assert_eq!((report.restored, report.failed, report.lost, report.unread), (3, 0, 2, 0), "{report:?}");
+    assert_eq!(world.store.run_record(run).unwrap().status, RunStatus::Partial);
+    let mut named: Vec<_> = report.amiss.iter().map(|(path, why)| (path.clone(), why.contains("`vault`"))).collect();
+    named.sort();
+    assert_eq!(named, [(rel("a"), true), (rel("b"), true)]);
+    assert_eq!(world.store.count_receipts(world.record("vault").id).unwrap(), (0, 1, 2), "two are lost");
+    assert_eq!(world.store.count_receipts(world.record("cloud").id).unwrap(), (0, 3, 0));
+    assert_eq!(world.store.alarms(false).unwrap().len(), 2, "an alarm on each");
+    // The next push sends them again.
+    assert_eq!(world.push("vault").verified, 2);
+    assert_eq!(world.store.count_receipts(world.record("vault").id).unwrap(), (0, 3, 0));
+}
+
+/// Whoever answers in the place of a destination cannot lose what that one was proven to hold.
+#[test]
+fn another_repository_loses_nothing() {
+    let world = World::holding(&[("a", "one")], &["vault", "cloud", "other"]);
+    world.offload(&[b"a"]);
+    fs::rename(world.temp.path().join("vault"), world.temp.path().join("away")).unwrap();
+    fs::rename(world.temp.path().join("other"), world.temp.path().join("vault")).unwrap();
+    world.damage("vault", "one");
+    let (report, _) = world.restore(&["vault", "cloud"]);
+    assert_eq!((report.restored, report.lost, report.unread), (1, 0, 1), "{report:?}");
+    assert_eq!(world.store.count_receipts(world.record("vault").id).unwrap(), (0, 1, 0));
+}
+
 /// A receipt that was found lost is asked last, but it is asked: only the hash decides.
 #[test]
 fn a_lost_receipt_may_still_give_the_bytes() {
@@ -211,6 +246,7 @@ fn elsewhere_is_none_of_the_indexs_business() {
     let (report, _) = world.restore_with(&wanted, target, false, &["vault"]);
     let report = report.unwrap();
     assert_eq!((report.restored, report.refused), (2, 1));
+    assert!(!there.join(".lastcopy").exists(), "nothing of ours stays there");
     assert_eq!(fs::read_to_string(there.join("a")).unwrap(), "one");
     assert_eq!(fs::read_to_string(there.join("dir/b")).unwrap(), "two");
     assert_eq!(fs::read_to_string(there.join("c")).unwrap(), "a person's");

@@ -7,7 +7,7 @@ use lastcopy_store::{
     Confirm, DestinationKind, DestinationRecord, FileRecord, FileStatus, Leaving, Method, Outcome, Policy, RunId, Store,
     StoreOptions, Volume, VolumeClaim, system_clock,
 };
-use lastcopy_sync::{Context, Destination, Push, PushReport, init};
+use lastcopy_sync::{Context, Destination, Push, PushReport, SyncError, init};
 use lastcopy_sync_cas::Cas;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -98,15 +98,23 @@ impl World {
     }
 
     pub(crate) fn push(&self, name: &str) -> PushReport {
+        self.push_volume(&self.volume(), name)
+    }
+
+    pub(crate) fn push_volume(&self, volume: &Volume, name: &str) -> PushReport {
+        self.try_push(volume, name).unwrap()
+    }
+
+    pub(crate) fn try_push(&self, volume: &Volume, name: &str) -> Result<PushReport, SyncError> {
         let push = Push {
             store: self.store.clone(),
-            volume: self.volume(),
+            volume: volume.clone(),
             record: self.record(name),
             destination: self.cas(name),
             mounts: Mounts::Stay,
             context: self.context(),
         };
-        push.run(|_| String::new()).unwrap()
+        push.run(|_| String::new())
     }
 
     pub(crate) fn file(&self, path: impl AsRef<[u8]>) -> FileRecord {

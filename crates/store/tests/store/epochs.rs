@@ -292,6 +292,70 @@ fn restoring_a_backup_begins_a_new_life() {
     assert_new_life(&store, &node, &vault, &volume, newest);
 }
 
+/// The configuration named the index through a link. What runs was looked for beside the link, not beside the index, and not found; and
+/// the index was put where the link was.
+#[test]
+fn an_index_behind_a_link_is_restored_where_it_is() {
+    let (mut node, volume, _) = pushed();
+    let backup = node.path("backup.db");
+    node.store.backup(&backup).unwrap();
+    let link = node.path("link.db");
+    std::os::unix::fs::symlink(node.index_file(), &link).unwrap();
+    let options = || StoreOptions { path: link.clone(), ..node.options() };
+    let running = node.store.begin_audit(&volume).unwrap();
+    assert!(matches!(lastcopy_store::restore_index(options(), &backup), Err(StoreError::Refused(_))), "something runs");
+    drop((running, volume));
+    let elsewhere = StoreOptions { path: node.path("elsewhere/index.db"), ..node.options() };
+    node.store = Store::open(elsewhere).unwrap().0;
+    let (store, _, aside) = lastcopy_store::restore_index(StoreOptions { path: link.clone(), ..node.options() }, &backup).unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(store.path(), std::fs::canonicalize(node.index_file()).unwrap());
+    assert_eq!(aside.unwrap().parent(), store.path().parent());
+}
+
+/// The log was moved aside first and the index after it: a crash between left an index without its last changes, or none at all. Now
+/// the log is brought in, and the index keeps its name until the new one takes it.
+#[test]
+fn the_index_that_was_there_stays_whole() {
+    use std::os::unix::fs::MetadataExt;
+    let (mut node, volume, _) = pushed();
+    let backup = node.path("backup.db");
+    node.store.backup(&backup).unwrap();
+    let newest = node.index(&volume, &[("b", "two")]);
+    let log = node.path("state/index.db-wal");
+    assert!(std::fs::metadata(&log).unwrap().len() > 0, "the newest run is in the log");
+    // Somebody else has it open, so that its log stays when this process closes it.
+    let open_elsewhere = node.raw();
+    open_elsewhere.query_row("SELECT count(*) FROM run", [], |_| Ok(())).unwrap();
+    drop(volume);
+    close(&mut node);
+    assert!(log.exists());
+    let inode = std::fs::metadata(node.index_file()).unwrap().ino();
+    let (_, _, aside) = lastcopy_store::restore_index(node.options(), &backup).unwrap();
+    drop(open_elsewhere);
+    let aside = aside.unwrap();
+    assert_eq!(std::fs::metadata(&aside).unwrap().ino(), inode, "it is the same file, under another name");
+    let alone = node.path("alone.db");
+    std::fs::copy(&aside, &alone).unwrap();
+    let raw = rusqlite::Connection::open(&alone).unwrap();
+    assert_eq!(raw.query_row("SELECT max(id) FROM run", [], |row| row.get::<_, i64>(0)).unwrap(), newest.get());
+}
+
+/// A process that had the index open when another one was put in its place went on in the old one, where nobody looks any more.
+#[test]
+fn nothing_begins_in_an_index_that_was_replaced() {
+    let (node, volume, _) = pushed();
+    let backup = node.path("backup.db");
+    node.store.backup(&backup).unwrap();
+    let (new, _, _) = lastcopy_store::restore_index(node.options(), &backup).unwrap();
+    match node.store.begin_audit(&volume) {
+        Err(lastcopy_store::BeginError::Store(StoreError::Refused(why))) => assert!(why.contains("another index"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let volume = new.open_volume("photos", &node.path("photos"), None).unwrap();
+    new.begin_audit(&volume).unwrap().finish(&lastcopy_store::Outcome::Success, None).unwrap();
+}
+
 /// Even the newest backup is only believed to be stored: nobody knows what was lost between.
 #[test]
 fn restoring_the_newest_backup_begins_a_new_life_too() {
