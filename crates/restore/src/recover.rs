@@ -45,19 +45,17 @@ pub struct Recoverable {
 
 /// What can be recovered from a destination. What is damaged is said, and stops nothing else.
 pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<Recoverable, RestoreError> {
+    let mut all = Recoverable::default();
     let mut volumes: BTreeMap<Id128, Vec<FoundHead>> = BTreeMap::new();
     for head in context.runtime.block_on(destination.places())? {
-        let head = match head {
-            Ok(head) => head,
+        match head {
+            Ok(head) => volumes.entry(head.place.volume).or_default().push(head),
             Err(damaged) => {
-                let (volume, epoch) = (damaged.place.volume, damaged.place.epoch);
-                context.progress.note(&format!("the head of volume {volume}, epoch {epoch}, is damaged: {}", damaged.reason));
-                continue;
+                let Place { volume, epoch } = damaged.place;
+                all.damaged.push(format!("volume {volume}: the head of epoch {epoch} is damaged: {}", damaged.reason));
             }
-        };
-        volumes.entry(head.place.volume).or_default().push(head);
+        }
     }
-    let mut all = Recoverable::default();
     for heads in volumes.into_values() {
         let older = continued(destination, &heads, context)?;
         let (mut ordered, mut newest): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| older.contains(&head.place.epoch));

@@ -256,6 +256,27 @@ fn a_damaged_segment_does_not_stop_a_recovery() {
     }
 }
 
+/// One damaged head made a whole destination unreadable, for every volume in it.
+#[test]
+fn a_damaged_head_does_not_stop_the_recovery_of_another_volume() {
+    let home = Home::new(&Setup::usual().volume("letters", &["usb"]).policy("letters", "require = [\"usb\"]"));
+    home.write("photos", "here", &content("here"));
+    home.run(&["index", "photos"]).expect(0);
+    home.run(&["sync", "photos"]).expect(0);
+    let volumes = home.destination("usb").join("volumes");
+    let head = read_tree(&volumes).into_keys().find(|path| path.to_str().unwrap().ends_with("head.json")).unwrap();
+    home.write("letters", "dear", &content("dear"));
+    home.run(&["index", "letters"]).expect(0);
+    home.run(&["sync", "letters"]).expect(0);
+    fs::write(volumes.join(head), "{}").unwrap();
+    let machine = Home::empty();
+    let to = machine.path("volumes");
+    let recovered = machine.json(&["recover", "--from", &home.url("usb"), "--to", to.to_str().unwrap(), "--yes"]).expect(1);
+    assert!(recovered.ran.stderr.contains("is damaged"), "{}", recovered.ran);
+    machine.json(&["restore", "letters"]).expect(0);
+    assert_same_tree(&machine.tree("letters"), &home.tree("letters"));
+}
+
 #[test]
 fn a_backup_of_the_index_is_put_back() {
     let (home, tree) = with_history(&Setup::usual());
