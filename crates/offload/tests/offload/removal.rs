@@ -167,6 +167,30 @@ fn a_run_that_was_closed_deletes_nothing() {
     world.assert_nothing_aside();
 }
 
+/// A run that was closed after its deletion had begun went on deleting: a stopped process that was woken after `runs abort` took the last
+/// copies of files whose destination had been given away meanwhile.
+#[test]
+fn a_run_that_was_closed_between_two_deletions_deletes_no_more() {
+    let world = World::new(&[("a", "one"), ("b", "two")]);
+    let plan = world.plan();
+    let run = world.begin();
+    let refused = lastcopy_fs::hash_bytes(b"one");
+    let verdict = |content| if content == refused { Verdict::NotHeld("gone".into()) } else { Verdict::Held };
+    let confirm = Answers::by(|_, contents| Ok(contents.iter().map(|(_, content)| verdict(*content)).collect()));
+    let result = world.offloading(&confirm, &Circumstances::default(), |offloading| {
+        // The first file is refused, and told of, when the deletion of the second one has begun.
+        offloading.apply(&run, &plan, &mut |_| drop(world.store.abort_run(run.id()).unwrap()))
+    });
+    assert!(matches!(result, Err(OffloadError::Store(StoreError::RunEnded { .. }))), "{result:?}");
+    for (path, bytes) in [("a", "one"), ("b", "two")] {
+        assert_eq!(fs::read_to_string(world.path(path)).unwrap(), bytes, "{path}");
+    }
+    let index = world.begin_index();
+    assert_eq!(lastcopy_offload::settle(&index, &world.volume()).unwrap().put_back, [rel("b")], "the next run learns of it");
+    drop(index);
+    world.assert_nothing_aside();
+}
+
 /// A dry run says what the real one does, and changes nothing.
 #[test]
 fn a_rehearsal_says_what_would_be_done() {
