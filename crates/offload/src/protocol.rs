@@ -4,8 +4,8 @@
 
 use crate::decide::{Cause, Confirmation, Decision, Known, Refusal, decide};
 use crate::offload::{Counts, FileOutcome, FileReport, Heard, Offloading, Verdict, own_refusal};
-use crate::quarantine::{Returned, fits, move_aside, move_back, quarantine_path, stat_aside};
-use crate::settle::{OffloadError, is_that_of, put_back, unread};
+use crate::quarantine::{Returned, fits, move_aside, quarantine_path, stat_aside};
+use crate::settle::{OffloadError, SettleReport, is_that_of, put_back, settle_one, unread};
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
 use lastcopy_store::{
     Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Settled,
@@ -200,17 +200,12 @@ impl<'a> Protocol<'a> {
         self.or_home(run, done)
     }
 
-    /// Whatever ended a batch, nothing of it stays aside. The disk comes first: it may be the index that failed, or the run that was
-    /// closed, and then the next run on the volume records what it finds.
+    /// Whatever ended a batch, nothing of it stays aside. Each file is moved before that is recorded: it may be the index that failed, or
+    /// the run that was closed, and then the next run on the volume records what it finds.
     fn or_home(&mut self, run: &Run<Offload>, done: Result<(), OffloadError>) -> Result<(), OffloadError> {
-        for (id, intent) in self.out.drain() {
-            let path = &intent.file.path;
-            if let Ok(Returned::Home) = move_back(self.offloading.volume, intent.run, path)
-                && let Ok(Some(stat)) = self.offloading.volume.root().stat(path)
-            {
-                // The batch's own error is the one to report.
-                drop(run.settle(id, Settled::PutBack(unread(&stat))));
-            }
+        for intent in self.out.drain().map(|(_, intent)| intent) {
+            // The batch's own error is the one to report.
+            drop(settle_one(run, self.offloading.volume, &intent, &mut SettleReport::default()));
         }
         done
     }

@@ -145,7 +145,12 @@ impl SettleReport {
 }
 
 /// Finds the bytes of one intent, wherever a crash left them, and puts them back.
-fn settle_one(run: &impl Settles, volume: &Volume, intent: &Intent, report: &mut SettleReport) -> Result<(), OffloadError> {
+pub(crate) fn settle_one(
+    run: &impl Settles,
+    volume: &Volume,
+    intent: &Intent,
+    report: &mut SettleReport,
+) -> Result<(), OffloadError> {
     let path = &intent.file.path;
     let at = || OffloadError::at(path);
     if stat_aside(volume, intent.run, path).map_err(at())?.is_some() {
