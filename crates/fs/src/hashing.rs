@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-/// Read size. Larger pieces were slower on warm caches, smaller ones on cold disks.
-pub(crate) const PIECE: usize = 1 << 20;
+/// Read size. What one read brings stays in the core's own cache until it is hashed: with 1 MiB, hashing from the page cache took a
+/// tenth longer; with 32 KiB, the calls did. Cold disks did not tell the sizes apart, because the kernel reads ahead.
+pub(crate) const PIECE: usize = 64 << 10;
 
 /// From this size on, a file is hashed by all cores at once.
 const PARALLEL_FROM: u64 = 64 << 20;

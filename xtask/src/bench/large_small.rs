@@ -62,7 +62,7 @@ fn hash(bench: &mut Bench, kind: &Kind, name: &str, tree: &Path) -> Result<()> {
     timed(&mut bench.shell("cmp <(LC_ALL=C sort \"$1\") <(LC_ALL=C sort \"$2\")", &[&our_list, &their_list])?)?;
     let bytes = bytes_below(tree)?;
     let work = if kind.hash_goal < 1.0 { Work::Bytes(bytes) } else { Work::Files(trees::count(tree)?) };
-    bench.rows.push(Row::at_least(&format!("hash {name}"), kind.b3sum_name, &work, times, kind.hash_goal));
+    bench.record(Row::at_least(&format!("hash {name}"), kind.b3sum_name, &work, times, kind.hash_goal));
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn push(bench: &mut Bench, kind: &Kind, name: &str, tree: &Path) -> Result<Home>
         },
     )?;
     let against = "`cp -a` and `sync -f`, then `b3sum` over the copy";
-    bench.rows.push(Row::at_most(&format!("first push of {name}, read back from the disk"), against, times, kind.push_goal));
+    bench.record(Row::at_most(&format!("first push of {name}, read back from the disk"), against, times, kind.push_goal));
     last.ok_or_else(|| anyhow::anyhow!("nothing was repeated"))
 }
 
@@ -126,7 +126,7 @@ fn restore(bench: &mut Bench, name: &str, tree: &Path, home: &Home) -> Result<()
         },
     )?;
     std::fs::remove_file(before)?;
-    bench.rows.push(Row::at_most(&format!("restore {name}, durable"), "`cp -a` and `sync -f`", times, 1.3));
+    bench.record(Row::at_most(&format!("restore {name}, durable"), "`cp -a` and `sync -f`", times, 1.3));
     Ok(())
 }
 
@@ -144,6 +144,6 @@ fn verify(bench: &mut Bench, name: &str, home: &Home) -> Result<()> {
         },
     )?;
     let against = "`b3sum` over the objects; both from the disk";
-    bench.rows.push(Row::at_most(&format!("verify {name}"), against, times, 1.3));
+    bench.record(Row::at_most(&format!("verify {name}"), against, times, 1.3));
     Ok(())
 }

@@ -60,7 +60,7 @@ fn unchanged(bench: &mut Bench, files: u64, tree: &Path, home: &Home) -> Result<
         find,
     )?;
     let against = "`find -printf '%s %T@'`";
-    bench.rows.push(Row::at_most(&format!("re-index of {files} unchanged files"), against, (index, find), 1.3));
+    bench.record(Row::at_most(&format!("re-index of {files} unchanged files"), against, (index, find), 1.3));
     let both = (index + median(syncs), find);
     bench.rows.push(Row::at_most(
         &format!("re-index of {files} unchanged files, and a push with nothing to send"),

@@ -160,6 +160,12 @@ impl Bench {
         Ok(command)
     }
 
+    /// Keeps a row for the table, and prints it, so that a run that is broken off has told what it knew.
+    fn record(&mut self, row: Row) {
+        say!("{}", row.line());
+        self.rows.push(row);
+    }
+
     /// What somebody has to know to make sense of a row, while it is measured.
     fn say(&self, what: &str) {
         say!("… {what}");

@@ -49,7 +49,7 @@ pub(crate) fn measure(bench: &mut Bench, files: u64) -> Result<()> {
     let what = format!("offload {files} files, `quick`");
     let against = "`git annex drop`, one directory remote";
     if bench.tools.which("git-annex").is_none() {
-        bench.rows.push(Row::skipped(&what, against, "git-annex is not installed, and could not be".into()));
+        bench.record(Row::skipped(&what, against, "git-annex is not installed, and could not be".into()));
         return Ok(());
     }
     let tree = bench.dir.join("tree");
@@ -76,7 +76,7 @@ pub(crate) fn measure(bench: &mut Bench, files: u64) -> Result<()> {
         || drop_with_annex(bench, &tree, &annex),
     )?;
     std::fs::remove_file(before)?;
-    bench.rows.push(Row::at_least(&what, against, &Work::Files(files), times, 10.0));
+    bench.record(Row::at_least(&what, against, &Work::Files(files), times, 10.0));
     home.remove()?;
     trees::remove(&tree)
 }

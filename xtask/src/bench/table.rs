@@ -49,7 +49,8 @@ impl Row {
         Self { what: what.into(), against: against.into(), result: Err(why) }
     }
 
-    fn line(&self) -> String {
+    /// The row as Markdown.
+    pub(crate) fn line(&self) -> String {
         match &self.result {
             Ok(Measured { ours, theirs, value, goal, holds }) => {
                 let holds = if *holds { "yes" } else { "**no**" };
