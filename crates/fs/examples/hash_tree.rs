@@ -15,9 +15,9 @@ fn main() -> io::Result<()> {
     let root = Dir::open(&std::fs::canonicalize(root)?)?;
     let mut files = Vec::new();
     list(&root, &RelPath::root(), &mut files)?;
-    let hash = |buffer: &mut HashBuffer, path: RelPath| {
+    let hash = |buffer: &mut HashBuffer, (path, size): (RelPath, u64)| {
         let file = root.open_file(&path, Mounts::Stay)?;
-        let content = buffer.hash_file(&file, file.metadata()?.len(), &Cancel::new(), &NoProgress)?;
+        let content = buffer.hash_file(&file, size, &Cancel::new(), &NoProgress)?;
         let mut line = format!("{}  ", content.hash).into_bytes();
         line.extend_from_slice(path.as_bytes());
         line.push(b'\n');
@@ -29,15 +29,15 @@ fn main() -> io::Result<()> {
     out.flush()
 }
 
-fn list(root: &Dir, path: &RelPath, files: &mut Vec<RelPath>) -> io::Result<()> {
+fn list(root: &Dir, path: &RelPath, files: &mut Vec<(RelPath, u64)>) -> io::Result<()> {
     let dir = root.open_dir(path, Mounts::Stay)?;
     let mut entries = dir.entries()?;
     entries.sort();
     for entry in entries.iter() {
         let inner = path.join(entry.name()).map_err(io::Error::other)?;
-        match dir.entry(entry.name())?.map(|stat| stat.kind) {
-            Some(FileKind::Regular) => files.push(inner),
-            Some(FileKind::Directory) if inner.as_bytes() != b".lastcopy" => list(root, &inner, files)?,
+        match dir.entry(entry.name())?.map(|stat| (stat.kind, stat.size)) {
+            Some((FileKind::Regular, size)) => files.push((inner, size)),
+            Some((FileKind::Directory, _)) if inner.as_bytes() != b".lastcopy" => list(root, &inner, files)?,
             _ => {}
         }
     }
