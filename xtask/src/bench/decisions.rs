@@ -10,7 +10,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
     bench.say("gate decisions");
     let text = output(program(&bench.decisions))?;
     let rate: f64 = text.split_whitespace().rev().nth(3).and_then(|rate| rate.parse().ok()).with_context(|| text.clone())?;
-    bench.rows.push(Row::number(
+    bench.record(Row::number(
         "gate decisions on one core, two required destinations, evidence loaded",
         format!("{rate:.0} files/s"),
         format!("at least {GOAL:.0}"),

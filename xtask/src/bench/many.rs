@@ -16,7 +16,7 @@ pub(crate) fn measure(bench: &mut Bench, files: u64) -> Result<()> {
     let before = trees::inventory(bench, &tree)?;
     let home = Home::new(bench, &tree)?;
     let peak = |bench: &mut Bench, what: &str, ran: Ran| {
-        bench.rows.push(Row::number(
+        bench.record(Row::number(
             &format!("peak memory of {what}, {files} files"),
             format!("{:.0} MiB ({:.1} s)", ran.peak_mib, ran.seconds),
             format!("at most {MEMORY_GOAL_MIB:.0} MiB"),
@@ -62,7 +62,7 @@ fn unchanged(bench: &mut Bench, files: u64, tree: &Path, home: &Home) -> Result<
     let against = "`find -printf '%s %T@'`";
     bench.record(Row::at_most(&format!("re-index of {files} unchanged files"), against, (index, find), 1.3));
     let both = (index + median(syncs), find);
-    bench.rows.push(Row::at_most(
+    bench.record(Row::at_most(
         &format!("re-index of {files} unchanged files, and a push with nothing to send"),
         against,
         both,
