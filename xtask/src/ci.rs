@@ -6,7 +6,7 @@
 use crate::cargo::{cargo, line};
 use crate::tools::{Tools, has_subcommand};
 use crate::totals::Totals;
-use crate::{references, tests};
+use crate::{proofs, references, tests};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
         name: "tests",
         run: |tools| tested(&["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "xtask"], tools),
     },
+    Step { name: "races", run: |tools| proof("races", tools) },
 ];
 
 /// A line of the closing table.
@@ -112,6 +113,13 @@ fn component(subcommand: &str, words: &[&str], environment: &[(&str, &str)]) -> 
     }
     let why = format!("cargo {subcommand}: not installed, and rustup could not add it");
     Ok(Done { totals: Totals::SKIPPED, skipped: vec![why] })
+}
+
+/// One that runs a program of the reliability harness, in its quick form.
+fn proof(name: &str, tools: &Tools) -> Result<Done> {
+    let proof = proofs::named(name)?;
+    let tests::Outcome { totals, skipped } = proofs::run(proof, &[], tools)?;
+    Ok(Done { totals, skipped })
 }
 
 /// One that runs tests; that there were none is a failure.

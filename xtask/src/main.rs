@@ -21,13 +21,14 @@ mod bench;
 mod cargo;
 mod ci;
 mod gates;
+mod proofs;
 mod references;
 mod tests;
 mod tools;
 mod totals;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
@@ -49,6 +50,8 @@ enum Command {
     },
     /// What lastcopy needs, against named tools in the same run
     Bench(bench::BenchArgs),
+    /// Programs that change files while they are offloaded and restored; nothing new may be lost
+    Races(ProofArguments),
     /// Both gate tables, from the code that decides
     Gate,
     /// Write the references under docs/ that are generated from the code
@@ -57,6 +60,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+}
+
+/// What is handed to a program of the harness, as it is: `--long`, `--help`, …
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+struct ProofArguments {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +86,7 @@ fn run(command: Command) -> Result<ExitCode> {
         // As they were written: a first `--` is for cargo, but parsing has dropped it.
         Command::Test { arguments: _ } => tests::command(&std::env::args().skip(2).collect::<Vec<_>>()),
         Command::Bench(args) => bench::run(&args),
+        Command::Races(proof) => proofs::command("races", &proof.arguments),
         Command::Gate => {
             say!("{}", gates::render().trim_end());
             Ok(ExitCode::SUCCESS)

@@ -35,6 +35,14 @@ impl Totals {
         Some(totals)
     }
 
+    /// What the closing line of a program of the harness counts: the form in which totals are printed.
+    pub(crate) fn of_closing_line(line: &str) -> Option<Self> {
+        let mut counts = line.split(", ");
+        let mut count = |word: &str| counts.next()?.strip_suffix(word)?.strip_suffix(' ')?.parse().ok();
+        let totals = Self { passed: count("passed")?, failed: count("failed")?, skipped: count("skipped")? };
+        counts.next().is_none().then_some(totals)
+    }
+
     /// Takes tests that said that they were skipped out of those that passed.
     pub(crate) fn skip(&mut self, skipped: u64) {
         self.passed = self.passed.saturating_sub(skipped);
@@ -78,6 +86,15 @@ mod tests {
         check("test tests::it_works ... ok", None);
         check("the test result: ok. 5 passed; 0 failed", None);
         check("test result: ok. many passed; 0 failed", None);
+    }
+
+    #[test]
+    fn totals_are_read_as_they_are_printed() {
+        let totals = Totals { passed: 5, failed: 1, skipped: 2 };
+        assert_eq!(Totals::of_closing_line(&totals.to_string()), Some(totals));
+        assert_eq!(Totals::of_closing_line("5 passed, 1 failed"), None);
+        assert_eq!(Totals::of_closing_line("5 passed, 1 failed, 2 skipped, 1 lost"), None);
+        assert_eq!(Totals::of_closing_line("everything passed, 0 failed, 0 skipped"), None);
     }
 
     #[test]
