@@ -63,7 +63,7 @@ pub fn attack(enemy: Enemy, root: &Path, seed: u64, spread: u64) -> Result<()> {
             break;
         }
         let done = match enemy {
-            Enemy::SwapDirectory => swap(&arena, number, &mut chance),
+            Enemy::SwapDirectory => swap(&arena, number, swapped(spread, &mut chance)),
             Enemy::ReplaceDestination => replace(&arena, number, &mut chance),
             _ => write(enemy, &arena, number, &written(seed, number), &mut chance),
         };
@@ -127,12 +127,19 @@ fn store(file: &File, new: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn swap(arena: &Arena, number: u64, chance: &mut Chance) -> io::Result<()> {
+/// How long a directory stays swapped: mostly for a moment, sometimes so long that every step of the program meets the same one.
+fn swapped(spread: u64, chance: &mut Chance) -> Duration {
+    let most = if chance.below(8) == 0 { spread } else { 3000 };
+    Duration::from_micros(chance.below(most))
+}
+
+fn swap(arena: &Arena, number: u64, time: Duration) -> io::Result<()> {
     let name = Arena::directory(number % DIRECTORIES);
     let (path, away) = (arena.volume().join(&name), arena.outside().join(&name));
     fs::rename(&path, &away)?;
-    let swapped = std::os::unix::fs::symlink(arena.decoys().join(&name), &path);
-    std::thread::sleep(Duration::from_micros(chance.below(3000)));
+    // Relative: an absolute one would begin at another mount, which is a guard of its own.
+    let swapped = std::os::unix::fs::symlink(Path::new("../decoys").join(&name), &path);
+    std::thread::sleep(time);
     if swapped.is_ok() {
         fs::remove_file(&path)?;
     }

@@ -71,9 +71,9 @@ impl Arena {
         self.root.join("decoys")
     }
 
-    /// Where a file is in the volume, or among the decoys.
+    /// Where a file is in the volume, or among the decoys: two directories deep, because only the last name has guards of its own.
     pub(crate) fn file(number: u64) -> PathBuf {
-        format!("{}/file-{number}", Self::directory(number / FILES_EACH)).into()
+        format!("{}/inner/file-{number}", Self::directory(number / FILES_EACH)).into()
     }
 
     pub(crate) fn directory(number: u64) -> String {

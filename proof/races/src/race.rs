@@ -5,11 +5,11 @@ use crate::arena::{Arena, FILES, Ran, content};
 use crate::oracle::{Found, picture};
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// How much to do.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Race<'_> {
     fn run(&self, figures: &mut Figures, spread: &mut BTreeMap<Victim, u64>) -> Result<()> {
         let arena = self.arena;
         for victim in [Victim::Offload, Victim::Restore] {
-            self.fill()?;
+            self.fill(victim)?;
             arena.run(&["index"])?.expect(&[0])?;
             arena.run(&["sync"])?.expect(&[0])?;
             if victim == Victim::Restore {
@@ -129,15 +129,20 @@ impl Race<'_> {
         Ok(())
     }
 
-    /// New files, no two of which are the same, and decoys with the same bytes.
-    fn fill(&self) -> Result<()> {
+    /// New files, no two of which are the same. Decoys are what a careless program would take for them: where files are offloaded,
+    /// the same bytes of the same age; where they are brought back, free names.
+    fn fill(&self, victim: Victim) -> Result<()> {
+        let now = SystemTime::now();
         for number in 0..FILES {
             for dir in [self.arena.volume(), self.arena.decoys()] {
                 let path = dir.join(Arena::file(number));
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent)?;
                 }
-                fs::write(path, self.original(number))?;
+                if dir == self.arena.volume() || victim == Victim::Offload {
+                    fs::write(&path, self.original(number))?;
+                    File::options().write(true).open(&path)?.set_modified(now)?;
+                }
             }
         }
         Ok(())

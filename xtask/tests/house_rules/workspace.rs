@@ -39,6 +39,11 @@ impl Package {
         self.manifest_path.parent().expect("a manifest lies in a directory")
     }
 
+    /// Whether it is a program of the reliability harness: it talks to people, and nobody else uses it.
+    pub(crate) fn is_proof(&self) -> bool {
+        self.dir().starts_with(root().join("proof"))
+    }
+
     /// Rust files below one of its directories, with their path from the root of the workspace.
     pub(crate) fn sources(&self, below: &str) -> Vec<Source> {
         let mut files = Vec::new();
@@ -106,9 +111,10 @@ pub(crate) fn members() -> Vec<&'static Package> {
     members
 }
 
-/// Our libraries: every crate but the binary, and these checks.
+/// Our libraries: every crate but the binary, the reliability harness, and these checks.
 pub(crate) fn libraries() -> Vec<&'static Package> {
-    members().into_iter().filter(|package| !matches!(package.name.as_str(), "lastcopy" | "xtask")).collect()
+    let program = |package: &Package| matches!(package.name.as_str(), "lastcopy" | "xtask") || package.is_proof();
+    members().into_iter().filter(|package| !program(package)).collect()
 }
 
 /// Sources of all libraries.
