@@ -109,6 +109,11 @@ pub(crate) fn files(count: u64) -> String {
     plural(count, "file", "files")
 }
 
+/// Files, and what they do: `1 file stays`, `2 files stay`.
+pub(crate) fn files_that(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", files(count), if count == 1 { one } else { many })
+}
+
 /// A count with its noun.
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })

@@ -5,7 +5,7 @@ use crate::commands::each;
 use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
 use crate::units::Size;
-use crate::words::{files, grouped};
+use crate::words::{files, grouped, plural};
 use lastcopy_index::{AuditReport, IndexOptions, IndexReport, Skipped, Trouble};
 use lastcopy_offload::SettleReport;
 use lastcopy_store::{Outcome, Volume};
@@ -127,7 +127,11 @@ fn tell_skipped(app: &App, name: &str, skipped: &Skipped) {
         .kinds()
         .map(|(kind, count, paths)| {
             let example = paths.first().map(|path| format!(" (`{path}`{})", if count > 1 { ", …" } else { "" }));
-            format!("{} {kind}{}", grouped(count), example.unwrap_or_default())
+            let many = match kind {
+                "excluded" | "own" => kind.to_owned(),
+                _ => format!("{kind}s"),
+            };
+            format!("{}{}", plural(count, kind, &many), example.unwrap_or_default())
         })
         .collect();
     if !kinds.is_empty() {

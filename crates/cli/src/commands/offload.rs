@@ -7,7 +7,7 @@ use crate::commands::runs::known;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
 use crate::units::{Age, Size};
-use crate::words::{self, Names, files, grouped};
+use crate::words::{self, Names, files, files_that, grouped};
 use lastcopy_fs::{Content, NoProgress};
 use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
@@ -83,7 +83,7 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
         Ok(counts) => {
             let bad = counts.blocked + counts.drift + counts.errors > 0;
             let outcome = if bad {
-                Outcome::Partial(format!("{} stay here", files(counts.blocked + counts.drift + counts.errors)))
+                Outcome::Partial(format!("{} here", files_that(counts.blocked + counts.drift + counts.errors, "stays", "stay")))
             } else {
                 Outcome::Success
             };
@@ -251,7 +251,7 @@ impl<'a> Teller<'a> {
     fn finish(self, run: Option<RunId>, dry_run: bool, counts: &Counts) -> Exit {
         let out = &self.app.output;
         let bad = counts.blocked + counts.drift + counts.errors > 0;
-        let (verb, rest) = if dry_run { ("would be deleted", "would wait") } else { ("deleted", "wait") };
+        let verb = if dry_run { "would be deleted" } else { "deleted" };
         out.line(&bold(&format!(
             "{}: {} {verb}, {} freed{}",
             self.volume,
@@ -260,11 +260,13 @@ impl<'a> Teller<'a> {
             if dry_run { ", if nothing changes" } else { "" }
         )));
         if counts.quarantined > 0 {
-            let undo = run.map_or_else(String::new, |run| format!("; `lastcopy offload --undo {run}` puts them back"));
-            out.line(&format!("{} {rest} in quarantine for the policy's grace{undo}", files(counts.quarantined)));
+            let undo = run.map_or_else(String::new, |run| format!("; `lastcopy offload --undo {run}` undoes it"));
+            let (one, many) = if dry_run { ("would wait", "would wait") } else { ("waits", "wait") };
+            let waiting = files_that(counts.quarantined, one, many);
+            out.line(&format!("{waiting} in quarantine for the policy's grace{undo}"));
         }
         if counts.blocked > 0 {
-            out.line(&format!("{} stay here, because:", files(counts.blocked)));
+            out.line(&format!("{} here, because:", files_that(counts.blocked, "stays", "stay")));
         }
         for ((cause, _), group) in &self.groups {
             out.line(&format!("  {} ({}) {}: {}", files(group.files), Size(group.bytes), cause.name(), group.detail));
@@ -272,8 +274,8 @@ impl<'a> Teller<'a> {
         }
         if counts.drift > 0 {
             out.line(&format!(
-                "{} are not what the index says; `lastcopy index {}` records what they are",
-                files(counts.drift),
+                "{} not what the index says; `lastcopy index {}` records what is there",
+                files_that(counts.drift, "is", "are"),
                 self.volume
             ));
         }

@@ -95,7 +95,7 @@ fn an_offload_names_what_goes_now_and_what_waits() {
     let (done, shown) = at_terminal(&home, &["offload", "photos", "b"], question, "y");
     assert!(shown.contains(question), "{shown}");
     let done = done.expect(0);
-    assert!(done.stdout.contains("1 file deleted") && done.stdout.contains("1 file wait in quarantine"), "{done}");
+    assert!(done.stdout.contains("1 file deleted") && done.stdout.contains("1 file waits in quarantine"), "{done}");
 }
 
 /// An acknowledged rollback forgets what was remembered of the destination's pushes: that was done without a question.
