@@ -3,6 +3,7 @@
 use crate::home::Home;
 use crate::ran::{Background, Json, Ran, wait_for};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -21,6 +22,8 @@ impl Home {
     #[track_caller]
     pub(crate) fn paused(&self, arguments: &[&str], kind: &str) -> Paused {
         let before = self.run_locks();
+        // One that was killed is still called running, until the next one begins.
+        let earlier = self.newest_run().map(|run| run["id"].clone());
         let mut background = self.spawn(arguments);
         loop {
             wait_for("a run begins", || self.run_locks().difference(&before).next().is_some() || !background.is_running());
@@ -28,9 +31,10 @@ impl Home {
             background.signal(Signal::STOP);
             wait_for("every thread stands still", || all_threads_stopped(background.pid()));
             if !self.writes_index(background.pid())
-                && let Some(run) = self.running(kind)
+                && let Some(run) = self.newest_run()
+                && (Some(&run["id"]) != earlier.as_ref() && run["kind"] == kind && run["status"] == "running")
             {
-                return Paused { background, run };
+                return Paused { background, run: run["id"].as_i64().unwrap() };
             }
             background.signal(Signal::CONT);
         }
@@ -60,11 +64,9 @@ impl Home {
         })
     }
 
-    /// The newest run of a kind, if it is running.
-    fn running(&self, kind: &str) -> Option<i64> {
+    fn newest_run(&self) -> Option<Value> {
         let runs = self.json(&["runs"]).expect(0);
-        let newest = runs.of("run").find(|run| run["kind"] == kind)?;
-        (newest["status"] == "running").then(|| newest["id"].as_i64().unwrap())
+        runs.of("run").next().cloned()
     }
 }
 
