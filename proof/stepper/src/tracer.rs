@@ -1,0 +1,290 @@
+//! The loop that follows every thread and child of a program, and carries out the plan.
+
+use crate::calls::{Length, Shape, shape};
+use crate::describe::{Look, arguments, buffers, describe};
+use crate::filter;
+use crate::program::can_be_executed;
+use crate::report::{Call, Ended, Injected, Kind, Plan, Report, StepError};
+use crate::sys::{self, Event, Resume};
+use libc::{pid_t, user_regs_struct};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+/// A program that goes on after so many failures is one that tries the same again and again.
+const ENDLESS: u64 = 20_000;
+
+/// The system tells the thread that started a program, and no other, of what it does; so each run has a thread of its own, and
+/// several can go on at a time.
+pub(crate) fn run(command: Command, plan: Plan) -> Result<Report, StepError> {
+    let traced = thread::spawn(move || trace(command, plan)).join();
+    traced.unwrap_or_else(|_| Err(StepError::Trace(io::Error::other("the tracer ended early"))))
+}
+
+fn trace(mut command: Command, plan: Plan) -> Result<Report, StepError> {
+    can_be_executed(&command)?;
+    sys::trace_and_filter(&mut command, filter::build());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(StepError::Start)?;
+    // What it holds for the child would keep the pipes open.
+    drop(command);
+    let root = pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    let stdout = child.stdout.take().map(drain);
+    let stderr = child.stderr.take().map(drain);
+    let mut tracer = Tracer {
+        plan,
+        root,
+        threads: HashSet::from([root]),
+        pending: HashMap::new(),
+        calls: Vec::new(),
+        counted: 0,
+        injected: 0,
+        clock: 0,
+        ended: None,
+        killed: None,
+    };
+    let followed = tracer.start().and_then(|()| tracer.follow());
+    if followed.is_err() {
+        tracer.kill_all();
+        tracer.bury()?;
+    }
+    let (stdout, stderr) = (collected(stdout)?, collected(stderr)?);
+    followed?;
+    let ended = tracer.killed.or(tracer.ended).ok_or(StepError::NotExecuted)?;
+    Ok(Report { ended, calls: tracer.calls, counted: tracer.counted, injected: tracer.injected, stdout, stderr })
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<io::Result<Vec<u8>>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).map(|_| bytes)
+    })
+}
+
+fn collected(reader: Option<JoinHandle<io::Result<Vec<u8>>>>) -> io::Result<Vec<u8>> {
+    match reader.map(JoinHandle::join) {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(_)) => Err(io::Error::other("the reader ended early")),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A call that has not returned.
+struct Pending {
+    /// Its place in the log.
+    call: usize,
+    looks: Vec<Look>,
+    /// The arguments as the program has them, if the kernel got others: it may go on to use them.
+    restore: Option<user_regs_struct>,
+}
+
+struct Tracer {
+    plan: Plan,
+    root: pid_t,
+    threads: HashSet<pid_t>,
+    pending: HashMap<pid_t, Pending>,
+    calls: Vec<Call>,
+    counted: u64,
+    injected: u64,
+    /// Calls that began or returned.
+    clock: u64,
+    /// How the program itself ended.
+    ended: Option<Ended>,
+    /// Why it was killed, if it was.
+    killed: Option<Ended>,
+}
+
+impl Tracer {
+    /// The program stops by itself once it was executed, before its first instruction.
+    fn start(&mut self) -> Result<(), StepError> {
+        match sys::wait()? {
+            Some((thread, Event::Signal(libc::SIGTRAP))) if thread == self.root => {
+                sys::follow_everything(self.root)?;
+                Ok(sys::resume(self.root, Resume::Free, 0)?)
+            }
+            _ => Err(StepError::NotExecuted),
+        }
+    }
+
+    /// Until nothing of it is left.
+    fn follow(&mut self) -> Result<(), StepError> {
+        while let Some((thread, event)) = sys::wait()? {
+            if self.killed.is_some() {
+                self.dying(thread, event);
+                continue;
+            }
+            match self.step(thread, event) {
+                // Another thread of its process ended the process, or was made to.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, thread: pid_t, event: Event) -> io::Result<()> {
+        match event {
+            Event::Exited(_) | Event::Signalled(_) => {
+                self.gone(thread, event);
+                Ok(())
+            }
+            Event::Call => self.before_call(thread),
+            Event::Returned => self.after_call(thread),
+            Event::Grew => sys::resume(thread, Resume::Free, 0),
+            // A new thread begins with a stop that nobody sent.
+            Event::Signal(libc::SIGSTOP) if self.threads.insert(thread) => sys::resume(thread, Resume::Free, 0),
+            Event::Signal(signal) => sys::resume(thread, Resume::Free, signal),
+        }
+    }
+
+    fn gone(&mut self, thread: pid_t, event: Event) {
+        self.threads.remove(&thread);
+        self.pending.remove(&thread);
+        if thread == self.root {
+            self.ended = match event {
+                Event::Exited(status) => Some(Ended::Exited(status)),
+                Event::Signalled(signal) => Some(Ended::Signalled(signal)),
+                _ => None,
+            };
+        }
+    }
+
+    /// What was just being made when everything was killed shows up late.
+    fn dying(&mut self, thread: pid_t, event: Event) {
+        match event {
+            Event::Exited(_) | Event::Signalled(_) => self.gone(thread, event),
+            _ => sys::kill(thread),
+        }
+    }
+
+    fn kill_all(&self) {
+        self.threads.iter().for_each(|thread| sys::kill(*thread));
+    }
+
+    /// Waits for everything that was killed.
+    fn bury(&mut self) -> io::Result<()> {
+        while let Some((thread, event)) = sys::wait()? {
+            self.dying(thread, event);
+        }
+        Ok(())
+    }
+
+    fn before_call(&mut self, thread: pid_t) -> io::Result<()> {
+        let registers = sys::registers(thread)?;
+        // The kernel shows the number in a register as wide as any.
+        let shape = shape(registers.orig_rax.cast_signed());
+        let described = shape.and_then(|shape| describe(thread, shape, &registers).map(|(call, looks)| (shape, call, looks)));
+        let Some((shape, mut call, looks)) = described else { return sys::resume(thread, Resume::Free, 0) };
+        self.clock += 1;
+        call.began = self.clock;
+        let place = self.calls.len();
+        if call.kind != Kind::Note {
+            self.counted += 1;
+            call.number = Some(self.counted);
+        }
+        let act = self.act(&call);
+        self.calls.push(call);
+        let mut pending = Pending { call: place, looks, restore: None };
+        match act {
+            Act::Make => {}
+            Act::Kill => {
+                self.killed = Some(Ended::Killed);
+                self.kill_all();
+                return Ok(());
+            }
+            Act::Fail(errno) => return self.fail(thread, place, registers, errno),
+            Act::Shorten => {
+                if let Some((changed, less)) = shortened(thread, shape, &registers) {
+                    sys::set_registers(thread, &changed)?;
+                    pending.restore = Some(registers);
+                    self.calls[place].injected = Some(Injected::Short(less));
+                    self.injected += 1;
+                }
+            }
+        }
+        self.pending.insert(thread, pending);
+        sys::resume(thread, Resume::ToReturn, 0)
+    }
+
+    /// What the plan says of this call.
+    fn act(&self, call: &Call) -> Act {
+        let Some(number) = call.number else { return Act::Make };
+        match self.plan {
+            Plan::KillBefore(at) if number == at => Act::Kill,
+            Plan::Fail { from, calls, errno } if number >= from && number - from < calls => Act::Fail(errno),
+            Plan::Short { at } if number == at && call.can_be_short() => Act::Shorten,
+            _ => Act::Make,
+        }
+    }
+
+    /// A call without a number is not made; its answer is what the register holds.
+    fn fail(&mut self, thread: pid_t, place: usize, mut registers: user_regs_struct, errno: i32) -> io::Result<()> {
+        self.injected += 1;
+        let call = &mut self.calls[place];
+        call.injected = Some(Injected::Errno(errno));
+        call.result = Some(-i64::from(errno));
+        self.clock += 1;
+        call.returned = Some(self.clock);
+        if self.injected >= ENDLESS {
+            self.killed = Some(Ended::Endless);
+            self.kill_all();
+            return Ok(());
+        }
+        registers.orig_rax = u64::MAX;
+        registers.rax = i64::from(-errno).cast_unsigned();
+        sys::set_registers(thread, &registers)?;
+        sys::resume(thread, Resume::Free, 0)
+    }
+
+    fn after_call(&mut self, thread: pid_t) -> io::Result<()> {
+        let registers = sys::registers(thread)?;
+        if let Some(pending) = self.pending.remove(&thread) {
+            self.clock += 1;
+            let call = &mut self.calls[pending.call];
+            call.returned = Some(self.clock);
+            call.result = Some(registers.rax.cast_signed());
+            for (target, look) in call.targets.iter_mut().zip(&pending.looks) {
+                target.after = look.now();
+            }
+            if let Some(before) = pending.restore {
+                sys::set_registers(thread, &user_regs_struct { rax: registers.rax, ..before })?;
+            }
+        }
+        sys::resume(thread, Resume::Free, 0)
+    }
+}
+
+enum Act {
+    Make,
+    Kill,
+    Fail(i32),
+    Shorten,
+}
+
+/// The call with half of its bytes, and how many it lacks.
+fn shortened(thread: pid_t, shape: &Shape, registers: &user_regs_struct) -> Option<(user_regs_struct, u64)> {
+    let all = arguments(registers);
+    match shape.length {
+        Length::None => None,
+        Length::Argument(place) => {
+            let half = all[place] / 2;
+            let mut changed = *registers;
+            *match place {
+                2 => &mut changed.rdx,
+                3 => &mut changed.r10,
+                _ => &mut changed.r8,
+            } = half;
+            Some((changed, all[place] - half))
+        }
+        // Half of the first buffer that has two bytes, by the call that takes a single one.
+        Length::Vector(single) => {
+            let buffers = buffers(thread, &all).ok()?;
+            let total: u64 = buffers.iter().map(|(_, length)| length).sum();
+            let (address, length) = buffers.into_iter().find(|(_, length)| *length > 0)?;
+            let half = length.div_ceil(2);
+            let changed = user_regs_struct { orig_rax: single.cast_unsigned(), rsi: address, rdx: half, ..*registers };
+            (half < total).then_some((changed, total - half))
+        }
+    }
+}
