@@ -20,10 +20,12 @@ pub enum Plan {
         /// With which error.
         errno: i32,
     },
-    /// One call, if it writes at least two bytes, writes only half of them.
+    /// Calls that write two bytes or more write only half of them. Other calls are made as they are.
     Short {
-        /// Which one.
-        at: u64,
+        /// The first of them.
+        from: u64,
+        /// How many in a row, other calls included.
+        calls: u64,
     },
 }
 

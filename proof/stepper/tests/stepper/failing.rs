@@ -40,7 +40,7 @@ fn a_program_that_never_gives_up_is_ended() {
 #[test]
 fn a_short_write_is_half_of_it_and_the_program_can_go_on() {
     let shell = Shell::new();
-    let report = shell.run("echo 0123456789 > a", Plan::Short { at: 2 });
+    let report = shell.run("echo 0123456789 > a", Plan::Short { from: 2, calls: 1 });
     let writes: Vec<_> = report.calls.iter().filter(|call| call.name == "write").collect();
     assert_eq!((writes[0].length, writes[0].result), (Some(11), Some(5)));
     assert_eq!(writes[0].injected, Some(Injected::Short(6)));
@@ -49,7 +49,7 @@ fn a_short_write_is_half_of_it_and_the_program_can_go_on() {
     assert_eq!(whole, report.ended == Ended::Exited(0));
     assert_eq!(whole, writes.len() == 2, "{:?}", writes.iter().map(ToString::to_string).collect::<Vec<_>>());
     // What cannot be short is made as it is.
-    let report = Shell::new().run("mkdir a", Plan::Short { at: 1 });
+    let report = Shell::new().run("mkdir a", Plan::Short { from: 1, calls: u64::MAX });
     assert_eq!((report.ended, report.injected), (Ended::Exited(0), 0));
     assert!(!report.calls.iter().any(Call::can_be_short));
 }
