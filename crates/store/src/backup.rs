@@ -3,7 +3,7 @@
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
 use crate::store::{NewEpoch, Store, StoreOptions, resolved, sibling};
-use lastcopy_fs::{LockFile, LockState};
+use lastcopy_fs::{Dir, Id128, LockFile, LockState};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -16,10 +16,34 @@ impl Store {
     }
 
     /// Writes a copy of the index to a new file, whole and durable, while others go on working. Refuses an existing file.
+    ///
+    /// The copy gets its name last. Until then it lies in the same directory under a name of ours, which is harmless if it stays.
     pub fn backup(&self, to: &Path) -> Result<()> {
+        let exists = || StoreError::Refused(format!("{} exists already", to.display()));
         if to.exists() {
-            return Err(StoreError::Refused(format!("{} exists already", to.display())));
+            return Err(exists());
         }
+        let io = || StoreError::io(to);
+        let to = std::path::absolute(to).map_err(io())?;
+        let (Some(parent), Some(name)) = (to.parent(), to.file_name()) else { return Err(exists()) };
+        let parent = std::fs::canonicalize(parent).map_err(io())?;
+        let temporary = format!(".lastcopy-backup-{}.tmp", Id128::random().map_err(io())?);
+        let written = self.copy_to(&parent.join(&temporary)).and_then(|()| {
+            let dir = Dir::open(&parent).map_err(io())?;
+            match dir.rename_new(temporary.as_bytes(), &dir, name.as_bytes()) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(exists()),
+                moved => moved.and_then(|()| dir.sync()).map_err(io())?,
+            }
+            Ok(())
+        });
+        if written.is_err() {
+            // The first error is the one to report.
+            drop(std::fs::remove_file(parent.join(&temporary)));
+        }
+        written
+    }
+
+    fn copy_to(&self, to: &Path) -> Result<()> {
         // Not a reader: `query_only` refuses to write the copy, too.
         let connection = db::connect(self.path(), Use::Write)?;
         // `VACUUM INTO` syncs the file and its directory under synchronous=FULL.

@@ -5,6 +5,7 @@ use lastcopy_store::{
     DestinationRecord, EvidenceEvent, NewEpoch, ReceiptLevel, RunStatus, Store, StoreError, StoreOptions, Volume, VolumeError,
     Witness,
 };
+use std::fs;
 use std::path::Path;
 
 /// A node that pushed something, and whose index is closed.
@@ -290,6 +291,23 @@ fn restoring_a_backup_begins_a_new_life() {
     assert!(aside.unwrap().is_file());
     let volume = store.open_volume("photos", &node.path("photos"), None).unwrap();
     assert_new_life(&store, &node, &vault, &volume, newest);
+}
+
+/// A copy was written under its final name from the first byte on: a backup that was killed left a file there that was no index, and the
+/// next one refused to write over it. One through a link that leads nowhere was written to where the link leads.
+#[test]
+fn a_backup_gets_its_name_last_and_leaves_nothing_else() {
+    let (node, _, _) = pushed();
+    let dir = node.path("backups");
+    fs::create_dir(&dir).unwrap();
+    node.store.backup(&dir.join("whole.db")).unwrap();
+    std::os::unix::fs::symlink(dir.join("elsewhere.db"), dir.join("link.db")).unwrap();
+    assert!(matches!(node.store.backup(&dir.join("link.db")), Err(StoreError::Refused(_))), "a link's name is taken, too");
+    assert!(node.store.backup(&dir.join("no/such/directory.db")).is_err());
+    let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["link.db", "whole.db"]);
+    lastcopy_store::check_copy(&dir.join("whole.db")).unwrap();
 }
 
 /// The configuration named the index through a link. What runs was looked for beside the link, not beside the index, and not found; and
