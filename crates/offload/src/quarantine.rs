@@ -75,7 +75,8 @@ pub(crate) fn stat_kept(volume: &Volume, run: RunId, path: &RelPath) -> io::Resu
 
 /// Moves a file that is aside back to its place, or, if that is taken, to the kept files. Durable before it returns.
 ///
-/// A directory that was removed meanwhile is made again; one that is something else now counts as a place that is taken.
+/// A directory that was removed meanwhile is made again; one that is something else now counts as a place that is taken. After an error that
+/// may pass, the file stays aside.
 pub(crate) fn move_back(volume: &Volume, run: RunId, path: &RelPath) -> io::Result<Returned> {
     let aside = quarantine_path(run, path)?;
     let (aside_parent, name) = split(&aside)?;
@@ -89,7 +90,9 @@ pub(crate) fn move_back(volume: &Volume, run: RunId, path: &RelPath) -> io::Resu
     })();
     let returned = match home {
         Ok(()) => Returned::Home,
-        // Whatever hinders it: the bytes must not stay where nobody looks. If even this fails, they stay aside.
+        // The next run finds it aside, and has better luck.
+        Err(error) if may_pass(&error) => return Err(error),
+        // Whatever else hinders it: the bytes must not stay where nobody looks. If even this fails, they stay aside.
         Err(_) => {
             keep(volume, run, path, &from, name, &mut changed)?;
             Returned::Kept
@@ -98,6 +101,19 @@ pub(crate) fn move_back(volume: &Volume, run: RunId, path: &RelPath) -> io::Resu
     changed.changed(&from)?;
     changed.sync()?;
     Ok(returned)
+}
+
+/// Whether an error says nothing about the place itself: a device that fails or is full, too many open files. Of such a place it is not
+/// known that it is taken.
+fn may_pass(error: &io::Error) -> bool {
+    const EINTR: i32 = 4;
+    const EIO: i32 = 5;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOSPC: i32 = 28;
+    const EDQUOT: i32 = 122;
+    error.raw_os_error().is_some_and(|errno| [EINTR, EIO, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT].contains(&errno))
 }
 
 fn keep(volume: &Volume, run: RunId, path: &RelPath, from: &Dir, name: &[u8], changed: &mut DirSync) -> io::Result<()> {
