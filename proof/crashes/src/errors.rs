@@ -1,0 +1,213 @@
+//! Every call fails, once and from then on.
+
+use crate::Result;
+use crate::home::said;
+use crate::place::Place;
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, references, shown, tell};
+use crate::workload::{WORKLOADS, Workload};
+use lastcopy_stepper::{Ended, Plan, Report};
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails with an error that has this name.
+    Errno(&'static str, i32),
+    /// It writes half of what it is to.
+    Short,
+}
+
+/// How often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// One call.
+    Once,
+    /// Every call from then on; of interruptions, a long row, for to try again after one is right.
+    FromThenOn,
+}
+
+/// Interruptions in a row: more than any signal causes, and an end to them.
+const STORM: u64 = 40;
+
+/// Each fault.
+pub const FAULTS: &[Fault] = &[
+    Fault::Errno("EIO", libc::EIO),
+    Fault::Errno("ENOSPC", libc::ENOSPC),
+    Fault::Errno("EDQUOT", libc::EDQUOT),
+    Fault::Errno("EINTR", libc::EINTR),
+    Fault::Short,
+];
+
+impl Fault {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Errno(name, _) => name,
+            Self::Short => "short",
+        }
+    }
+
+    fn plan(self, at: u64, lasting: Lasting) -> Plan {
+        let calls = match lasting {
+            Lasting::Once => 1,
+            Lasting::FromThenOn if self == Self::Errno("EINTR", libc::EINTR) => STORM,
+            Lasting::FromThenOn => u64::MAX,
+        };
+        match self {
+            Self::Errno(_, errno) => Plan::Fail { from: at, calls, errno },
+            Self::Short => Plan::Short { from: at, calls },
+        }
+    }
+}
+
+/// How much is tried: of all faults at all calls, each so many-th.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// The stride.
+    pub stride: usize,
+    /// After each so many-th point, everything is pushed, verified, restored and compared.
+    pub finish: usize,
+}
+
+impl Extent {
+    /// What fits in two minutes on two cores.
+    pub const QUICK: Self = Self { stride: 23, finish: 8 };
+    /// Everything.
+    pub const LONG: Self = Self { stride: 1, finish: 4 };
+}
+
+/// One point.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    /// What runs.
+    pub workload: &'static Workload,
+    /// What happens.
+    pub fault: Fault,
+    /// How often.
+    pub lasting: Lasting,
+    /// To which call first.
+    pub at: u64,
+    /// Whether everything is compared at last.
+    pub finish: bool,
+}
+
+struct Tried {
+    wrong: Vec<String>,
+    /// Whether anything was made to fail.
+    injected: bool,
+    /// Whether the program said that it did its work all the same.
+    succeeded: bool,
+}
+
+impl Point {
+    fn shown(&self) -> String {
+        let Self { workload, at, lasting, .. } = self;
+        let (on, text) = if *lasting == Lasting::Once { ("", "at") } else { (" --from-then-on", "from") };
+        let fault = self.fault.name();
+        format!(
+            "{}, {fault} {text} call {at}; again: errors --workload {} --fault {fault} --at {at}{on}",
+            workload.name, workload.name
+        )
+    }
+
+    fn run(&self, place: &mut Place) -> Result<Tried> {
+        let workload = self.workload;
+        place.begin(workload)?;
+        let report = place.home().step(&workload.command, self.fault.plan(self.at, self.lasting))?;
+        let mut wrong = ended_well(&report);
+        let succeeded = report.ended == Ended::Exited(0);
+        wrong.extend(place.look(workload)?);
+        // Looking for it, a push for example, must not be how it came true.
+        if succeeded && wrong.is_empty() {
+            wrong.extend(shown(place, workload)?.into_iter().map(|wrong| format!("said that it did its work, but {wrong}")));
+        }
+        if wrong.is_empty() {
+            wrong.extend(place.recover(workload, self.finish)?);
+        }
+        Ok(Tried { wrong, injected: report.injected > 0, succeeded })
+    }
+}
+
+/// Whatever fails, it says so: no crash, no endless loop, no claim that the command line was wrong.
+fn ended_well(report: &Report) -> Vec<String> {
+    match report.ended {
+        Ended::Exited(0 | 1 | 3 | 4) => Vec::new(),
+        ended => vec![format!("ended with {ended:?}: {}", said(&report.stdout, &report.stderr).trim())],
+    }
+}
+
+/// Every fault at every call that can have it.
+fn points(reference: &Reference) -> Vec<Point> {
+    let mut points = Vec::new();
+    for fault in FAULTS {
+        for lasting in [Lasting::Once, Lasting::FromThenOn] {
+            let calls = reference.calls.iter().filter(|call| *fault != Fault::Short || call.can_be_short);
+            points.extend(calls.map(|call| Point {
+                workload: reference.workload,
+                fault: *fault,
+                lasting,
+                at: call.number,
+                finish: false,
+            }));
+        }
+    }
+    points
+}
+
+/// Makes all calls of an extent fail. `only` names the one workload that is wanted.
+pub fn sweep(workers: &Workers, extent: Extent, only: Option<&'static Workload>, say: Say<'_>) -> Result<Totals> {
+    let workloads: Vec<_> = WORKLOADS.iter().filter(|workload| only.is_none_or(|only| only.name == workload.name)).collect();
+    let mut totals = Totals::default();
+    for reference in references(workers, &workloads)? {
+        totals += one(workers, extent, &reference, say)?;
+    }
+    Ok(totals)
+}
+
+fn one(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>) -> Result<Totals> {
+    let workload = reference.workload;
+    if !reference.wrong.is_empty() {
+        tell(&[Finding { point: format!("{} undisturbed", workload.name), wrong: reference.wrong.clone() }], say);
+        return Ok(Totals { passed: 0, failed: 1 });
+    }
+    let began = std::time::Instant::now();
+    let all = points(reference);
+    let mut chosen: Vec<_> = all.iter().step_by(extent.stride).copied().collect();
+    chosen.iter_mut().step_by(extent.finish).for_each(|point| point.finish = true);
+    let tried = workers.spread(&chosen, &|place, point| point.run(place))?;
+    let findings = chosen.iter().zip(&tried).filter(|(_, tried)| !tried.wrong.is_empty());
+    let mut findings: Vec<_> =
+        findings.map(|(point, tried)| Finding { point: point.shown(), wrong: tried.wrong.clone() }).collect();
+    let mut totals = Totals { failed: findings.len() as u64, passed: (chosen.len() - findings.len()) as u64 };
+    let injected = tried.iter().filter(|tried| tried.injected).count();
+    let succeeded = tried.iter().filter(|tried| tried.injected && tried.succeeded).count();
+    let what = format!("{}, {}: {} calls, {} faults", workload.name, workload.about, reference.calls.len(), all.len());
+    let seconds = began.elapsed().as_secs_f64();
+    say(&format!(
+        "{what}; tried {}, made to fail {injected}, done all the same {succeeded}, {} wrong, {seconds:.1} s",
+        chosen.len(),
+        findings.len()
+    ));
+    // Each call can fail in eight ways at least. Threads may come in another order, and a run end a few calls sooner.
+    let fewest = (reference.calls.len() * 8).div_ceil(extent.stride).max(1);
+    if chosen.len() < fewest || injected * 10 < chosen.len() * 9 {
+        totals.failed += 1;
+        let wrong = vec![format!("{} points were tried and {injected} failed; at least {fewest} were expected", chosen.len())];
+        findings.push(Finding { point: what, wrong });
+    }
+    tell(&findings, say);
+    Ok(totals)
+}
+
+/// Tries one point again, and says everything about it.
+pub fn again(place: &mut Place, point: Point, say: Say<'_>) -> Result<Totals> {
+    place.begin(point.workload)?;
+    let report = place.home().step(&point.workload.command, point.fault.plan(point.at, point.lasting))?;
+    report.calls.iter().for_each(|call| say(&call.to_string()));
+    say(&format!("{:?}: {}", report.ended, said(&report.stdout, &report.stderr).trim()));
+    let tried = point.run(place)?;
+    let failed = !tried.wrong.is_empty();
+    if failed {
+        tell(&[Finding { point: point.shown(), wrong: tried.wrong }], say);
+    }
+    Ok(Totals { passed: u64::from(!failed), failed: u64::from(failed) })
+}

@@ -1,0 +1,209 @@
+//! The oracle: what must hold whatever happened, looked at from outside.
+
+use crate::Result;
+use crate::home::{DESTINATIONS, Home};
+use crate::tree::{self, Tree};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// lastcopy's own directory in a volume.
+const OWN: &str = ".lastcopy";
+
+/// What a person had, and what destinations held, before the command ran.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Every file of the volume, those that are away at the beginning included.
+    pub originals: Tree,
+    /// Those that may be held by destinations alone.
+    pub leaving: BTreeSet<PathBuf>,
+    /// Objects that each destination holds intact.
+    held: BTreeMap<&'static str, BTreeSet<String>>,
+    /// Objects there that do not hash to their names.
+    damaged: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+/// What a volume holds of the files, by where it is.
+struct Disk {
+    /// In their places.
+    places: Tree,
+    /// Set aside by offloads, without the run's number.
+    aside: Vec<(PathBuf, tree::Seen)>,
+    /// Kept for a person.
+    kept: Vec<(PathBuf, tree::Seen)>,
+}
+
+impl Disk {
+    fn read(home: &Home) -> Result<Self> {
+        let own = home.volume().join(OWN);
+        let of_runs = |area: &str| -> Result<Vec<(PathBuf, tree::Seen)>> {
+            let found = tree::read(&own.join(area), None)?;
+            Ok(found.into_iter().map(|(path, seen)| (path.iter().skip(1).collect(), seen)).collect())
+        };
+        Ok(Self { places: tree::read(&home.volume(), Some(OWN))?, aside: of_runs("offload")?, kept: of_runs("kept")? })
+    }
+
+    fn holds(&self, path: &Path, hash: blake3::Hash) -> bool {
+        let elsewhere = || self.aside.iter().chain(&self.kept).any(|(there, seen)| there == path && seen.hash == hash);
+        self.places.get(path).is_some_and(|seen| seen.hash == hash) || elsewhere()
+    }
+}
+
+/// Objects of a destination: those that hash to their names, and those that do not.
+fn objects(home: &Home, destination: &str) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let (mut intact, mut damaged) = (BTreeSet::new(), BTreeSet::new());
+    let root = home.destination(destination).join("objects");
+    tree::each_file(&root, &mut |path, _| {
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        let hash = tree::hash_file(path)?.to_hex().to_string();
+        let fan = path.parent().and_then(Path::file_name).is_some_and(|fan| fan == &hash[..2]);
+        if fan && name == hash {
+            intact.insert(name)
+        } else {
+            damaged.insert(name)
+        };
+        Ok(())
+    })?;
+    Ok((intact, damaged))
+}
+
+impl Expected {
+    /// What a prepared home must keep. `originals` are the files that were there at any time and are to be kept.
+    pub fn of(home: &Home, originals: Tree, leaving: &dyn Fn(&Path) -> bool) -> Result<Self> {
+        let mut expected =
+            Self { leaving: originals.keys().filter(|path| leaving(path)).cloned().collect(), originals, ..Self::default() };
+        for destination in DESTINATIONS {
+            let (intact, damaged) = objects(home, destination)?;
+            expected.held.insert(destination, intact);
+            expected.damaged.insert(destination, damaged);
+        }
+        Ok(expected)
+    }
+
+    /// Looks at everything. What is said is wrong.
+    pub fn check(&self, home: &Home) -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
+        let disk = Disk::read(home)?;
+        let held: Vec<_> = DESTINATIONS.iter().map(|name| objects(home, name)).collect::<Result<_>>()?;
+        for (path, original) in &self.originals {
+            let name = original.hash.to_hex();
+            let at_all = held.iter().all(|(intact, _)| intact.contains(name.as_str()));
+            if !disk.holds(path, original.hash) && !(self.leaving.contains(path) && at_all) {
+                wrong.push(format!("{}: its content is lost, or held by too few", path.display()));
+            }
+        }
+        for (path, seen) in &disk.places {
+            match self.originals.get(path) {
+                Some(original) if original.hash == seen.hash => {}
+                Some(_) => wrong.push(format!("{}: holds bytes that nobody wrote there", path.display())),
+                None => wrong.push(format!("{}: nobody wrote a file there", path.display())),
+            }
+        }
+        for (path, seen) in disk.aside.iter().chain(&disk.kept) {
+            if self.originals.get(path).is_none_or(|original| original.hash != seen.hash) {
+                wrong.push(format!("{}: is aside or kept with bytes that were never there", path.display()));
+            }
+        }
+        for (destination, (intact, damaged)) in DESTINATIONS.into_iter().zip(&held) {
+            self.check_destination(home, destination, intact, damaged, &mut wrong)?;
+        }
+        Ok(wrong)
+    }
+
+    fn check_destination(
+        &self,
+        home: &Home,
+        destination: &'static str,
+        intact: &BTreeSet<String>,
+        damaged: &BTreeSet<String>,
+        wrong: &mut Vec<String>,
+    ) -> Result<()> {
+        for object in self.held.get(destination).into_iter().flatten().filter(|object| !intact.contains(*object)) {
+            wrong.push(format!("{destination}: object {object} was intact, and is not any more"));
+        }
+        let known = self.damaged.get(destination);
+        for object in damaged.iter().filter(|object| known.is_none_or(|known| !known.contains(*object))) {
+            wrong.push(format!("{destination}: object {object} does not hash to its name"));
+        }
+        let root = home.destination(destination);
+        tree::each_file(&root, &mut |path, _| {
+            let relative = path.strip_prefix(&root).unwrap_or(path);
+            let first = relative.iter().next().unwrap_or_default().display().to_string();
+            let known = ["objects", "volumes", "incoming", "damaged"].contains(&first.as_str());
+            if !known && !first.starts_with(".lastcopy-destination.json") {
+                wrong.push(format!("{destination}: {} does not belong there", relative.display()));
+            }
+            Ok(())
+        })
+    }
+
+    /// That nothing is aside, kept or arriving.
+    pub fn check_settled(&self, home: &Home) -> Result<Vec<String>> {
+        let disk = Disk::read(home)?;
+        let names = |files: &[(PathBuf, tree::Seen)], what: &str| -> Vec<String> {
+            files.iter().map(|(path, _)| format!("{} is still {what}", path.display())).collect()
+        };
+        let mut wrong = names(&disk.aside, "aside");
+        wrong.extend(names(&disk.kept, "among the kept files"));
+        Ok(wrong)
+    }
+
+    /// That these files are in their places, as they were.
+    pub fn check_home(&self, home: &Home, as_it_was: bool) -> Result<Vec<String>> {
+        let found = tree::read(&home.volume(), Some(OWN))?;
+        let mut wrong = Vec::new();
+        for (path, original) in &self.originals {
+            match found.get(path) {
+                None => wrong.push(format!("{}: is not in its place", path.display())),
+                Some(seen) if seen.hash != original.hash => wrong.push(format!("{}: holds other bytes", path.display())),
+                Some(seen) if as_it_was && seen != original => {
+                    wrong.push(format!(
+                        "{}: mode {:o} and time {}, were {:o} and {}",
+                        path.display(),
+                        seen.mode,
+                        seen.mtime_ns,
+                        original.mode,
+                        original.mtime_ns
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// That the files that leave have left their places.
+    pub fn check_left(&self, home: &Home) -> Result<Vec<String>> {
+        let found = tree::read(&home.volume(), Some(OWN))?;
+        Ok(self
+            .leaving
+            .iter()
+            .filter(|path| found.contains_key(*path))
+            .map(|path| format!("{}: is still there", path.display()))
+            .collect())
+    }
+
+    /// That every file is aside, and none in its place.
+    pub fn check_aside(&self, home: &Home) -> Result<Vec<String>> {
+        let disk = Disk::read(home)?;
+        let aside = |path: &Path, hash| disk.aside.iter().any(|(there, seen)| there == path && seen.hash == hash);
+        let mut wrong: Vec<_> = disk.places.keys().map(|path| format!("{}: is still in its place", path.display())).collect();
+        let missing = self.originals.iter().filter(|(path, original)| !aside(path, original.hash));
+        wrong.extend(missing.map(|(path, _)| format!("{}: is not aside", path.display())));
+        Ok(wrong)
+    }
+
+    /// That every destination holds every content.
+    pub fn check_pushed(&self, home: &Home) -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
+        for destination in DESTINATIONS {
+            let (intact, damaged) = objects(home, destination)?;
+            wrong.extend(damaged.iter().map(|object| format!("{destination}: object {object} is damaged")));
+            for (path, original) in &self.originals {
+                if !intact.contains(original.hash.to_hex().as_str()) {
+                    wrong.push(format!("{destination}: does not hold {}", path.display()));
+                }
+            }
+        }
+        Ok(wrong)
+    }
+}

@@ -1,0 +1,172 @@
+//! Many points, on all the workers there are.
+
+use crate::Result;
+use crate::place::Place;
+use crate::workload::Workload;
+use lastcopy_stepper::{Ended, Kind, Plan};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// The workers of a sweep, each with a place of its own.
+#[derive(Debug)]
+pub struct Workers {
+    places: Vec<Mutex<Place>>,
+}
+
+impl Workers {
+    /// So many workers below a directory of ours, for a built program.
+    pub fn new(scratch: &Path, binary: &Path, count: usize) -> Result<Self> {
+        let place = |number: usize| Place::new(&scratch.join(format!("worker-{number}")), binary).map(Mutex::new);
+        Ok(Self { places: (0..count.max(1)).map(place).collect::<Result<_>>()? })
+    }
+
+    /// Does tasks on all workers; the answers are in the order of the tasks.
+    pub fn spread<T: Sync, A: Send>(&self, tasks: &[T], work: &(dyn Fn(&mut Place, &T) -> Result<A> + Sync)) -> Result<Vec<A>> {
+        let next = AtomicUsize::new(0);
+        let answers = Mutex::new(Vec::with_capacity(tasks.len()));
+        let worker = |place: &Mutex<Place>| -> Result<()> {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(task) = tasks.get(at) else { return Ok(()) };
+                let answer = work(&mut place, task);
+                if answer.is_err() {
+                    // Nobody begins another one.
+                    next.fetch_add(tasks.len(), Ordering::Relaxed);
+                }
+                answers.lock().unwrap_or_else(PoisonError::into_inner).push((at, answer?));
+            }
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = self.places.iter().map(|place| scope.spawn(|| worker(place))).collect();
+            workers.into_iter().try_for_each(|worker| match worker.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })?;
+        let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        answers.sort_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+}
+
+/// What is said to people while a sweep goes on.
+pub type Say<'a> = &'a (dyn Fn(&str) + Sync);
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: workload, call, and how to see it again.
+    pub point: String,
+    /// What.
+    pub wrong: Vec<String>,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    /// Points that were as they should be.
+    pub passed: u64,
+    /// Points that were not.
+    pub failed: u64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// A call of the undisturbed run.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    /// Its number.
+    pub number: u64,
+    /// What it is to files.
+    pub kind: Kind,
+    /// Whether it can write less than it is to.
+    pub can_be_short: bool,
+    /// How the log shows it.
+    pub shown: String,
+}
+
+/// An undisturbed run of a workload.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// The workload.
+    pub workload: &'static Workload,
+    /// Its calls that count.
+    pub calls: Vec<Counted>,
+    /// What is wrong even so.
+    pub wrong: Vec<String>,
+}
+
+/// Runs each workload undisturbed: it must do what it says, and be recoverable from by doing it again. Counts its calls.
+pub fn references(workers: &Workers, workloads: &[&'static Workload]) -> Result<Vec<Reference>> {
+    workers.spread(workloads, &|place, workload| {
+        place.begin(workload)?;
+        let report = place.home().step(&workload.command, Plan::Count)?;
+        let mut wrong = Vec::new();
+        match report.ended {
+            Ended::Exited(exit) if workload.command.exits.contains(&exit) => {}
+            ended => wrong.push(format!("ended with {ended:?}: {}", crate::home::said(&report.stdout, &report.stderr).trim())),
+        }
+        wrong.extend(place.look(workload)?);
+        if wrong.is_empty() {
+            wrong.extend(place.recover(workload, true)?);
+        }
+        if wrong.is_empty() {
+            wrong.extend(reached(place, workload)?);
+        }
+        let calls = report.calls.iter().filter_map(|call| {
+            let number = call.number?;
+            Some(Counted { number, kind: call.kind, can_be_short: call.can_be_short(), shown: call.to_string() })
+        });
+        Ok(Reference { workload, calls: calls.collect(), wrong })
+    })
+}
+
+/// That what is looked for after success is there after it.
+fn reached(place: &mut Place, workload: &Workload) -> Result<Vec<String>> {
+    place.begin(workload)?;
+    let mut wrong = place.run(&[workload.command])?;
+    wrong.extend(shown(place, workload)?);
+    Ok(wrong)
+}
+
+/// Whether a command that said so did its work: what is wrong, if anything.
+pub fn shown(place: &Place, workload: &Workload) -> Result<Vec<String>> {
+    let mut wrong = place.run(workload.shown_by)?;
+    wrong.extend(place.look_for(workload, workload.done)?);
+    Ok(wrong)
+}
+
+/// Every so many of some numbers.
+pub fn strided<T>(all: impl Iterator<Item = T>, stride: usize) -> Vec<T> {
+    all.step_by(stride.max(1)).collect()
+}
+
+/// Says what was found, in full for the first few.
+pub fn tell(findings: &[Finding], say: Say<'_>) {
+    const MOST: usize = 20;
+    for finding in findings.iter().take(MOST) {
+        say(&format!("FAILED {}", finding.point));
+        finding.wrong.iter().for_each(|wrong| say(&format!("    {wrong}")));
+    }
+    if findings.len() > MOST {
+        say(&format!("… and {} more", findings.len() - MOST));
+    }
+}
+
+/// A directory of our own: in memory where there is such a place.
+pub fn scratch(given: Option<&Path>) -> Result<tempfile::TempDir> {
+    let base = match given {
+        Some(given) => given.to_owned(),
+        None if Path::new("/dev/shm").is_dir() => PathBuf::from("/dev/shm"),
+        None => std::env::temp_dir(),
+    };
+    tempfile::Builder::new().prefix("lastcopy-crashes-").tempdir_in(&base).map_err(crate::ProofError::at(&base))
+}

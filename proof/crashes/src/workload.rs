@@ -1,0 +1,375 @@
+//! The workloads: each one command of the program over a state that was prepared, and what must come of it.
+
+use crate::home::{Home, Step};
+use crate::tree::{self, Tree, noise, path_of};
+use crate::{ProofError, Result};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// What must be true once a workload's work is done, besides what must always be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Nothing more.
+    Nothing,
+    /// Every destination holds every content.
+    Pushed,
+    /// The files that leave have left.
+    Left,
+    /// Every file is in its place, with its bytes.
+    Home,
+    /// Every file is aside.
+    Aside,
+}
+
+/// A workload.
+#[derive(Debug)]
+pub struct Workload {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub about: &'static str,
+    /// More lines of the offload policy.
+    pub policy: &'static str,
+    /// Brings the home to where the command begins.
+    pub prepare: fn(&mut Preparing<'_>) -> Result<()>,
+    /// Which files destinations alone may hold from then on.
+    pub leaving: fn(&Path) -> bool,
+    /// What runs undisturbed before the command, each time: what depends on inodes, which a copy does not keep.
+    pub lead: &'static [Step],
+    /// The command that is killed, or made to fail.
+    pub command: Step,
+    /// A file that must be a whole index whenever it exists.
+    pub whole: Option<&'static str>,
+    /// What a person runs next. It brings the work to its end, wherever the command was cut short, and if it was not.
+    pub recover: &'static [Step],
+    /// What is true after that.
+    pub goal: Goal,
+    /// What shows that the command did its work, if it said that it did.
+    pub shown_by: &'static [Step],
+    /// What must be true then.
+    pub done: Goal,
+}
+
+/// After every workload, at points where there is time: everything is proven and comes back as it was.
+pub const FINISH: &[Step] =
+    &[zero("index"), zero("sync"), zero("verify --all"), zero("restore photos"), zero("index"), zero("db check"), zero("alarms")];
+
+const fn step(line: &'static str, exits: &'static [i32]) -> Step {
+    Step { line, exits }
+}
+
+const fn zero(line: &'static str) -> Step {
+    step(line, &[0])
+}
+
+/// The next index run says so where it put something back.
+const NEXT_INDEX: Step = step("index", &[0, 1]);
+
+/// The one file of the workload that offloads one: longer than a single read or write.
+const ONE: &str = "big.bin";
+
+fn nothing(_: &Path) -> bool {
+    false
+}
+
+fn everything(_: &Path) -> bool {
+    true
+}
+
+/// A home that is being prepared.
+#[derive(Debug)]
+pub struct Preparing<'a> {
+    /// Where.
+    pub home: &'a Home,
+    /// What must be kept.
+    pub originals: Tree,
+}
+
+impl Preparing<'_> {
+    fn run(&self, line: &'static str, exit: i32) -> Result<()> {
+        let words = self.home.lines(&step(line, &[]))?.remove(0);
+        let ran = self.home.run_words(&words)?;
+        if ran.exit == exit {
+            Ok(())
+        } else {
+            Err(ProofError::Preparation(format!("`{}` ended with {}: {}", ran.line, ran.exit, ran.said)))
+        }
+    }
+
+    fn write(&self, path: &[u8], bytes: &[u8]) -> Result<()> {
+        tree::write(&self.home.volume().join(path_of(path)), bytes)
+    }
+
+    /// What is in the volume now is to be kept.
+    fn keep(&mut self) -> Result<()> {
+        self.originals.extend(tree::read(&self.home.volume(), Some(".lastcopy"))?);
+        Ok(())
+    }
+
+    /// Where a destination holds a file that is in its place.
+    fn object(&self, destination: &str, path: &str) -> Result<std::path::PathBuf> {
+        let name = tree::hash_file(&self.home.volume().join(path))?.to_hex().to_string();
+        Ok(self.home.destination(destination).join("objects").join(&name[..2]).join(name))
+    }
+}
+
+/// Files of every sort, under care, with destinations that hold nothing yet.
+fn fresh(preparing: &mut Preparing<'_>) -> Result<()> {
+    preparing.write(b"a.txt", &noise(b"a", 1000))?;
+    preparing.write(ONE.as_bytes(), &noise(b"big", 200_000))?;
+    preparing.write(b"2019/b", &noise(b"b", 5000))?;
+    preparing.write(b"2019/again", &noise(b"a", 1000))?;
+    preparing.write(b"2019/holiday/c", &noise(b"c", 70_000))?;
+    preparing.write(b"odd \n\xff/\xc3\xbc\t'\"", &noise(b"odd", 700))?;
+    preparing.write(b"empty", b"")?;
+    for (path, mode) in [("a.txt", 0o640), ("2019/b", 0o751)] {
+        let path = preparing.home.volume().join(path);
+        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(ProofError::at(&path))?;
+    }
+    preparing.run("volume add photos {home}/volumes/photos", 0)?;
+    preparing.run("destination init usb", 0)?;
+    preparing.run("destination init nas", 0)?;
+    preparing.keep()
+}
+
+fn indexed(preparing: &mut Preparing<'_>) -> Result<()> {
+    fresh(preparing)?;
+    preparing.run("index", 0)
+}
+
+fn pushed(preparing: &mut Preparing<'_>) -> Result<()> {
+    indexed(preparing)?;
+    preparing.run("sync", 0)
+}
+
+/// Pushed, then changed, added to, moved about and deleted from by a person.
+fn edited(preparing: &mut Preparing<'_>) -> Result<()> {
+    pushed(preparing)?;
+    preparing.originals.clear();
+    preparing.write(b"a.txt", &noise(b"a changed", 1000))?;
+    preparing.write(b"new/file", &noise(b"new", 3000))?;
+    let volume = preparing.home.volume();
+    let moved = fs::rename(volume.join("2019/holiday"), volume.join("2020"));
+    moved.and_then(|()| fs::remove_file(volume.join("empty"))).map_err(ProofError::at(&volume))?;
+    preparing.keep()
+}
+
+/// Pushed, and then an object rots at one destination.
+fn damaged(preparing: &mut Preparing<'_>) -> Result<()> {
+    pushed(preparing)?;
+    tree::flip_bit(&preparing.object("usb", ONE)?)?;
+    tree::flip_bit(&preparing.object("usb", "2019/b")?)
+}
+
+fn found_damaged(preparing: &mut Preparing<'_>) -> Result<()> {
+    damaged(preparing)?;
+    preparing.run("verify --all", 1)
+}
+
+fn offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
+    pushed(preparing)?;
+    preparing.run("offload photos . --yes", 0)?;
+    preparing.run("sync", 0)
+}
+
+fn partly_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
+    pushed(preparing)?;
+    preparing.run("offload photos 2019 --yes", 0)?;
+    preparing.run("sync", 0)
+}
+
+/// A machine whose index is gone; its configuration and what was not offloaded are still there.
+fn index_lost(preparing: &mut Preparing<'_>) -> Result<()> {
+    partly_offloaded(preparing)?;
+    tree::remove(&preparing.home.data())
+}
+
+/// An index that has moved on since it was backed up.
+fn backed_up(preparing: &mut Preparing<'_>) -> Result<()> {
+    pushed(preparing)?;
+    preparing.run("db backup {home}/backup.db", 0)?;
+    preparing.run("offload photos 2019 --yes", 0)?;
+    preparing.run("sync", 0)
+}
+
+const BASE: Workload = Workload {
+    name: "",
+    about: "",
+    policy: "",
+    prepare: pushed,
+    leaving: nothing,
+    lead: &[],
+    command: zero("index"),
+    whole: None,
+    recover: &[],
+    goal: Goal::Pushed,
+    shown_by: &[],
+    done: Goal::Nothing,
+};
+
+/// Every workload, the shortest names for those that matter most.
+pub const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "offload-one",
+        about: "one file is offloaded",
+        leaving: |path| path == Path::new(ONE),
+        command: zero("offload photos big.bin --yes"),
+        // Nothing left to offload is no such path.
+        recover: &[NEXT_INDEX, zero("sync"), step("offload photos big.bin --yes", &[0, 2])],
+        goal: Goal::Left,
+        done: Goal::Left,
+        ..BASE
+    },
+    Workload {
+        name: "offload",
+        about: "all files, in several directories, are offloaded",
+        leaving: everything,
+        command: zero("offload photos . --yes"),
+        recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes")],
+        goal: Goal::Left,
+        done: Goal::Left,
+        ..BASE
+    },
+    Workload {
+        name: "grace",
+        about: "all files are set aside for a grace",
+        policy: "grace = \"1h\"",
+        command: zero("offload photos . --yes"),
+        recover: &[NEXT_INDEX, zero("offload --undo {aside}"), zero("index")],
+        goal: Goal::Home,
+        done: Goal::Aside,
+        ..BASE
+    },
+    Workload {
+        name: "undo",
+        about: "files that are aside for a grace are put back",
+        policy: "grace = \"1h\"",
+        lead: &[zero("offload photos . --yes")],
+        command: zero("offload --undo {aside}"),
+        recover: &[NEXT_INDEX, zero("offload --undo {aside}"), zero("index")],
+        goal: Goal::Home,
+        done: Goal::Home,
+        ..BASE
+    },
+    Workload {
+        name: "grace-over",
+        about: "files whose grace is over are deleted",
+        policy: "grace = \"1ms\"",
+        leaving: everything,
+        lead: &[zero("offload photos . --yes")],
+        command: zero("offload photos --yes"),
+        recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes"), step("offload photos --yes", &[0, 2])],
+        goal: Goal::Left,
+        done: Goal::Left,
+        ..BASE
+    },
+    Workload {
+        name: "restore",
+        about: "offloaded files come back",
+        prepare: offloaded,
+        leaving: everything,
+        command: zero("restore photos"),
+        recover: &[NEXT_INDEX, zero("restore photos")],
+        goal: Goal::Home,
+        done: Goal::Home,
+        ..BASE
+    },
+    Workload {
+        name: "index",
+        about: "a volume is indexed for the first time",
+        prepare: fresh,
+        recover: &[zero("index"), zero("sync")],
+        shown_by: &[zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "index-again",
+        about: "a volume is indexed after edits",
+        prepare: edited,
+        recover: &[zero("index"), zero("sync")],
+        shown_by: &[zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "push",
+        about: "a volume is pushed to two destinations",
+        prepare: indexed,
+        command: zero("sync"),
+        recover: &[zero("index"), zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "push-damaged",
+        about: "a push replaces objects that were found damaged",
+        prepare: found_damaged,
+        command: zero("sync"),
+        recover: &[zero("index"), zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "verify",
+        about: "a verification finds damaged objects",
+        prepare: damaged,
+        command: step("verify --all", &[1]),
+        recover: &[zero("index"), step("verify --all", &[0, 1]), zero("sync")],
+        ..BASE
+    },
+    Workload {
+        name: "recover",
+        about: "an index that was lost is rebuilt from a destination",
+        prepare: index_lost,
+        leaving: |path| path.starts_with("2019"),
+        command: zero("recover --from file://{home}/destinations/usb --yes"),
+        // It refuses once the volume is known again.
+        recover: &[
+            step("recover --from file://{home}/destinations/usb --yes", &[0, 1, 3]),
+            step("destination adopt nas --yes", &[0]),
+            NEXT_INDEX,
+            zero("verify --all"),
+            zero("sync"),
+            zero("restore photos"),
+        ],
+        goal: Goal::Home,
+        shown_by: &[zero("restore photos")],
+        done: Goal::Home,
+        ..BASE
+    },
+    Workload {
+        name: "db-backup",
+        about: "the index is copied to a file",
+        command: zero("db backup {home}/backup.db"),
+        whole: Some("backup.db"),
+        recover: &[zero("index"), zero("sync")],
+        ..BASE
+    },
+    Workload {
+        name: "db-restore",
+        about: "an older copy takes the index's place",
+        prepare: backed_up,
+        leaving: |path| path.starts_with("2019"),
+        command: zero("db restore {home}/backup.db --yes"),
+        recover: &[
+            zero("db restore {home}/backup.db --yes"),
+            NEXT_INDEX,
+            zero("verify --all"),
+            zero("sync"),
+            zero("restore photos 2019/b 2019/again 2019/holiday/c"),
+            zero("index"),
+            zero("sync"),
+        ],
+        goal: Goal::Home,
+        shown_by: &[zero("db check")],
+        done: Goal::Nothing,
+        ..BASE
+    },
+];
+
+/// The workload of a name.
+pub fn named(name: &str) -> Option<&'static Workload> {
+    WORKLOADS.iter().find(|workload| workload.name == name)
+}

@@ -1,0 +1,139 @@
+//! What the oracle finds, and what it leaves alone.
+
+use lastcopy_crashes::home::{DESTINATIONS, Home};
+use lastcopy_crashes::oracle::Expected;
+use lastcopy_crashes::tree;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const STAYS: &[u8] = b"stays";
+const LEAVES: &[u8] = b"leaves";
+
+/// A volume with `dir/stays` and `leaves`; destinations hold both. The second may be offloaded.
+struct World {
+    home: Home,
+    expected: Expected,
+    _temporary: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let home = Home::new(&temporary.path().join("home"), Path::new("no program is needed"));
+        home.make("").unwrap();
+        tree::write(&home.volume().join("dir/stays"), STAYS).unwrap();
+        tree::write(&home.volume().join("leaves"), LEAVES).unwrap();
+        for destination in DESTINATIONS {
+            for bytes in [STAYS, LEAVES] {
+                tree::write(&object(&home, destination, bytes), bytes).unwrap();
+            }
+        }
+        let originals = tree::read(&home.volume(), None).unwrap();
+        let expected = Expected::of(&home, originals, &|path| path == Path::new("leaves")).unwrap();
+        Self { home, expected, _temporary: temporary }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.home.volume().join(path)
+    }
+
+    fn move_to(&self, from: &str, to: &str) {
+        fs::create_dir_all(self.path(to).parent().unwrap()).unwrap();
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn object(&self, destination: &str, bytes: &[u8]) -> PathBuf {
+        object(&self.home, destination, bytes)
+    }
+
+    /// What is found after the world was changed.
+    #[track_caller]
+    fn check(&self, expected: &[&str]) {
+        let wrong = self.expected.check(&self.home).unwrap();
+        assert_eq!(wrong.len(), expected.len(), "{wrong:?}");
+        for (wrong, expected) in wrong.iter().zip(expected) {
+            assert!(wrong.contains(expected), "{wrong}");
+        }
+    }
+}
+
+fn object(home: &Home, destination: &str, bytes: &[u8]) -> PathBuf {
+    let name = blake3::hash(bytes).to_hex().to_string();
+    home.destination(destination).join("objects").join(&name[..2]).join(name)
+}
+
+#[test]
+fn what_may_be_is_no_finding() {
+    let world = World::new();
+    world.check(&[]);
+    world.move_to("dir/stays", ".lastcopy/offload/12/dir/stays");
+    world.check(&[]);
+    world.move_to(".lastcopy/offload/12/dir/stays", ".lastcopy/kept/12/dir/stays");
+    fs::remove_file(world.path("leaves")).unwrap();
+    for litter in ["incoming/x/y/half", "damaged/old", "volumes/v/e/head.json", ".lastcopy-destination.json.1.tmp"] {
+        tree::write(&world.home.destination("usb").join(litter), b"ours").unwrap();
+    }
+    world.check(&[]);
+}
+
+#[test]
+fn a_file_that_is_gone_is_found_unless_everybody_holds_it() {
+    let world = World::new();
+    fs::remove_file(world.path("dir/stays")).unwrap();
+    world.check(&["dir/stays: its content is lost"]);
+    let world = World::new();
+    fs::remove_file(world.path("leaves")).unwrap();
+    fs::remove_file(world.object("nas", LEAVES)).unwrap();
+    world.check(&["leaves: its content is lost", "nas: object"]);
+}
+
+#[test]
+fn bytes_that_nobody_wrote_are_found() {
+    let world = World::new();
+    fs::write(world.path("leaves"), b"torn").unwrap();
+    world.check(&["leaves: holds bytes that nobody wrote there"]);
+    let world = World::new();
+    fs::write(world.path("dir/new"), STAYS).unwrap();
+    world.check(&["dir/new: nobody wrote a file there"]);
+    let world = World::new();
+    tree::write(&world.path(".lastcopy/offload/3/leaves"), STAYS).unwrap();
+    world.check(&["leaves: is aside or kept with bytes that were never there"]);
+}
+
+#[test]
+fn a_destination_that_breaks_is_found() {
+    let world = World::new();
+    tree::flip_bit(&world.object("usb", STAYS)).unwrap();
+    world.check(&["was intact, and is not any more", "does not hash to its name"]);
+    assert_eq!(world.expected.check_pushed(&world.home).unwrap().len(), 2);
+    let world = World::new();
+    let object = world.object("usb", STAYS);
+    fs::rename(&object, object.with_file_name("elsewhere")).unwrap();
+    world.check(&["was intact, and is not any more", "object elsewhere does not hash to its name"]);
+    let world = World::new();
+    fs::write(world.home.destination("usb").join("stray"), b"").unwrap();
+    world.check(&["usb: stray does not belong there"]);
+}
+
+#[test]
+fn each_goal_can_be_missed() {
+    let world = World::new();
+    let (home, expected) = (&world.home, &world.expected);
+    assert!(expected.check_home(home, true).unwrap().is_empty());
+    assert!(expected.check_pushed(home).unwrap().is_empty());
+    assert_eq!(expected.check_left(home).unwrap().len(), 1);
+    assert_eq!(expected.check_aside(home).unwrap().len(), 4);
+    world.move_to("leaves", ".lastcopy/offload/1/leaves");
+    assert!(expected.check_left(home).unwrap().is_empty());
+    assert_eq!(expected.check_settled(home).unwrap().len(), 1);
+    assert_eq!(expected.check_home(home, false).unwrap().len(), 1);
+    fs::remove_file(world.object("usb", LEAVES)).unwrap();
+    assert_eq!(expected.check_pushed(home).unwrap().len(), 1);
+    // The same bytes with other times: at home, but not as it was.
+    world.move_to(".lastcopy/offload/1/leaves", "leaves");
+    fs::write(world.path("leaves"), LEAVES).unwrap();
+    assert!(expected.check_home(home, false).unwrap().is_empty());
+    assert_eq!(expected.check_home(home, true).unwrap().len(), 1);
+    assert!(expected.check_settled(home).unwrap().is_empty());
+}
