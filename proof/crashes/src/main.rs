@@ -10,14 +10,14 @@ use std::error::Error;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(about = "Kills lastcopy at every step, makes every call fail, and looks at what is left", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     sweep: Sweep,
-    /// The built program; without it, the workspace's is built first
+    /// The built program; without it, the one beside this program
     #[arg(long, global = true)]
     binary: Option<PathBuf>,
     /// Where homes are made: ext4, xfs, btrfs or tmpfs [default: in memory, if there is /dev/shm]
@@ -108,7 +108,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let binary = match &cli.binary {
         Some(binary) => std::path::absolute(binary)?,
-        None => build()?,
+        None => beside()?,
     };
     let workers = Workers::new(dir.path(), &binary, cli.workers.unwrap_or(cores))?;
     let mut place = Place::new(&dir.path().join("again"), &binary)?;
@@ -133,10 +133,12 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
     })
 }
 
-/// Builds the program beside this one, in the profile in which this one was built.
-fn build() -> Result<PathBuf, Box<dyn Error>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--locked", "--quiet", "--package", "lastcopy"]).status()?;
+/// The program that was built beside this one.
+fn beside() -> Result<PathBuf, Box<dyn Error>> {
     let beside = std::env::current_exe()?.with_file_name("lastcopy");
-    if built.success() && beside.is_file() { Ok(beside) } else { Err("lastcopy could not be built; name it with --binary".into()) }
+    if beside.is_file() {
+        Ok(beside)
+    } else {
+        Err(format!("there is no {}; build it first, or name one with --binary", beside.display()).into())
+    }
 }

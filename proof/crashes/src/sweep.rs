@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::place::Place;
-use crate::workload::Workload;
+use crate::workload::{Goal, Workload};
 use lastcopy_stepper::{Ended, Kind, Plan};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,6 +141,9 @@ fn reached(place: &mut Place, workload: &Workload) -> Result<Vec<String>> {
 pub fn shown(place: &Place, workload: &Workload) -> Result<Vec<String>> {
     let mut wrong = place.run(workload.shown_by)?;
     wrong.extend(place.look_for(workload, workload.done)?);
+    if workload.done != Goal::Aside {
+        wrong.extend(place.expected(workload)?.check_settled(place.home())?);
+    }
     Ok(wrong)
 }
 
