@@ -135,9 +135,9 @@ fn ended_well(report: &Report) -> Vec<String> {
 }
 
 /// Every fault at every call that can have it.
-fn points(reference: &Reference) -> Vec<Point> {
+fn points(reference: &Reference, fault: Option<Fault>) -> Vec<Point> {
     let mut points = Vec::new();
-    for fault in FAULTS {
+    for fault in FAULTS.iter().filter(|one| fault.is_none_or(|fault| fault == **one)) {
         for lasting in [Lasting::Once, Lasting::FromThenOn] {
             let calls = reference.calls.iter().filter(|call| *fault != Fault::Short || call.can_be_short);
             points.extend(calls.map(|call| Point {
@@ -152,24 +152,30 @@ fn points(reference: &Reference) -> Vec<Point> {
     points
 }
 
-/// Makes all calls of an extent fail. `only` names the one workload that is wanted.
-pub fn sweep(workers: &Workers, extent: Extent, only: Option<&'static Workload>, say: Say<'_>) -> Result<Totals> {
+/// Makes all calls of an extent fail. `only` names the one workload that is wanted, `fault` the one fault.
+pub fn sweep(
+    workers: &Workers,
+    extent: Extent,
+    only: Option<&'static Workload>,
+    fault: Option<Fault>,
+    say: Say<'_>,
+) -> Result<Totals> {
     let workloads: Vec<_> = WORKLOADS.iter().filter(|workload| only.is_none_or(|only| only.name == workload.name)).collect();
     let mut totals = Totals::default();
     for reference in references(workers, &workloads)? {
-        totals += one(workers, extent, &reference, say)?;
+        totals += one(workers, extent, &reference, fault, say)?;
     }
     Ok(totals)
 }
 
-fn one(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>) -> Result<Totals> {
+fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<Fault>, say: Say<'_>) -> Result<Totals> {
     let workload = reference.workload;
     if !reference.wrong.is_empty() {
         tell(&[Finding { point: format!("{} undisturbed", workload.name), wrong: reference.wrong.clone() }], say);
         return Ok(Totals { passed: 0, failed: 1 });
     }
     let began = std::time::Instant::now();
-    let all = points(reference);
+    let all = points(reference, fault);
     let mut chosen: Vec<_> = all.iter().step_by(extent.stride).copied().collect();
     chosen.iter_mut().step_by(extent.finish).for_each(|point| point.finish = true);
     let tried = workers.spread(&chosen, &|place, point| point.run(place))?;
@@ -186,8 +192,10 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>) -
         chosen.len(),
         findings.len()
     ));
-    // Each call can fail in eight ways at least. Threads may come in another order, and a run end a few calls sooner.
-    let fewest = (reference.calls.len() * 8).div_ceil(extent.stride).max(1);
+    // Each call can fail with each error, once and from then on; not each can be short.
+    let errors = FAULTS.iter().filter(|one| **one != Fault::Short && fault.is_none_or(|fault| fault == **one)).count();
+    let fewest = (reference.calls.len() * errors * 2).div_ceil(extent.stride).max(1);
+    // Threads may come in another order, and a run end a few calls sooner.
     if chosen.len() < fewest || injected * 10 < chosen.len() * 9 {
         totals.failed += 1;
         let wrong = vec![format!("{} points were tried and {injected} failed; at least {fewest} were expected", chosen.len())];

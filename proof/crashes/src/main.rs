@@ -48,7 +48,7 @@ enum Sweep {
         /// Only this call
         #[arg(long, requires = "workload", requires = "fault")]
         at: Option<u64>,
-        /// With `--at`: what happens to it
+        /// Only this fault
         #[arg(long, value_parser = fault)]
         fault: Option<Fault>,
         /// With `--at`: and all that follow
@@ -125,10 +125,10 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
             let lasting = if *from_then_on { Lasting::FromThenOn } else { Lasting::Once };
             errors::again(&mut place, errors::Point { workload, fault: *fault, lasting, at: *at, finish: true }, &say)?
         }
-        Sweep::Errors { which, .. } => {
+        Sweep::Errors { which, fault, .. } => {
             let extent = if which.long { errors::Extent::LONG } else { errors::Extent::QUICK };
             say(&format!("{extent:?}"));
-            errors::sweep(&workers, extent, which.workload, &say)?
+            errors::sweep(&workers, extent, which.workload, *fault, &say)?
         }
     })
 }

@@ -61,6 +61,9 @@ impl Place {
     /// What is wrong at the very moment at which the command ended.
     pub fn look(&self, workload: &Workload) -> Result<Vec<String>> {
         let mut wrong = self.expected(workload)?.check(&self.home)?;
+        if let Some(gone) = workload.stays.filter(|file| !self.home.root().join(file).exists()) {
+            wrong.push(format!("{gone} is gone"));
+        }
         if let Some(file) = workload.whole.map(|file| self.home.root().join(file))
             && file.exists()
         {

@@ -39,7 +39,9 @@ pub struct Workload {
     pub lead: &'static [Step],
     /// The command that is killed, or made to fail.
     pub command: Step,
-    /// A file that must be a whole index whenever it exists.
+    /// A file of the home that must be there all the time.
+    pub stays: Option<&'static str>,
+    /// A file of the home that must be a whole index whenever it exists.
     pub whole: Option<&'static str>,
     /// What a person runs next. It brings the work to its end, wherever the command was cut short, and if it was not.
     pub recover: &'static [Step],
@@ -201,6 +203,7 @@ const BASE: Workload = Workload {
     leaving: nothing,
     lead: &[],
     command: zero("index"),
+    stays: Some("data/lastcopy/index.db"),
     whole: None,
     recover: &[],
     goal: Goal::Pushed,
@@ -323,6 +326,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "recover",
         about: "an index that was lost is rebuilt from a destination",
         prepare: index_lost,
+        stays: None,
         leaving: |path| path.starts_with("2019"),
         command: zero("recover --from file://{home}/destinations/usb --yes"),
         // It refuses once the volume is known again.

@@ -22,9 +22,9 @@ pub enum Plan {
     },
     /// Calls that write two bytes or more write only half of them. Other calls are made as they are.
     Short {
-        /// The first of them.
+        /// The first call that may be one of them.
         from: u64,
-        /// How many in a row, other calls included.
+        /// How many of them: 1 is the next one, `u64::MAX` all from then on.
         calls: u64,
     },
 }

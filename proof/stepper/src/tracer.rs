@@ -213,7 +213,7 @@ impl Tracer {
         match self.plan {
             Plan::KillBefore(at) if number == at => Act::Kill,
             Plan::Fail { from, calls, errno } if number >= from && number - from < calls => Act::Fail(errno),
-            Plan::Short { from, calls } if number >= from && number - from < calls && call.can_be_short() => Act::Shorten,
+            Plan::Short { from, calls } if number >= from && self.injected < calls && call.can_be_short() => Act::Shorten,
             _ => Act::Make,
         }
     }
