@@ -3,9 +3,10 @@
 use crate::Result;
 use crate::home::said;
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, references, strided, tell};
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, nth, references, strided, tell};
 use crate::workload::{WORKLOADS, Workload};
 use lastcopy_stepper::{Ended, Kind, Plan, Report};
+use std::fmt;
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +23,25 @@ pub struct Extent {
 
 impl Extent {
     /// What fits in three minutes on two cores.
-    pub const QUICK: Self = Self { one: 1, others: 2, pairs: (4, 5), finish: 4 };
+    pub const QUICK: Self = Self { one: 1, others: 3, pairs: (4, 6), finish: 4 };
     /// Everything.
     pub const LONG: Self = Self { one: 1, others: 1, pairs: (1, 1), finish: 1 };
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { one, others, pairs: (first, second), finish } = self;
+        write!(
+            f,
+            "killed before each {}call of {TWICE} that changes something, each {}one of the other workloads; twice: each {}first and \
+             each {}second; everything restored and compared after each {}point",
+            nth(*one),
+            nth(*others),
+            nth(*first),
+            nth(*second),
+            nth(*finish)
+        )
+    }
 }
 
 /// Workloads are small; one of which fewer calls are seen is not what it should be.

@@ -3,9 +3,10 @@
 use crate::Result;
 use crate::home::said;
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, references, shown, tell};
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, nth, references, shown, tell};
 use crate::workload::{WORKLOADS, Workload};
 use lastcopy_stepper::{Ended, Plan, Report};
+use std::fmt;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +71,21 @@ pub struct Extent {
 
 impl Extent {
     /// What fits in two minutes on two cores.
-    pub const QUICK: Self = Self { stride: 19, finish: 8 };
+    pub const QUICK: Self = Self { stride: 23, finish: 8 };
     /// Everything.
     pub const LONG: Self = Self { stride: 1, finish: 4 };
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = FAULTS.iter().map(|fault| fault.name()).collect();
+        let (stride, finish) = (nth(self.stride), nth(self.finish));
+        let names = names.join(", ");
+        write!(
+            f,
+            "of {names} at each call, once and from then on, each {stride}point; everything restored and compared after each {finish}of them"
+        )
+    }
 }
 
 /// One point.

@@ -9,7 +9,13 @@
 //! 1. the [oracle](oracle::Expected::check) looks at what is left, before anything had a chance to repair it;
 //! 2. the next ordinary commands run, as a person would run them, and must end as expected;
 //! 3. the oracle looks again, and the workload's [goal](workload::Goal) must be reached;
-//! 4. in the long form always, else at some points, everything is pushed, verified, restored and compared.
+//! 4. in the long form of the crashes always, else at some points, everything is pushed, verified, restored and compared.
+//!
+//! The long forms try every call. The quick ones try every call of the one-file offload and a part of the others, evenly spread, as their
+//! first line says. Both fail if fewer points were tried, or fewer calls killed or made to fail, than an undisturbed run lets expect. A
+//! finding names the workload, the call, and the arguments with which that single point is tried again and every call of it shown.
+//!
+//! A kill shows what a crash of the program leaves; it cannot show what a power cut does to what was never synced.
 
 pub mod crashes;
 pub mod errors;

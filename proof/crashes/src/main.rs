@@ -118,7 +118,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
         }
         Sweep::Crashes { which, .. } => {
             let extent = if which.long { crashes::Extent::LONG } else { crashes::Extent::QUICK };
-            say(&format!("{extent:?}"));
+            say(&format!("{extent}"));
             crashes::sweep(&workers, extent, which.workload, &say)?
         }
         Sweep::Errors { which: Which { workload: Some(workload), .. }, at: Some(at), fault: Some(fault), from_then_on } => {
@@ -127,7 +127,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
         }
         Sweep::Errors { which, fault, .. } => {
             let extent = if which.long { errors::Extent::LONG } else { errors::Extent::QUICK };
-            say(&format!("{extent:?}"));
+            say(&format!("{extent}"));
             errors::sweep(&workers, extent, which.workload, *fault, &say)?
         }
     })

@@ -152,6 +152,11 @@ pub fn strided<T>(all: impl Iterator<Item = T>, stride: usize) -> Vec<T> {
     all.step_by(stride.max(1)).collect()
 }
 
+/// Which of a row are taken, as in "each 7. one"; or nothing for every single one.
+pub(crate) fn nth(stride: usize) -> String {
+    if stride == 1 { String::new() } else { format!("{stride}. ") }
+}
+
 /// Says what was found, in full for the first few.
 pub fn tell(findings: &[Finding], say: Say<'_>) {
     const MOST: usize = 20;
