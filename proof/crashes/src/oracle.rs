@@ -87,7 +87,8 @@ impl Expected {
         for (path, original) in &self.originals {
             let name = original.hash.to_hex();
             let at_all = held.iter().all(|(intact, _)| intact.contains(name.as_str()));
-            if !disk.holds(path, original.hash) && !(self.leaving.contains(path) && at_all) {
+            let held_elsewhere = self.leaving.contains(path) && at_all;
+            if !disk.holds(path, original.hash) && !held_elsewhere {
                 wrong.push(format!("{}: its content is lost, or held by too few", path.display()));
             }
         }
