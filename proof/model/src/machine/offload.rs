@@ -27,10 +27,10 @@ impl Machine {
         self.begin_run(state);
         self.settle(state);
         if let Some(intent) = state.index.intent {
-            return match intent.state {
-                IntentState::Held { over: true } => Some(self.go_on_after_grace(state, intent)),
-                _ => Some(()),
-            };
+            if intent.state == (IntentState::Held { over: true }) {
+                self.go_on_after_grace(state, intent);
+            }
+            return Some(());
         }
         let Some(row) = state.index.row.filter(|row| row.status == Status::Present) else { return Some(()) };
         if !self.passes(&state.index, row, state.configured, &[Answer::NotAsked; PLACES]) {
