@@ -6,7 +6,7 @@
 use crate::cargo::{cargo, line};
 use crate::tools::{Tools, has_subcommand};
 use crate::totals::Totals;
-use crate::{proofs, references, tests};
+use crate::{planted, proofs, references, tests};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -45,7 +45,9 @@ const STEPS: &[Step] = &[
         name: "tests",
         run: |tools| tested(&["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "xtask"], tools),
     },
+    Step { name: "model", run: |tools| proof("model", tools) },
     Step { name: "races", run: |tools| proof("races", tools) },
+    Step { name: "planted bugs", run: |_| Ok(Done { totals: planted::sample()?, skipped: Vec::new() }) },
 ];
 
 /// A line of the closing table.

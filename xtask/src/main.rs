@@ -21,6 +21,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod gates;
+mod planted;
 mod proofs;
 mod references;
 mod tests;
@@ -50,6 +51,10 @@ enum Command {
     },
     /// What lastcopy needs, against named tools in the same run
     Bench(bench::BenchArgs),
+    /// Every order of steps and faults, within bounds, with the shipped decisions; and the same without each guard
+    Model(ProofArguments),
+    /// Takes guards away one at a time, and looks whether the tests named beside each notice
+    Planted(planted::PlantedArgs),
     /// Programs that change files while they are offloaded and restored; nothing new may be lost
     Races(ProofArguments),
     /// Both gate tables, from the code that decides
@@ -86,6 +91,8 @@ fn run(command: Command) -> Result<ExitCode> {
         // As they were written: a first `--` is for cargo, but parsing has dropped it.
         Command::Test { arguments: _ } => tests::command(&std::env::args().skip(2).collect::<Vec<_>>()),
         Command::Bench(args) => bench::run(&args),
+        Command::Model(proof) => proofs::command("model", &proof.arguments),
+        Command::Planted(args) => planted::command(&args),
         Command::Races(proof) => proofs::command("races", &proof.arguments),
         Command::Gate => {
             say!("{}", gates::render().trim_end());

@@ -20,7 +20,10 @@ pub(crate) struct Proof {
 }
 
 /// In the order of docs/reliability.md.
-pub(crate) const PROOFS: &[Proof] = &[Proof { name: "races", package: "lastcopy-races", words: &[] }];
+pub(crate) const PROOFS: &[Proof] = &[
+    Proof { name: "model", package: "lastcopy-model", words: &[] },
+    Proof { name: "races", package: "lastcopy-races", words: &[] },
+];
 
 /// One of them, with arguments of its own.
 pub(crate) fn command(name: &str, arguments: &[String]) -> Result<ExitCode> {

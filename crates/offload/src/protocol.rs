@@ -505,6 +505,11 @@ impl<'a> Protocol<'a> {
         if !there.is_some_and(|stat| stat.same_inode(&aside.stat)) {
             return Err(Stop::Drift("was replaced while it was aside".into()));
         }
+        // Destinations were asked while the path was empty; a new file at it could have answered for one that is this very tree.
+        let home = self.offloading.volume.root().stat(&aside.intent.file.path).map_err(failed)?;
+        if home.is_some() {
+            return Err(Stop::Drift("its path holds another file now".into()));
+        }
         if let Guard::Weak(_) = aside.guard {
             self.hash(&aside.intent.file, &aside.guard)?;
         }

@@ -91,6 +91,13 @@ impl DestinationId {
     }
 }
 
+impl HeadId {
+    /// Stands for a head where there is no index: in tests of pure functions.
+    pub fn stand_in(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 impl RunId {
     /// A run named by a person.
     pub fn from_user(number: i64) -> Self {

@@ -64,6 +64,12 @@ const EDGES: &[Edges] = &[
         why: "the binary stitches everything together",
     },
     Edges {
+        name: "lastcopy-model",
+        knows: &["lastcopy-fs", "lastcopy-offload", "lastcopy-store"],
+        tests_know: &[],
+        why: "the decisions in it are the shipped ones; what must always hold asks none of them",
+    },
+    Edges {
         name: "lastcopy-races",
         knows: &[],
         tests_know: &[],

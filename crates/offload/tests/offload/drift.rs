@@ -240,13 +240,17 @@ fn a_file_that_vanishes_while_it_is_aside_is_drift() {
     world.assert_nothing_aside();
 }
 
-/// A new file at the path of one that lies aside is a new file: it stays, whatever becomes of the old one.
+/// A new file at the path of one that lies aside is a new file: it stays. The old one is not deleted any more: a destination that is this
+/// very tree by another way (a share, a bind mount) could have answered for the new file, of the same size, as if it were the old one. The
+/// model found that way.
 #[test]
 fn a_new_file_at_the_path_is_not_touched() {
     let world = World::new(&[("a", "one")]);
-    let confirm = Answers::holding_while(|| world.write("a", "brand new"));
-    assert_eq!(world.offload_with(&confirm).only().0, FileOutcome::Offloaded);
-    assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "brand new");
+    let confirm = Answers::holding_while(|| world.write("a", "new"));
+    let done = world.offload_with(&confirm);
+    assert_eq!(done.only().0, FileOutcome::Drift);
+    assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(world.kept(done.run, "a")).unwrap(), "one");
     world.assert_nothing_aside();
 
     // The old one cannot go back over it: it is kept for a person to look at.
