@@ -4,9 +4,10 @@
 //! does each other step. The last line on stdout is the totals.
 
 use crate::cargo::{cargo, line};
+use crate::proofs::{Arguments, Proof};
 use crate::tools::{Tools, has_subcommand};
 use crate::totals::Totals;
-use crate::{planted, proofs, references, tests};
+use crate::{planted, references, tests};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -45,8 +46,13 @@ const STEPS: &[Step] = &[
         name: "tests",
         run: |tools| tested(&["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "xtask"], tools),
     },
-    Step { name: "model", run: |tools| proof("model", tools) },
-    Step { name: "races", run: |tools| proof("races", tools) },
+    Step { name: "model", run: |tools| proof(Proof::Model, tools) },
+    Step { name: "random histories", run: |tools| proof(Proof::Histories, tools) },
+    Step { name: "crashes", run: |tools| proof(Proof::Crashes, tools) },
+    Step { name: "errors", run: |tools| proof(Proof::Errors, tools) },
+    Step { name: "order of durability", run: |tools| proof(Proof::Order, tools) },
+    Step { name: "power cuts", run: |tools| proof(Proof::Power, tools) },
+    Step { name: "races", run: |tools| proof(Proof::Races, tools) },
     Step { name: "planted bugs", run: |_| Ok(Done { totals: planted::sample()?, skipped: Vec::new() }) },
 ];
 
@@ -118,9 +124,8 @@ fn component(subcommand: &str, words: &[&str], environment: &[(&str, &str)]) -> 
 }
 
 /// One that runs a program of the reliability harness, in its quick form.
-fn proof(name: &str, tools: &Tools) -> Result<Done> {
-    let proof = proofs::named(name)?;
-    let tests::Outcome { totals, skipped } = proofs::run(proof, &[], tools)?;
+fn proof(form: fn(Arguments) -> Proof, tools: &Tools) -> Result<Done> {
+    let tests::Outcome { totals, skipped } = form(Arguments::default()).run(tools)?;
     Ok(Done { totals, skipped })
 }
 

@@ -29,7 +29,7 @@ mod tools;
 mod totals;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
@@ -51,12 +51,12 @@ enum Command {
     },
     /// What lastcopy needs, against named tools in the same run
     Bench(bench::BenchArgs),
-    /// Every order of steps and faults, within bounds, with the shipped decisions; and the same without each guard
-    Model(ProofArguments),
+    #[command(flatten)]
+    Proof(proofs::Proof),
+    /// The conformance suite over every kind of destination, honest and lying
+    Conformance,
     /// Takes guards away one at a time, and looks whether the tests named beside each notice
     Planted(planted::PlantedArgs),
-    /// Programs that change files while they are offloaded and restored; nothing new may be lost
-    Races(ProofArguments),
     /// Both gate tables, from the code that decides
     Gate,
     /// Write the references under docs/ that are generated from the code
@@ -65,14 +65,6 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-}
-
-/// What is handed to a program of the harness, as it is: `--long`, `--help`, …
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-struct ProofArguments {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -91,9 +83,9 @@ fn run(command: Command) -> Result<ExitCode> {
         // As they were written: a first `--` is for cargo, but parsing has dropped it.
         Command::Test { arguments: _ } => tests::command(&std::env::args().skip(2).collect::<Vec<_>>()),
         Command::Bench(args) => bench::run(&args),
-        Command::Model(proof) => proofs::command("model", &proof.arguments),
+        Command::Proof(proof) => proofs::command(&proof),
+        Command::Conformance => tests::command(&tests::CONFORMANCE.map(str::to_owned)),
         Command::Planted(args) => planted::command(&args),
-        Command::Races(proof) => proofs::command("races", &proof.arguments),
         Command::Gate => {
             say!("{}", gates::render().trim_end());
             Ok(ExitCode::SUCCESS)

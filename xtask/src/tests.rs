@@ -10,6 +10,9 @@ use std::process::{Command, ExitCode, Stdio};
 /// Names the file to which a test that cannot run here adds a line.
 pub(crate) const SKIPPED_TESTS: &str = "LASTCOPY_SKIPPED_TESTS";
 
+/// Each kind of destination registers with the conformance suite in a test module of this name.
+pub(crate) const CONFORMANCE: [&str; 4] = ["--package", "lastcopy-sync", "--package=lastcopy-sync-cas", "conformance"];
+
 /// What a run of tests came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {

@@ -69,6 +69,13 @@ const EDGES: &[Edges] = &[
         tests_know: &[],
         why: "the decisions in it are the shipped ones; what must always hold asks none of them",
     },
+    Edges { name: "lastcopy-stepper", knows: &[], tests_know: &[], why: "it traces any program" },
+    Edges {
+        name: "lastcopy-crashes",
+        knows: &["lastcopy-stepper"],
+        tests_know: &[],
+        why: "whoever looks for lost data shares no code with what might have lost it",
+    },
     Edges {
         name: "lastcopy-races",
         knows: &[],
