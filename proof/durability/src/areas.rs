@@ -77,9 +77,10 @@ impl Areas {
     }
 }
 
-/// SQLite makes its shared memory anew whenever nobody has the index open; of locks, only that somebody holds them counts.
+/// SQLite makes its shared memory anew whenever nobody has the index open. Of locks only that somebody holds them counts, and nobody
+/// does after a power cut; one that is there then is as good as one that is not.
 fn is_for_the_running_only(path: &Path) -> bool {
-    ends_with(path, "-shm") || path.parent().is_some_and(|parent| ends_with(parent, ".locks"))
+    ends_with(path, "-shm") || ends_with(path, ".lock")
 }
 
 fn ends_with(path: &Path, end: &str) -> bool {

@@ -3,7 +3,7 @@
 use crate::areas::{Area, Areas};
 use crate::ledger::Ledger;
 use lastcopy_stepper::{Call, FileType, Kind, Target};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What an audit counts and finds, over all commands of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(crate) struct Verdict {
     pub(crate) moves: u64,
     /// Writes to the index's log that were judged.
     pub(crate) records: u64,
-    /// What is not durable where it must be.
-    pub(crate) violations: BTreeSet<String>,
+    /// What is not durable where it must be, with the first such moment and the number of them.
+    pub(crate) violations: BTreeMap<String, (String, u64)>,
 }
 
 /// Follows commands, one after the other; what one leaves unsynced, the next one must not count on.
@@ -124,7 +124,7 @@ impl Audit {
     fn require(&mut self, area: Area, moment: &str) {
         for stain in self.ledger.stains().filter(|stain| self.areas.matters(stain, area)) {
             let what = format!("{}: {:?} not durable since {}", stain.path.display(), stain.what, stain.call);
-            self.verdict.violations.insert(format!("when {moment}\n        {what}"));
+            self.verdict.violations.entry(what).or_insert_with(|| (moment.to_owned(), 0)).1 += 1;
         }
     }
 }

@@ -64,12 +64,17 @@ impl Home {
         self.root.join("config.toml")
     }
 
-    /// The program with the words of a line, not started yet, with nothing of the surroundings. `{root}`, `{destinations}` and `{aside}`
+    /// The program with the words of a line, not started yet, with nothing of the surroundings. `{root}`, `{data}`, `{destinations}` and `{aside}`
     /// (the one run that has files aside) stand for themselves.
     fn command(&self, line: &str) -> Result<Command> {
         let aside = if line.contains("{aside}") { self.aside()? } else { String::new() };
-        let (root, destinations) = (self.root.display().to_string(), self.destinations().display().to_string());
-        let fill = |word: &str| word.replace("{root}", &root).replace("{destinations}", &destinations).replace("{aside}", &aside);
+        let [root, data, destinations] = [&self.root, &self.data(), &self.destinations()].map(|dir| dir.display().to_string());
+        let fill = |word: &str| {
+            word.replace("{root}", &root)
+                .replace("{data}", &data)
+                .replace("{destinations}", &destinations)
+                .replace("{aside}", &aside)
+        };
         let mut command = Command::new(&self.binary);
         command.args(line.split_whitespace().map(fill)).env_clear().current_dir("/").stdin(Stdio::null());
         command.env("HOME", &self.root).env("TMPDIR", self.root.join("tmp")).env("LASTCOPY_CONFIG", self.config());

@@ -12,6 +12,7 @@ use lastcopy_stepper::{Ended, Plan};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// A sequence of commands that are followed, and what must be counted in them.
 struct Workload {
@@ -60,6 +61,14 @@ impl Files {
 }
 
 const PUSHED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync"];
+const BACKED_UP: &[&str] = &[
+    "volume add photos {root}/photos",
+    "destination init usb",
+    "destination init nas",
+    "index",
+    "sync",
+    "db backup {root}/backup.db",
+];
 const OFFLOADED: &[&str] = &[
     "volume add photos {root}/photos",
     "destination init usb",
@@ -98,6 +107,8 @@ fn index_lost(home: &Home, _: Files) -> Result<()> {
 const BASE: Workload =
     Workload { name: "", policy: "", files: FEW, before: PUSHED, meanwhile: nothing, lines: &[], deletions: 0, moves: 0 };
 
+/// The directories above the index are made on the way. Once, of several that were missing only the lowest was made durable: a power
+/// cut could have taken the whole index, after files had been deleted on its word.
 const FROM_NOTHING: &[&str] = &[
     "volume add photos {root}/photos",
     "destination init usb",
@@ -177,6 +188,30 @@ const WORKLOADS: &[Workload] = &[
         moves: 2,
         ..BASE
     },
+    // A copy's journal that came back after a power cut would have undone it: its removal was not made durable once.
+    Workload {
+        name: "put an older index back and offload",
+        lines: &[
+            "db backup {data}/backup.db",
+            "sync",
+            "db restore {data}/backup.db --yes",
+            "verify --all",
+            "sync",
+            "offload photos . --yes",
+        ],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "put a lost index back and offload",
+        before: BACKED_UP,
+        meanwhile: index_lost,
+        lines: &["db restore {root}/backup.db --yes", "verify --all", "sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
     Workload {
         name: "repair and offload",
         meanwhile: damaged,
@@ -222,7 +257,9 @@ impl Workload {
 
     /// What is wrong with a verdict.
     fn wrong(&self, verdict: &Verdict) -> Vec<String> {
-        let mut wrong: Vec<_> = verdict.violations.iter().cloned().collect();
+        let violations = verdict.violations.iter();
+        let mut wrong: Vec<_> =
+            violations.map(|(what, (moment, times))| format!("{what}; first when {moment}; {times} times")).collect();
         let expected = (self.deletions * self.files.count(), self.moves * self.files.count());
         if (verdict.deletions, verdict.moves) != expected {
             let (deletions, moves) = expected;
@@ -243,13 +280,13 @@ struct Ground {
     _mounted: Option<Mounted>,
 }
 
-/// A file system of a kind: the one of the directory, if it is of that kind, or an image there.
-fn ground(kind: Kind, scratch: &Path, may_mount: &Result<(), String>) -> Result<Ground> {
+/// A file system of a kind: the one of a directory, if it is of that kind, or an image, best in memory.
+fn ground(kind: Kind, scratch: &Path, images: &Path, may_mount: &Result<(), String>) -> Result<Ground> {
     if ground::name_of(scratch)? == Some(kind.name) {
         return Ok(Ground { name: kind.name, dir: scratch.to_owned(), _mounted: None });
     }
     may_mount.as_ref().map_err(|why| anyhow!("{why}"))?;
-    let image = scratch.join(format!("{}.image", kind.name));
+    let image = images.join(format!("{}.image", kind.name));
     ground::make_image(kind, &image)?;
     let mounted = Mounted::new(&image, &scratch.join(kind.name))?;
     Ok(Ground { name: kind.name, dir: mounted.dir().to_owned(), _mounted: Some(mounted) })
@@ -263,15 +300,16 @@ pub fn audit(setting: &Setting, only: Option<&str>) -> Result<Totals> {
     ensure!(!workloads.is_empty(), "there is no such workload, but {}", names.join("; "));
     let named = |dir| tempfile::Builder::new().prefix("lastcopy-order-").tempdir_in(dir);
     let scratch = named(std::env::temp_dir())?;
+    let memory = PathBuf::from("/dev/shm");
+    let memory = if ground::name_of(&memory)? == Some("tmpfs") { Some(named(memory)?) } else { None };
+    let images = memory.as_ref().map_or(scratch.path(), TempDir::path);
     let mut grounds = Vec::new();
     for kind in [EXT4, XFS, BTRFS] {
-        match ground(kind, scratch.path(), &setting.may_mount) {
+        match ground(kind, scratch.path(), images, &setting.may_mount) {
             Ok(ground) => grounds.push(ground),
             Err(why) => totals.skip(&format!("order on {}", kind.name), &format!("{why:#}")),
         }
     }
-    let memory = PathBuf::from("/dev/shm");
-    let memory = if ground::name_of(&memory)? == Some("tmpfs") { Some(named(memory)?) } else { None };
     match &memory {
         Some(memory) => grounds.push(Ground { name: "tmpfs", dir: memory.path().to_owned(), _mounted: None }),
         None => totals.skip("order on tmpfs", "/dev/shm is none"),
