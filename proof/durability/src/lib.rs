@@ -22,7 +22,9 @@ mod audit;
 mod ground;
 mod home;
 mod ledger;
+mod oracle;
 pub mod order;
+pub mod power;
 mod report;
 mod tree;
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use lastcopy_durability::{Setting, Totals, mounts_of_our_own, order};
+use lastcopy_durability::{Setting, Totals, mounts_of_our_own, order, power};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -27,6 +27,15 @@ enum Proof {
         /// Only this workload
         #[arg(long, value_name = "NAME")]
         workload: Option<String>,
+    },
+    /// Take the power from file systems in the middle of runs, and look at what is left
+    Power {
+        /// At every call
+        #[arg(long)]
+        long: bool,
+        /// At so many calls of each workload on each file system
+        #[arg(long, value_name = "COUNT", default_value_t = 4, conflicts_with = "long")]
+        cuts: u64,
     },
 }
 
@@ -58,6 +67,9 @@ fn run(arguments: &Arguments) -> Result<Totals> {
     let setting = Setting { binary, may_mount };
     match &arguments.proof {
         Proof::Order { workload, .. } => order::audit(&setting, workload.as_deref()),
+        Proof::Power { long, cuts } => {
+            power::cut(&setting, if *long { power::Extent::EveryCall } else { power::Extent::Cuts(*cuts) })
+        }
     }
 }
 
