@@ -26,7 +26,11 @@ pub(crate) struct Areas {
 
 impl Areas {
     pub(crate) fn of(home: &Home) -> Self {
-        Self { volume: home.volume(), own: home.own(), destinations: home.destinations(), data: home.data() }
+        Self::at(home.volume(), home.destinations(), home.data())
+    }
+
+    pub(crate) fn at(volume: PathBuf, destinations: PathBuf, data: PathBuf) -> Self {
+        Self { own: volume.join(".lastcopy"), volume, destinations, data }
     }
 
     pub(crate) fn of_path(&self, path: &Path) -> Area {

@@ -1,9 +1,10 @@
 //! The judgement: at which calls what must be durable.
 
 use crate::areas::{Area, Areas};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Stain};
 use lastcopy_stepper::{Call, FileType, Kind, Target};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What an audit counts and finds, over all commands of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +93,9 @@ impl Audit {
             self.verdict.deletions += 1;
             self.require(Area::Evidence, &format!("`{line}` deletes: {call}"));
         }
+        if may_work {
+            self.judge_name(line, call);
+        }
         let records = call.kind == Kind::Change
             && call.length.is_some()
             && call.targets.first().is_some_and(|target| self.areas.is_log(&target.path));
@@ -121,12 +125,32 @@ impl Audit {
         }
     }
 
-    fn require(&mut self, area: Area, moment: &str) {
-        for stain in self.ledger.stains().filter(|stain| self.areas.matters(stain, area)) {
-            let what = format!("{}: {:?} not durable since {}", stain.path.display(), stain.what, stain.call);
-            self.verdict.violations.entry(what).or_insert_with(|| (moment.to_owned(), 0)).1 += 1;
+    /// A file's bytes are durable before it gets a name by which anybody counts on it: or the name could outlast them.
+    fn judge_name(&mut self, line: &str, call: &Call) {
+        let ("rename" | "renameat" | "renameat2" | "link" | "linkat", [from, to]) = (call.name, call.targets.as_slice()) else {
+            return;
+        };
+        if self.areas.of_path(&to.path) != Area::Neither
+            && let Some(stain) = from.before.as_ref().and_then(|inode| self.ledger.unsynced_bytes(inode))
+        {
+            let what = told(&to.path, stain);
+            self.violated(what, &format!("`{line}` gives it a name: {call}"));
         }
     }
+
+    fn require(&mut self, area: Area, moment: &str) {
+        let dirty: Vec<_> =
+            self.ledger.stains().filter(|stain| self.areas.matters(stain, area)).map(|stain| told(&stain.path, stain)).collect();
+        dirty.into_iter().for_each(|what| self.violated(what, moment));
+    }
+
+    fn violated(&mut self, what: String, moment: &str) {
+        self.verdict.violations.entry(what).or_insert_with(|| (moment.to_owned(), 0)).1 += 1;
+    }
+}
+
+fn told(path: &Path, stain: &Stain) -> String {
+    format!("{}: {:?} not durable since {}", path.display(), stain.what, stain.call)
 }
 
 #[cfg(test)]

@@ -86,6 +86,11 @@ impl Ledger {
         self.stains.values()
     }
 
+    /// What of a file's bytes is not durable now, if anything.
+    pub(crate) fn unsynced_bytes(&self, inode: &Inode) -> Option<&Stain> {
+        self.stains.get(&Key::Bytes(number(inode)))
+    }
+
     /// A call begins.
     pub(crate) fn begin(&mut self, call: &Call) {
         let effects = effects(call);
@@ -279,6 +284,3 @@ fn is_of_attributes(name: &str) -> bool {
     .iter()
     .any(|end| name.ends_with(end))
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,8 @@
 //! missing. Two that can are here, both over the built program and with nothing of its code:
 //!
 //! - [`order`] follows every call that changes or syncs files, and judges their order: *when a person's data is deleted, no file and no
-//!   name below the index or a local destination may be unsynced; when the index records anything, nothing of a person's that was moved
+//!   name below the index or a local destination may be unsynced; when a file gets the name by which it is counted on, its bytes must be
+//!   durable; when the index records anything, nothing of a person's that was moved
 //!   may be; and when a command has ended, nothing of all that may be.* One run finds every missing sync, whatever the file system makes of
 //!   it.
 //! - [`power`] takes the power from a real file system at some call of a run, and looks at what is left.
