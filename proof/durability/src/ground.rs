@@ -101,11 +101,19 @@ impl Mounted {
         if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Unmounts it now.
+    /// Unmounts it now. A program that another thread is just starting holds our descriptors until it is executed, so the first try may
+    /// find it in use.
     pub(crate) fn unmount(mut self) -> Result<()> {
-        tool("umount", &[self.dir.as_os_str()])?;
-        self.mounted = false;
-        Ok(())
+        const TRIES: usize = 200;
+        let mut unmounted = tool("umount", &[self.dir.as_os_str()]);
+        for _ in 1..TRIES {
+            if unmounted.is_ok() {
+                break;
+            }
+            unmounted = tool("umount", &[self.dir.as_os_str()]);
+        }
+        self.mounted = unmounted.is_err();
+        unmounted
     }
 }
 
