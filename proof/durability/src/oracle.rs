@@ -64,7 +64,8 @@ impl Originals {
         let seen = Seen::read(home)?;
         let mut wrong = Vec::new();
         for (path, hash) in &self.files {
-            if !seen.is_here(path, *hash) && !(self.may_leave && seen.is_at_all(*hash)) {
+            let kept = seen.is_here(path, *hash) || self.may_leave && seen.is_at_all(*hash);
+            if !kept {
                 wrong.push(format!("{} is lost, or held by too few", path.display()));
             }
         }

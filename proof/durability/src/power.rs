@@ -109,7 +109,7 @@ struct Bench<'a> {
     calls: u64,
 }
 
-/// What of a bench is mounted. The homes's second file system is the first one, if there is only one.
+/// What of a bench is mounted. The home's second file system is the first one, if there is only one.
 struct Live {
     mounted: Vec<Mounted>,
     home: Home,
@@ -217,7 +217,7 @@ impl<'a> Bench<'a> {
         }
         if wrong.is_empty() {
             for (line, exits) in self.workload.recover {
-                wrong.extend(home.run(line, exits).err().map(|error| format!("{error:#}")));
+                wrong.extend(home.run(line, exits).err().map(|error| format!("{error:#}").replace('\n', "; ")));
             }
             wrong.extend(self.originals.check(home, &self.dir)?);
             wrong.extend(self.originals.check_goal(self.workload.goal, home)?);
