@@ -2,7 +2,7 @@
 
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
-use crate::store::{NewEpoch, Store, StoreOptions, resolved, sibling};
+use crate::store::{NewEpoch, Store, StoreOptions, make_private_dir, resolved, sibling};
 use lastcopy_fs::{Dir, Id128, LockFile, LockState};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
@@ -138,7 +138,7 @@ pub fn check_copy(backup: &Path) -> Result<()> {
 pub fn restore_index(options: StoreOptions, backup: &Path) -> Result<(Store, NewEpoch, Option<PathBuf>)> {
     let copy = open_copy(backup)?;
     let parent = options.path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(parent).map_err(StoreError::io(parent))?;
+    make_private_dir(parent)?;
     // As opening does: what goes with the index lies beside the file itself, not beside a link to it.
     let aside = put_in_place(&resolved(&options.path, parent)?, &copy)?;
     let (store, news) = Store::open(options)?;

@@ -317,20 +317,23 @@ impl Store {
     }
 }
 
-/// Makes a directory that only its owner may enter, with its parents, and makes it durable.
-fn make_private_dir(path: &Path) -> Result<()> {
+/// Makes a directory that only its owner may enter, with its parents, and makes all of their names durable.
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
-        return Ok(());
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect::<Vec<_>>();
+    for dir in missing.into_iter().rev() {
+        let made = std::fs::DirBuilder::new().mode(0o700).create(dir);
+        made.or_else(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists if dir.is_dir() => Ok(()),
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                Err(StoreError::ReadOnly { detail: format!("{}: {source}", path.display()) })
+            }
+            _ => Err(StoreError::Io { path: path.to_owned(), source }),
+        })?;
+        let parent = dir.parent().unwrap_or(Path::new("/"));
+        std::fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent))?;
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-            StoreError::ReadOnly { detail: format!("{}: {source}", path.display()) }
-        }
-        _ => StoreError::Io { path: path.to_owned(), source },
-    })?;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    std::fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent))
+    Ok(())
 }
 
 /// A file that goes with the index: its name with a suffix.

@@ -1,0 +1,108 @@
+//! A home for the program under test: directories, environment, configuration, and its command lines run in it.
+
+use anyhow::{Context, Result, bail, ensure};
+use lastcopy_stepper::{Plan, Report};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The destinations. The offload policy requires both.
+pub(crate) const DESTINATIONS: [&str; 2] = ["usb", "nas"];
+
+/// Directories that are everything to the program. What it counts on, index and destinations, may lie on another file system than the
+/// volume.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+    apart: PathBuf,
+    binary: PathBuf,
+}
+
+impl Home {
+    /// A home in two directories that exist, which may be the same one, by the paths that the kernel shows.
+    pub(crate) fn new(root: &Path, apart: &Path, binary: &Path) -> Result<Self> {
+        Ok(Self { root: root.canonicalize()?, apart: apart.canonicalize()?, binary: binary.to_owned() })
+    }
+
+    pub(crate) fn volume(&self) -> PathBuf {
+        self.root.join("photos")
+    }
+
+    /// The volume's own directory.
+    pub(crate) fn own(&self) -> PathBuf {
+        self.volume().join(".lastcopy")
+    }
+
+    /// Where the index and what goes with it lie: the program makes all of these directories.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.apart.join("share")
+    }
+
+    pub(crate) fn destinations(&self) -> PathBuf {
+        self.apart.join("destinations")
+    }
+
+    /// Makes the directories that a person would make, and a configuration with these further lines for the offload policy.
+    pub(crate) fn make(&self, policy: &str) -> Result<()> {
+        for dir in [self.volume(), self.destinations(), self.root.join("tmp")] {
+            fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        }
+        let names = DESTINATIONS.map(|name| format!("{name:?}")).join(", ");
+        let mut text = format!(
+            "[node]\nname = \"node\"\n\n[volumes.photos]\npath = {:?}\nsync_to = [{names}]\n\n\
+             [volumes.photos.offload]\nrequire = [{names}]\n{policy}\n",
+            self.volume()
+        );
+        for name in DESTINATIONS {
+            let url = format!("file://{}", self.destinations().join(name).display());
+            text += &format!("\n[destinations.{name}]\nkind = \"cas\"\nurl = {url:?}\n");
+        }
+        fs::write(self.config(), text).context("the configuration cannot be written")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The program with the words of a line, not started yet, with nothing of the surroundings. `{root}`, `{data}`, `{destinations}` and `{aside}`
+    /// (the one run that has files aside) stand for themselves.
+    fn command(&self, line: &str) -> Result<Command> {
+        let aside = if line.contains("{aside}") { self.aside()? } else { String::new() };
+        let [root, data, destinations] = [&self.root, &self.data(), &self.destinations()].map(|dir| dir.display().to_string());
+        let fill = |word: &str| {
+            word.replace("{root}", &root)
+                .replace("{data}", &data)
+                .replace("{destinations}", &destinations)
+                .replace("{aside}", &aside)
+        };
+        let mut command = Command::new(&self.binary);
+        command.args(line.split_whitespace().map(fill)).env_clear().current_dir("/").stdin(Stdio::null());
+        command.env("HOME", &self.root).env("TMPDIR", self.root.join("tmp")).env("LASTCOPY_CONFIG", self.config());
+        command.env("XDG_DATA_HOME", self.data()).env("XDG_STATE_HOME", self.data()).env("XDG_CACHE_HOME", self.root.join("tmp"));
+        command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("LANG", "C.UTF-8").env("NO_COLOR", "1");
+        Ok(command)
+    }
+
+    fn aside(&self) -> Result<String> {
+        let area = self.own().join("offload");
+        let mut runs = fs::read_dir(&area).with_context(|| area.display().to_string())?.map(|entry| Ok(entry?.file_name()));
+        match (runs.next(), runs.next()) {
+            (Some(run), None) => run.and_then(|run| run.into_string().map_err(|_| anyhow::anyhow!("odd name"))),
+            _ => bail!("not one run has files aside"),
+        }
+    }
+
+    /// Runs a line undisturbed. It must end with one of these statuses.
+    pub(crate) fn run(&self, line: &str, exits: &[i32]) -> Result<()> {
+        let output = self.command(line)?.output().context("the program cannot be started")?;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let well = output.status.code().is_some_and(|code| exits.contains(&code));
+        ensure!(well, "`{line}` ended with {}, not {exits:?}: {}", output.status, said.trim());
+        Ok(())
+    }
+
+    /// Runs a line under the stepper.
+    pub(crate) fn step(&self, line: &str, plan: Plan) -> Result<Report> {
+        Ok(lastcopy_stepper::run(self.command(line)?, plan)?)
+    }
+}
