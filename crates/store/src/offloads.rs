@@ -243,6 +243,8 @@ fn put_back(tx: &Tx<'_>, moved_by: RunId, file: &FileRecord, seen: &Seen) -> Res
     let (directory, name): (_, Vec<u8>) =
         tx.sql.prepare_cached(find)?.query_row([file.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     close_row(tx, file.id, FileStatus::Superseded)?;
+    // A row says one content, and its length. If somebody cut the file short before it was settled, the next index run reads that.
+    let seen = &Seen { size: file.content.size, ..*seen };
     let row = NewRow { volume: file.volume, directory, name: &name, content: file.content_id, seen, present_since: tx.run };
     insert_present(tx, &row).map(drop)
 }

@@ -57,7 +57,10 @@ impl Witness {
         }
         let path = lastcopy_fs::RelPath::root().join(name).map_err(io::Error::other)?;
         let file = dir.open_file(&path, lastcopy_fs::Mounts::Stay)?;
-        Ok(Some(serde_json::from_reader(io::Read::take(file, 4096))?))
+        // Whole, then parsed: a parser that reads from a file asks for every byte by itself, and each run reads one in every volume.
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, 4096), &mut text)?;
+        Ok(Some(serde_json::from_slice(&text)?))
     }
 
     /// Writes a witness file, durably, so that it holds either the old or the new state.
