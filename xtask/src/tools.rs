@@ -21,6 +21,9 @@ const STOCK: &[Stock] = &[
     Stock { program: "git", package: "git", needed_for: "the house rules about tracked files" },
     Stock { program: "zstd", package: "zstd", needed_for: "getting everything back without lastcopy" },
     Stock { program: "jq", package: "jq", needed_for: "getting everything back without lastcopy" },
+    Stock { program: "mkfs.ext4", package: "e2fsprogs", needed_for: "power cuts" },
+    Stock { program: "mkfs.xfs", package: "xfsprogs", needed_for: "power cuts and the order of durability on xfs" },
+    Stock { program: "mkfs.btrfs", package: "btrfs-progs", needed_for: "the order of durability on btrfs" },
 ];
 
 /// The version of b3sum that comes with the workspace's BLAKE3.

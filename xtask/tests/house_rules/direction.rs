@@ -77,6 +77,12 @@ const EDGES: &[Edges] = &[
         why: "whoever looks for lost data shares no code with what might have lost it",
     },
     Edges {
+        name: "lastcopy-durability",
+        knows: &["lastcopy-stepper"],
+        tests_know: &[],
+        why: "what is durable is judged by system calls and by what a file system gives back",
+    },
+    Edges {
         name: "lastcopy-races",
         knows: &[],
         tests_know: &[],
