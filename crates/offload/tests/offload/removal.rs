@@ -132,8 +132,10 @@ fn evidence_that_is_gone_since_the_plan_stops_a_file() {
     let run = world.store.begin_evidence_change(Some(vault.id), None).unwrap();
     run.reset(vault.id, "the disk was dropped", false).unwrap();
     drop(run);
-    let done = world.apply(&plan, &Answers::holding(), &Circumstances::default());
+    let confirm = Answers::holding();
+    let done = world.apply(&plan, &confirm, &Circumstances::default());
     assert_eq!(done.only(), (FileOutcome::Blocked, "no-evidence, unverified".to_owned()));
+    assert_eq!(*confirm.asked.borrow(), [], "it is stopped before it is moved, and nobody is asked");
     assert!(world.path("a").exists());
     world.assert_nothing_aside();
 }
