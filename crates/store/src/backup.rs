@@ -82,6 +82,7 @@ fn check(connection: &Connection) -> Result<Vec<String>> {
         let (table, id) = row?;
         wrong.push(format!("row {} of {table} refers to nothing", id.unwrap_or_default()));
     }
+    wrong.extend(db::schema_changes(connection)?);
     let rules = [
         ("present files whose interval has ended", "SELECT count(*) FROM file WHERE (until_seq IS NULL) <> (status = 'present')"),
         ("files newer than the newest run", "SELECT count(*) FROM file WHERE present_since > (SELECT max(id) FROM run)"),
