@@ -164,6 +164,11 @@ fn put_in_place(path: &Path, copy: &Connection) -> Result<Option<PathBuf>> {
     }
     let text = incoming.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", incoming.display())))?;
     copy.execute("VACUUM INTO ?", [text])?;
+    // SQLite leaves out the constraints of columns where it may only read: this file is ours, and so they are looked at here.
+    if let Some(wrong) = check(&db::open(&incoming, false)?)?.into_iter().next() {
+        std::fs::remove_file(&incoming).map_err(StoreError::io(&incoming))?;
+        return Err(StoreError::Corrupt { detail: wrong });
+    }
     let aside = path.exists().then(|| keep_aside(path)).transpose()?;
     let sync = || File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent));
     sync()?;
