@@ -20,6 +20,7 @@ macro_rules! say {
 mod bench;
 mod cargo;
 mod ci;
+mod fuzz;
 mod gates;
 mod planted;
 mod proofs;
@@ -57,6 +58,8 @@ enum Command {
     Conformance,
     /// Takes guards away one at a time, and looks whether the tests named beside each notice
     Planted(planted::PlantedArgs),
+    /// Every decoder with bytes that a fuzzer invents, for some minutes each
+    Fuzz(fuzz::FuzzArgs),
     /// Both gate tables, from the code that decides
     Gate,
     /// Write the references under docs/ that are generated from the code
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Proof(proof) => proofs::command(&proof),
         Command::Conformance => tests::command(&tests::CONFORMANCE.map(str::to_owned)),
         Command::Planted(args) => planted::command(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Gate => {
             say!("{}", gates::render().trim_end());
             Ok(ExitCode::SUCCESS)

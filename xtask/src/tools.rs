@@ -28,6 +28,7 @@ const STOCK: &[Stock] = &[
 
 /// The version of b3sum that comes with the workspace's BLAKE3.
 const B3SUM: &str = "1.8.7";
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// The tools that there are.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Tools {
             tools.missing.extend(missing);
         }
         if tools.which("b3sum").is_none()
-            && let Err(why) = tools.install_b3sum()
+            && let Err(why) = tools.install_crate("b3sum", B3SUM)
         {
             tools.missing.push(format!("b3sum: {why:#}; needed for getting everything back without lastcopy"));
         }
@@ -82,10 +83,15 @@ impl Tools {
         std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| is_executable(file))
     }
 
-    fn install_b3sum(&self) -> Result<()> {
+    /// The fuzzer's front end, installed if it is missing. Only fuzzing needs it.
+    pub(crate) fn add_cargo_fuzz(&self) -> Result<()> {
+        if self.which("cargo-fuzz").is_some() { Ok(()) } else { self.install_crate("cargo-fuzz", CARGO_FUZZ) }
+    }
+
+    fn install_crate(&self, name: &str, version: &str) -> Result<()> {
         // Built apart, so that no other build waits for it or is thrown away.
         let build = self.own.join("build");
-        run(cargo(&["install", "--locked", "b3sum", "--version", B3SUM, "--root"]).arg(&self.own).arg("--target-dir").arg(&build))?;
+        run(cargo(&["install", "--locked", name, "--version", version, "--root"]).arg(&self.own).arg("--target-dir").arg(&build))?;
         std::fs::remove_dir_all(&build).with_context(|| build.display().to_string())
     }
 }

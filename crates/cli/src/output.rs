@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lastcopy_fs::RelPath;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,20 +29,22 @@ pub(crate) struct Output {
 
 /// Fields of a JSON line, in order of writing.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fields(Map<String, Value>);
+pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    pub fn new() -> Self {
         Self::default()
     }
 
-    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+    /// With one more.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.0.insert(key.to_owned(), value.into());
         self
     }
 
     /// A path: as text, and where it is not UTF-8, its bytes beside it.
-    pub(crate) fn path(self, path: &RelPath) -> Self {
+    pub fn path(self, path: &RelPath) -> Self {
         self.named_path("path", path.as_bytes())
     }
 
@@ -54,7 +57,7 @@ impl Fields {
     }
 
     /// As text, for the audit trail.
-    pub(crate) fn to_json(&self) -> String {
+    pub fn to_json(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }
 }
@@ -81,21 +84,21 @@ impl Output {
     /// A line for people.
     pub(crate) fn line(&self, text: &str) {
         if !self.is_json() {
-            write_line(text);
+            write_line(&printable(text));
         }
     }
 
     /// A line for people that is not a result.
     pub(crate) fn note(&self, text: &str) {
         if !self.is_json() {
-            write_stderr(text);
+            write_stderr(&printable(text));
         }
     }
 
     /// A warning; also beside JSON, because it is not a result.
     pub(crate) fn warn(&self, text: &str) {
         let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
-        write_stderr(&format!("{style}warning{style:#}: {text}"));
+        write_stderr(&format!("{style}warning{style:#}: {}", printable(text)));
     }
 
     /// The summary of one part of the command. Kept until its end.
@@ -132,9 +135,9 @@ impl Output {
             return;
         }
         let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
-        write_stderr(&format!("{style}error{style:#}: {}", error.message));
+        write_stderr(&format!("{style}error{style:#}: {}", printable(&error.message)));
         if let Some(hint) = &error.hint {
-            write_stderr(&format!("  {hint}"));
+            write_stderr(&format!("  {}", printable(hint)));
         }
     }
 
@@ -164,6 +167,38 @@ impl Output {
 /// Not by way of the stream that takes colours away: it takes control characters for some, and paths may hold any.
 fn write_json(line: Map<String, Value>) {
     written(writeln!(io::stdout().lock(), "{}", Value::Object(line)));
+}
+
+/// What is safe to show: a destination, a marker or a file's name may hold characters that a terminal obeys. Those are escaped, but
+/// for line breaks, tabs, and the styles that this module itself sets.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_obeyed) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let style = STYLES.iter().find_map(|style| rest.strip_prefix(style).map(|after| (*style, after)));
+        if let Some((style, after)) = style {
+            shown.push_str(style);
+            rest = after;
+            continue;
+        }
+        if is_obeyed(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        rest = &rest[character.len_utf8()..];
+    }
+    shown.into()
+}
+
+/// Bold, the colours of [`coloured`], and the end of both.
+const STYLES: [&str; 5] = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
+
+fn is_obeyed(character: char) -> bool {
+    character.is_control() && !matches!(character, '\n' | '\t')
 }
 
 fn write_line(text: &str) {

@@ -5,18 +5,18 @@ use std::str::FromStr;
 
 /// A number of bytes: `500MB` (powers of ten), `2GiB` (powers of two), or a bare number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Size(pub u64);
+pub struct Size(pub u64);
 
 /// A span of time: `90d`, `12h`, `1d 6h`. A day has 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Age {
+pub struct Age {
     /// Milliseconds.
     pub ms: i64,
 }
 
 /// What was written is no size or no age.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UnitError {
+pub enum UnitError {
     /// No size.
     #[error("`{0}` is no size: write a number and a unit, like `500MB` or `2GiB`")]
     Size(String),
@@ -55,9 +55,9 @@ impl FromStr for Size {
             return whole.checked_mul(*factor).map(Self).ok_or_else(error);
         }
         let value = number.parse::<f64>().map_err(|_| error())? * *factor as f64;
-        // Sizes with a fraction are rounded to bytes; beyond 2^53 that is no loss anybody could mean.
+        // Sizes with a fraction are rounded to bytes; beyond 2^53 that is no loss anybody could mean. 2^64 is one too many.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just before")]
-        if value.is_finite() && (0.0..1e18).contains(&value) { Ok(Self(value.round() as u64)) } else { Err(error()) }
+        if value.is_finite() && (0.0..u64::MAX as f64).contains(&value) { Ok(Self(value.round() as u64)) } else { Err(error()) }
     }
 }
 

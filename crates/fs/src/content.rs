@@ -44,7 +44,7 @@ impl FromStr for ContentHash {
 
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
         let mut bytes = [0; 32];
-        decode_hex(text, &mut bytes).ok_or_else(|| ParseHashError(text.to_owned()))?;
+        decode_hex(text, &mut bytes).ok_or_else(|| ParseHashError(crate::escape(text.as_bytes())))?;
         Ok(Self(bytes))
     }
 }

@@ -28,7 +28,7 @@ pub use filesystem::{Filesystem, filesystem_of};
 pub use hashing::{HashBuffer, HashingReader, hash_bytes};
 pub use lease::{LeaseError, LeasedFile};
 pub use lock::{LockFile, LockState};
-pub use path::{PathError, RelPath};
+pub use path::{PathError, RelPath, escape};
 pub use progress::{NoProgress, Progress};
 pub use random::{Id128, ParseIdError};
 pub use stat::{FileKind, FileStat, file_clock_ns};

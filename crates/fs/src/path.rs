@@ -117,8 +117,9 @@ fn fault(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Printable on one line and unambiguous: control characters, backslashes and bytes that are not UTF-8 are escaped.
-fn escape(bytes: &[u8]) -> String {
+/// Printable on one line and unambiguous: control characters, backslashes and bytes that are not UTF-8 are escaped. For whatever others
+/// wrote, before it is put into a text for people: a terminal obeys control characters.
+pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -38,7 +38,7 @@ impl FromStr for Id128 {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let mut bytes = [0; 16];
-        crate::content::decode_hex(text, &mut bytes).ok_or_else(|| ParseIdError(text.to_owned()))?;
+        crate::content::decode_hex(text, &mut bytes).ok_or_else(|| ParseIdError(crate::escape(text.as_bytes())))?;
         Ok(Self(bytes))
     }
 }

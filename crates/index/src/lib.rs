@@ -19,5 +19,5 @@ pub use audit::{AuditReport, audit};
 pub use error::IndexError;
 pub use index::{IndexOptions, IndexReport, index};
 pub use report::{Skipped, Trouble};
-pub use rules::check_pattern;
+pub use rules::{Rules, check_pattern};
 pub use walk::{LeaveOut, WalkOptions};

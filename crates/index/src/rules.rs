@@ -16,7 +16,7 @@ pub fn check_pattern(pattern: &str) -> Result<(), String> {
 
 /// The rules that hold in a directory: its own, then those of the directories above, then the configuration's.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rules {
+pub struct Rules {
     innermost: Option<Arc<Layer>>,
 }
 
@@ -29,7 +29,7 @@ struct Layer {
 
 impl Rules {
     /// The rules of the configuration, relative to the volume's root.
-    pub(crate) fn configured(patterns: &[String]) -> Result<Self, IndexError> {
+    pub fn configured(patterns: &[String]) -> Result<Self, IndexError> {
         if patterns.is_empty() {
             return Ok(Self::default());
         }
@@ -65,7 +65,7 @@ impl Rules {
     }
 
     /// Whether an entry is left out. The innermost layer that says anything decides.
-    pub(crate) fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
+    pub fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
         let mut layer = self.innermost.as_deref();
         while let Some(here) = layer {
             if let Some(relative) = path.relative_to(&here.base) {

@@ -3,7 +3,7 @@
 use lastcopy_fs::{
     Content, Dir, DirSync, FileKind, FileStat, Filesystem, Id128, Mounts, RelPath, file_clock_ns, filesystem_of, sync_filesystem,
 };
-use lastcopy_store::{RunId, Seen, VOLUME_DIR};
+use lastcopy_store::{DESTINATION_MARKER, RunId, Seen, VOLUME_DIR};
 use rustix::fs::{Timespec, Timestamps};
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -153,6 +153,10 @@ impl Landing {
     fn place_one(&self, landed: &Landed, keep: bool, changed: &mut DirSync) -> Placed {
         let moved: io::Result<FileStat> = (|| {
             let (parent, name) = landed.path.split().ok_or(io::ErrorKind::InvalidInput)?;
+            if is_ours(&landed.path) {
+                let text = "only lastcopy's own files have such names; it is not put there";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
             let to = self.root.create_dir_all(&parent, 0o755, &mut |dir| changed.changed(dir))?;
             if keep && to.entry(name)?.is_some() {
                 self.keep(&to, name, &landed.path, changed)?;
@@ -210,6 +214,13 @@ impl Landing {
         }
         Ok(())
     }
+}
+
+/// Whether a file of this path would be taken for one of ours: a volume's marker, what an offload set aside, a destination's marker. No walk
+/// finds such paths, but a destination may have named them.
+fn is_ours(path: &RelPath) -> bool {
+    let own = path.components().next() == Some(VOLUME_DIR.as_bytes());
+    own || path.split().is_some_and(|(_, name)| name == DESTINATION_MARKER.as_bytes())
 }
 
 impl Write for Arriving {

@@ -1,7 +1,7 @@
 //! Recovering: what a destination keeps is enough to know every path, content and status again.
 
 use crate::error::RestoreError;
-use lastcopy_fs::Id128;
+use lastcopy_fs::{Id128, RelPath};
 use lastcopy_store::{FileStatus, Outcome, Recovered, Restore, Run, StoreError};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError};
@@ -194,7 +194,7 @@ fn fill(
     for segment in chain.into_iter().rev() {
         context.cancel.check()?;
         let mut batch = Vec::new();
-        let mut failed = None;
+        let (mut failed, mut left_out) = (None, LeftOut::default());
         let said = read(segment, &mut |said| {
             let status = match said.status {
                 FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
@@ -202,14 +202,15 @@ fn fill(
             };
             batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status });
             if batch.len() >= BATCH {
-                failed = run.recovered(&std::mem::take(&mut batch)).err();
+                failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();
             }
             failed.as_ref().map_or(Ok(()), |_| Err("recording failed".into()))
         });
         if let Some(error) = failed {
             return Err(error.into());
         }
-        run.recovered(&batch)?;
+        left_out.add(&run.recovered(&batch)?);
+        report.damaged.extend(left_out.damage());
         match said {
             Ok(_) => report.segments += 1,
             Err(why) => report.damaged.push(format!("a segment is damaged: {why}")),
@@ -218,6 +219,25 @@ fn fill(
     }
     report.files = run.store().count_known(run.volume().map(lastcopy_store::Volume::id))?;
     Ok(report)
+}
+
+/// Lines of a segment that cannot be true.
+#[derive(Default)]
+struct LeftOut {
+    count: u64,
+    first: Option<RelPath>,
+}
+
+impl LeftOut {
+    fn add(&mut self, paths: &[&RelPath]) {
+        self.count += paths.len() as u64;
+        self.first = self.first.take().or_else(|| paths.first().map(|path| (*path).clone()));
+    }
+
+    fn damage(self) -> Option<String> {
+        let Self { count, first } = self;
+        first.map(|first| format!("{count} lines of a segment give a content another size than it has, that of {first} for one"))
+    }
 }
 
 /// The segments from the head's back to the first that needs no earlier one, newest first.
@@ -254,7 +274,15 @@ fn earlier(
     before: i64,
     context: &Context,
 ) -> Result<Option<(Link, Header)>, RestoreError> {
-    for sequence in (1..before).rev() {
+    // Of those that are there: a head may claim any number, and counting down from it could take years.
+    let mut there = match context.runtime.block_on(destination.segments(&place)) {
+        Ok(there) => there,
+        Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
+        Err(_) => return Ok(None),
+    };
+    there.retain(|sequence| *sequence < before);
+    there.sort_unstable_by(|left, right| right.cmp(left));
+    for sequence in there {
         context.cancel.check()?;
         let file = context.runtime.block_on(destination.segment(&place, sequence));
         if let Ok(mut file) = file

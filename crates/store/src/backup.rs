@@ -82,6 +82,7 @@ fn check(connection: &Connection) -> Result<Vec<String>> {
         let (table, id) = row?;
         wrong.push(format!("row {} of {table} refers to nothing", id.unwrap_or_default()));
     }
+    wrong.extend(db::schema_changes(connection)?);
     let rules = [
         ("present files whose interval has ended", "SELECT count(*) FROM file WHERE (until_seq IS NULL) <> (status = 'present')"),
         ("files newer than the newest run", "SELECT count(*) FROM file WHERE present_since > (SELECT max(id) FROM run)"),
@@ -163,6 +164,11 @@ fn put_in_place(path: &Path, copy: &Connection) -> Result<Option<PathBuf>> {
     }
     let text = incoming.to_str().ok_or_else(|| StoreError::Refused(format!("{} is not UTF-8", incoming.display())))?;
     copy.execute("VACUUM INTO ?", [text])?;
+    // SQLite leaves out the constraints of columns where it may only read: this file is ours, and so they are looked at here.
+    if let Some(wrong) = check(&db::open(&incoming, false)?)?.into_iter().next() {
+        std::fs::remove_file(&incoming).map_err(StoreError::io(&incoming))?;
+        return Err(StoreError::Corrupt { detail: wrong });
+    }
     let aside = path.exists().then(|| keep_aside(path)).transpose()?;
     let sync = || File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::io(parent));
     sync()?;

@@ -3,6 +3,7 @@
 use crate::error::{Result, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,6 +129,27 @@ pub(crate) fn require_own_schema(connection: &Connection) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the schema of an index is another one than its migrations make, whatever its history says: a guard that was taken out of it is
+/// missed only once it is needed.
+pub(crate) fn schema_changes(connection: &Connection) -> Result<Vec<String>> {
+    let version = i32::try_from(found_version(connection)?).unwrap_or(i32::MAX);
+    let mut ours = Connection::open_in_memory()?;
+    let runner = embedded::migrations::runner().set_target(refinery::Target::Version(version));
+    runner.run(&mut ours).map_err(|error| StoreError::impossible(error.to_string()))?;
+    let (ours, theirs) = (schema_objects(&ours)?, schema_objects(connection)?);
+    let missing = ours.iter().filter(|(name, sql)| theirs.get(*name) != Some(sql)).map(|(name, _)| name);
+    let added = theirs.keys().filter(|name| !ours.contains_key(*name));
+    Ok(missing.chain(added).map(|(kind, name)| format!("the {kind} {name} is not as it was made")).collect())
+}
+
+/// Every object of a schema by kind and name, with what made it. What SQLite makes for itself has names of its own.
+fn schema_objects(connection: &Connection) -> Result<BTreeMap<(String, String), Option<String>>> {
+    let mut statement =
+        connection.prepare("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
+    let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// A writing transaction. `BEGIN IMMEDIATE`, because a deferred one that upgrades fails at once, whatever the busy timeout.

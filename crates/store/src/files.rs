@@ -346,6 +346,12 @@ pub(crate) fn content_id(tx: &Transaction<'_>, content: Content) -> Result<Conte
     }
 }
 
+/// Whether a content is known with another number of bytes: then one of the two was never read.
+pub(crate) fn is_of_another_size(tx: &Transaction<'_>, content: Content) -> Result<bool> {
+    let find = "SELECT EXISTS (SELECT 1 FROM content WHERE blake3 = ? AND size <> ?)";
+    Ok(tx.prepare_cached(find)?.query_row((content.hash.0, content.size), |row| row.get(0))?)
+}
+
 /// One observation. The row that it is compared with is read here, in the same transaction, whatever a walk saw before.
 fn observe(tx: &Tx<'_>, volume: VolumeId, directories: &mut DirectoryCache, found: &Observation) -> Result<Observed> {
     let directory = directories.id(tx.sql, &found.directory)?;

@@ -2,7 +2,9 @@
 
 use crate::alarms::{self, AlarmKind, Subject};
 use crate::error::{Result, StoreError};
-use crate::files::{self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present};
+use crate::files::{
+    self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present, is_of_another_size,
+};
 use crate::ids::{ContentId, FileId, VolumeId};
 use crate::runs::{Restore, Run};
 use crate::store::{Store, current_epoch};
@@ -58,13 +60,20 @@ impl Run<Restore> {
     }
 
     /// Records what a destination says of some paths, in the order in which it says it: a later word supersedes an earlier one.
-    pub fn recovered(&self, files: &[Recovered]) -> Result<()> {
+    ///
+    /// The answer is those that were left out, because the index knows their content with another number of bytes.
+    pub fn recovered<'a>(&self, files: &'a [Recovered]) -> Result<Vec<&'a RelPath>> {
         let volume = self.own_volume()?;
         self.write(|tx| {
             let mut directories = DirectoryCache::new(volume);
+            let mut left_out = Vec::new();
             for file in files {
                 if file.status == FileStatus::Present {
                     return Err(StoreError::Refused("only a walk can find a file present".into()));
+                }
+                if is_of_another_size(tx.sql, file.content)? {
+                    left_out.push(&file.path);
+                    continue;
                 }
                 let content = content_id(tx.sql, file.content)?;
                 if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
@@ -81,7 +90,7 @@ impl Run<Restore> {
                 let id = insert_present(tx, &row)?;
                 close_row(tx, id, file.status)?;
             }
-            Ok(())
+            Ok(left_out)
         })
     }
 

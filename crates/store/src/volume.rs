@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use crate::runs::{BeginError, Index, Run};
 use crate::store::{NewEpoch, Store, random_id};
 use crate::witness::{Witness, hex_id};
-use lastcopy_fs::{Dir, FileStat, Id128, Mounts, RelPath, replace_file};
+use lastcopy_fs::{Dir, FileStat, Id128, Mounts, RelPath, escape, replace_file};
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
@@ -23,6 +23,8 @@ pub const VOLUME_DIR: &str = ".lastcopy";
 /// The object by which a directory is known to be a destination of some lastcopy.
 pub const DESTINATION_MARKER: &str = ".lastcopy-destination.json";
 const MARKER: &[u8] = b"volume.toml";
+/// The version of its format.
+const MARKER_FORMAT: u32 = 1;
 const WITNESS: &[u8] = b"newest-run.json";
 
 /// A volume whose place was proven. Cheap to clone.
@@ -56,6 +58,28 @@ pub struct Marker {
     pub node: Id128,
     /// The volume's name when it was added; for people.
     pub name: String,
+}
+
+impl Marker {
+    /// Reads the bytes of a marker file. What is none is an error that says so.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "is damaged: it is not UTF-8")?;
+        let marker: Self = toml::from_str(text).map_err(|error| format!("is damaged: {}", escape(error.message().as_bytes())))?;
+        if marker.format == MARKER_FORMAT {
+            Ok(marker)
+        } else {
+            Err(format!("has format {}, this lastcopy knows {MARKER_FORMAT}", marker.format))
+        }
+    }
+
+    /// The text of a marker file.
+    pub fn text(&self) -> Result<String, String> {
+        let body = toml::to_string(self).map_err(|error| error.to_string())?;
+        Ok(format!(
+            "# This tree is a volume of lastcopy. The marker tells it from an unmounted disk, a typo or a copy;\n\
+             # without it, lastcopy records nothing here and deletes nothing.\n{body}"
+        ))
+    }
 }
 
 /// What a person says about a tree that is added.
@@ -250,10 +274,10 @@ pub fn find_marker(dir: &Dir) -> io::Result<Option<Marker>> {
     if own.entry(MARKER)?.is_none() {
         return Ok(None);
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let path = RelPath::root().join(MARKER).map_err(io::Error::other)?;
-    own.open_file(&path, Mounts::Stay)?.take(64 * 1024).read_to_string(&mut text)?;
-    toml::from_str(&text).map(Some).map_err(|error| io::Error::other(format!("is damaged: {}", error.message())))
+    own.open_file(&path, Mounts::Stay)?.take(64 * 1024).read_to_end(&mut bytes)?;
+    Marker::parse(&bytes).map(Some).map_err(io::Error::other)
 }
 
 fn read_marker(name: &str, path: &Path, dir: &Dir) -> Result<Marker, VolumeError> {
@@ -265,11 +289,7 @@ fn read_marker(name: &str, path: &Path, dir: &Dir) -> Result<Marker, VolumeError
 }
 
 fn write_marker(dir: &Dir, marker: &Marker) -> Result<()> {
-    let body = toml::to_string(marker).map_err(|error| StoreError::impossible(error.to_string()))?;
-    let text = format!(
-        "# This tree is a volume of lastcopy. The marker tells it from an unmounted disk, a typo or a copy;\n\
-         # without it, lastcopy records nothing here and deletes nothing.\n{body}"
-    );
+    let text = marker.text().map_err(StoreError::impossible)?;
     own_dir(dir)
         .and_then(|own| replace_file(&own, MARKER, text.as_bytes(), 0o644))
         .map_err(StoreError::io(Path::new(VOLUME_DIR).join("volume.toml")))
@@ -439,7 +459,7 @@ impl Store {
         };
         // The marker is written inside the transaction: a tree that cannot carry one is not recorded.
         let mark = |uuid: Id128| {
-            let marker = Marker { format: 1, volume: uuid, node: self.node(), name: name.to_owned() };
+            let marker = Marker { format: MARKER_FORMAT, volume: uuid, node: self.node(), name: name.to_owned() };
             if found == Some(&marker) { Ok(()) } else { write_marker(root, &marker) }
         };
         self.write(|tx| {

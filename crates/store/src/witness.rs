@@ -5,7 +5,7 @@
 use crate::ids::RunId;
 use lastcopy_fs::{Dir, Id128, replace_file};
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::io::{self, Read};
 
 /// How far the index of a node had come, as somebody other than the index remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +58,23 @@ impl Witness {
         let path = lastcopy_fs::RelPath::root().join(name).map_err(io::Error::other)?;
         let file = dir.open_file(&path, lastcopy_fs::Mounts::Stay)?;
         // Whole, then parsed: a parser that reads from a file asks for every byte by itself, and each run reads one in every volume.
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(file, 4096), &mut text)?;
-        Ok(Some(serde_json::from_slice(&text)?))
+        let mut bytes = Vec::new();
+        file.take(4096).read_to_end(&mut bytes)?;
+        Ok(Some(Self::parse(&bytes)?))
+    }
+
+    /// Reads the bytes of a witness file.
+    pub fn parse(bytes: &[u8]) -> io::Result<Self> {
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// The text of a witness file.
+    pub fn text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
     }
 
     /// Writes a witness file, durably, so that it holds either the old or the new state.
     pub(crate) fn write(&self, dir: &Dir, name: &[u8]) -> io::Result<()> {
-        let mut text = serde_json::to_string(self)?;
-        text.push('\n');
-        replace_file(dir, name, text.as_bytes(), 0o600)
+        replace_file(dir, name, self.text()?.as_bytes(), 0o600)
     }
 }

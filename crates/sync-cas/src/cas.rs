@@ -1,11 +1,11 @@
 //! The destination kind `cas`, on any medium.
 
-use crate::layout::{FORMAT, HEAD, KIND, MARKER, Marker, SEGMENTS, VOLUMES, place, segment_name};
+use crate::layout::{FORMAT, HEAD, KIND, MARKER, Marker, SEGMENTS, VOLUMES, place, segment_name, segment_number};
 use crate::local::Local;
 use crate::medium::Medium;
 use crate::pipeline;
 use async_trait::async_trait;
-use lastcopy_fs::{Cancelled, Content, HashBuffer, Id128};
+use lastcopy_fs::{Cancelled, Content, HashBuffer, Id128, escape};
 use lastcopy_store::{DestinationKind, Incarnation, Location, Method, ProofError, Volume};
 use lastcopy_sync::segment::{DamagedHead, Place, PlacedHead, hex, parse_head};
 use lastcopy_sync::{
@@ -121,7 +121,7 @@ fn read_marker(bytes: &[u8]) -> Probe {
     match serde_json::from_slice::<Marker>(bytes) {
         Err(error) => Probe::CannotTell(format!("its {MARKER} is damaged: {error}")),
         Ok(marker) if marker.kind != KIND => {
-            Probe::CannotTell(format!("it holds a destination of kind `{}`, not `{KIND}`", marker.kind))
+            Probe::CannotTell(format!("it holds a destination of kind `{}`, not `{KIND}`", escape(marker.kind.as_bytes())))
         }
         Ok(marker) if marker.format != FORMAT => {
             Probe::CannotTell(format!("it has format {}, this lastcopy knows {FORMAT}", marker.format))
@@ -351,6 +351,15 @@ impl Destination for Cas {
     async fn segment(&self, at: &Place, sequence: i64) -> Result<File, DestinationError> {
         let path = format!("{}/{SEGMENTS}/{}", place(at.volume, at.epoch), segment_name(sequence));
         self.in_repository(move |medium| medium.open_file(&path).map_err(|failed| error(medium, &path, failed))).await
+    }
+
+    async fn segments(&self, at: &Place) -> Result<Vec<i64>, DestinationError> {
+        let path = format!("{}/{SEGMENTS}", place(at.volume, at.epoch));
+        self.in_repository(move |medium| {
+            let names = medium.list(&path).map_err(|failed| error(medium, &path, failed))?;
+            Ok(names.iter().filter_map(|name| segment_number(name)).collect())
+        })
+        .await
     }
 
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {

@@ -36,6 +36,12 @@ pub(crate) fn segment_name(sequence: i64) -> String {
     format!("{sequence:08}.jsonl.zst")
 }
 
+/// The number of a segment by its file name, if it is the one that this number has.
+pub(crate) fn segment_number(name: &str) -> Option<i64> {
+    let number = name.split('.').next()?.parse().ok()?;
+    (segment_name(number) == name).then_some(number)
+}
+
 /// The directory of one epoch's pushes of a volume.
 pub(crate) fn place(volume: Id128, epoch: Id128) -> String {
     format!("{VOLUMES}/{volume}/{epoch}")

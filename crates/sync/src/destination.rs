@@ -210,6 +210,9 @@ pub trait Destination: Send + Sync {
     /// A segment's bytes, as stored.
     async fn segment(&self, place: &Place, sequence: i64) -> Result<File, DestinationError>;
 
+    /// The numbers of the segments that lie in a place, in any order.
+    async fn segments(&self, place: &Place) -> Result<Vec<i64>, DestinationError>;
+
     /// Every content that is held, as far as a listing tells: digests and sizes, unproven.
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError>;
 

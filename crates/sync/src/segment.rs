@@ -5,8 +5,10 @@
 use crate::error::SyncError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lastcopy_fs::{Content, ContentHash, Id128, RelPath};
-use lastcopy_store::{FileId, FileStatus, Head, HeadId, Line, Location, Probed, RunId, Snapshot, StoreError, Timestamp};
+use lastcopy_fs::{Content, ContentHash, Id128, RelPath, escape};
+use lastcopy_store::{
+    FileId, FileStatus, Head, HeadId, Line, Location, Probed, RunId, Snapshot, StoreError, Timestamp, VOLUME_DIR,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -294,6 +296,12 @@ pub fn parse_head(place: Place, bytes: &[u8]) -> Result<FoundHead, String> {
     if document.volume != place.volume.to_string() || document.epoch != place.epoch.to_string() {
         return Err("is that of another volume or epoch".into());
     }
+    if document.sequence < 1 || document.segment.sequence < 1 {
+        return Err(format!(
+            "has the number {} and names segment {}: the first is 1",
+            document.sequence, document.segment.sequence
+        ));
+    }
     document.node.parse::<Id128>().map_err(|error| error.to_string())?;
     document.segment.digest.parse::<ContentHash>().map_err(|error| error.to_string())?;
     Ok(FoundHead { place, document, digest: *blake3::hash(bytes).as_bytes() })
@@ -370,6 +378,13 @@ impl Entry {
         if path.is_root() {
             return Err("a line names no file".into());
         }
+        // No walk ever saw one: whoever wrote it wants to replace a marker, or to be taken for a file that was set aside.
+        if path.components().next() == Some(VOLUME_DIR.as_bytes()) {
+            return Err(format!("a line names {path}, where only lastcopy's own files lie"));
+        }
+        if i64::try_from(self.size).is_err() {
+            return Err(format!("a line gives a file {} bytes: there are none so large", self.size));
+        }
         let hash = self.blake3.parse().map_err(|error: lastcopy_fs::ParseHashError| error.to_string())?;
         Ok(Said {
             path,
@@ -377,7 +392,8 @@ impl Entry {
             location: Location(self.location.unwrap_or_default().into_bytes()),
             mtime_ns: self.mtime_ns,
             mode: self.mode & 0o7777,
-            status: FileStatus::from_name(&self.status).ok_or_else(|| format!("unknown status `{}`", self.status))?,
+            status: FileStatus::from_name(&self.status)
+                .ok_or_else(|| format!("unknown status `{}`", escape(self.status.as_bytes())))?,
         })
     }
 }

@@ -248,6 +248,11 @@ impl Destination for Way {
         self.answered(self.inner.segment(place, sequence).await)
     }
 
+    async fn segments(&self, place: &Place) -> Result<Vec<i64>, DestinationError> {
+        self.call()?;
+        self.answered(self.inner.segments(place).await)
+    }
+
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {
         self.call()?;
         self.answered(self.inner.list(each).await)

@@ -103,6 +103,20 @@ const EDGES: &[Edges] = &[
         why: "histories are carried out by the crates that ship; its oracle asks none of them what may go",
     },
     Edges {
+        name: "lastcopy-decoders",
+        knows: &[
+            "lastcopy-fs",
+            "lastcopy-index",
+            "lastcopy-restore",
+            "lastcopy-store",
+            "lastcopy-sync",
+            "lastcopy-sync-cas",
+            "lastcopy",
+        ],
+        tests_know: &[],
+        why: "it hands bytes to every decoder, wherever that is",
+    },
+    Edges {
         name: "xtask",
         knows: &["lastcopy-fs", "lastcopy-offload", "lastcopy-store"],
         tests_know: &[],

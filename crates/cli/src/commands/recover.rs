@@ -7,7 +7,7 @@ use crate::config::{add_destination, add_volume, check_name};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
-use lastcopy_fs::{Content, RelPath};
+use lastcopy_fs::{Content, RelPath, escape};
 use lastcopy_restore::{Found, RestoreError, recover_volume, recoverable};
 use lastcopy_store::{DestinationRecord, FileStatus, Location, Outcome, VolumeClaim};
 use lastcopy_sync::{Destination, Probe, adopt};
@@ -51,14 +51,15 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         return Err(CliError::new(Code::NotFound, format!("{}: no such volume lies there", args.from)));
     }
     refuse_ambiguity(&found)?;
+    refuse_illegal_names(&found)?;
     let places = found.iter().map(|found| place(app, args, found)).collect::<Result<Vec<_>>>()?;
     for (found, place) in found.iter().zip(&places) {
         app.output.line(&format!(
             "{}: last pushed {} by `{}`, from {}; goes to {}",
             found.header.volume_name,
-            found.head.document.written,
-            found.header.node_name,
-            found.header.volume_path,
+            escape(found.head.document.written.as_bytes()),
+            escape(found.header.node_name.as_bytes()),
+            escape(found.header.volume_path.as_bytes()),
             place.display()
         ));
     }
@@ -79,11 +80,27 @@ fn refuse_ambiguity(found: &[Found]) -> Result<()> {
         if same.len() > 1 {
             let which = |found: &&Found| {
                 let (header, id) = (&found.header, found.head.place.volume);
-                format!("{id} (of node `{}`, from {})", header.node_name, header.volume_path)
+                let (node, path) = (escape(header.node_name.as_bytes()), escape(header.volume_path.as_bytes()));
+                format!("{id} (of node `{node}`, from {path})")
             };
             let which: Vec<_> = same.iter().map(which).collect();
+            let name = escape(name.as_bytes());
             return Err(CliError::new(Code::Refused, format!("several volumes are called `{name}`: {}", which.join(", ")))
                 .hint("choose one by its id: --volume ID; nothing was changed"));
+        }
+    }
+    Ok(())
+}
+
+/// A name becomes a section of the configuration and a directory. One that no volume can have was written by somebody who wants to be
+/// elsewhere. Said before anything is changed.
+fn refuse_illegal_names(found: &[Found]) -> Result<()> {
+    for Found { header, head, .. } in found {
+        if let Err((message, fix)) = check_name(&header.volume_name, "volume") {
+            let message = format!("volume {}: {}", head.place.volume, escape(message.as_bytes()));
+            return Err(
+                CliError::new(Code::Refused, message).hint(format!("nothing was changed; {fix}: choose others with --volume"))
+            );
         }
     }
     Ok(())

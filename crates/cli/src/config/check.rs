@@ -17,7 +17,7 @@ const HOOK_TIMEOUT: Age = Age { ms: 3_600_000 };
 
 /// A configuration without anything wrong that can be told without asking anybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Config {
+pub struct Config {
     /// The file.
     pub(crate) path: PathBuf,
     /// The node's name.
@@ -108,7 +108,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
 }
 
 /// Checks the text of a configuration that is, or will be, in a file.
-pub(crate) fn parse(path: &Path, source: &str) -> Result<Config, ConfigError> {
+pub fn parse(path: &Path, source: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(source).map_err(|error| {
         let message = error.message().lines().next().unwrap_or_default().to_owned();
         let problem = Problem { fix: syntax_fix(&message), message, span: error.span() };
@@ -153,6 +153,15 @@ impl Check {
         let node_name = match &file.node.name {
             Some(name) if name.get_ref().trim().is_empty() => {
                 self.wrong(name.span(), "the node's name is empty", "give it a name, or leave `name` out");
+                String::new()
+            }
+            // It stands in the first line of every segment, which has a bound.
+            Some(name) if name.get_ref().len() > 255 || name.get_ref().chars().any(char::is_control) => {
+                self.wrong(
+                    name.span(),
+                    "the node's name is longer than 255 bytes, or holds control characters",
+                    "give it a shorter one",
+                );
                 String::new()
             }
             Some(name) => name.get_ref().clone(),
@@ -455,8 +464,12 @@ impl Check {
 /// Whether a text may be the name of a volume or a destination; if not, why, and what to do.
 pub(crate) fn check_name(text: &str, what: &str) -> Result<(), (String, &'static str)> {
     let legal = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.');
-    if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
-        return Err((format!("`{text}` is no name for a {what}"), "use letters, digits, `-`, `_` and `.`, at most 64 of them"));
+    // A name becomes a directory's when a volume is recovered: `..` would lead out.
+    if text.len() > 64 || !text.chars().all(legal) || text.chars().all(|character| character == '.') {
+        return Err((
+            format!("`{text}` is no name for a {what}"),
+            "use letters, digits, `-`, `_` and `.`, at most 64 of them, and not dots alone",
+        ));
     }
     Ok(())
 }

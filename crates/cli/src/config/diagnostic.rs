@@ -23,7 +23,7 @@ impl Problem {
 
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConfigError {
+pub struct ConfigError {
     /// The file.
     pub(crate) path: PathBuf,
     /// Its text.
@@ -46,7 +46,7 @@ impl ConfigError {
     }
 
     /// One line: for JSON, and where there is no terminal to draw on.
-    pub(crate) fn message(&self) -> String {
+    pub fn message(&self) -> String {
         let each = self.problems.iter().map(|problem| match &problem.span {
             Some(span) => {
                 let (line, column) = self.place(span.start);
@@ -58,14 +58,14 @@ impl ConfigError {
     }
 
     /// What to do about it, in one line.
-    pub(crate) fn fix(&self) -> String {
+    pub fn fix(&self) -> String {
         let mut fixes: Vec<_> = self.problems.iter().map(|problem| problem.fix.as_str()).collect();
         fixes.dedup();
         fixes.join("; ")
     }
 
     /// With carets, for people.
-    pub(crate) fn render(&self, colour: bool) -> String {
+    pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let path = self.path.display().to_string();
         let each = self.problems.iter().map(|problem| {

@@ -20,9 +20,14 @@ fn change(path: &Path, edit: impl FnOnce(&mut DocumentMut) -> io::Result<()>) ->
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(wrong(path, error)),
     };
-    let mut document: DocumentMut = text.parse().map_err(|error| wrong(path, error))?;
-    edit(&mut document).map_err(|error| wrong(path, error))?;
-    write(path, &document.to_string()).map_err(|error| wrong(path, error))
+    let text = changed(&text, edit).map_err(|error| wrong(path, error))?;
+    write(path, &text).map_err(|error| wrong(path, error))
+}
+
+fn changed(text: &str, edit: impl FnOnce(&mut DocumentMut) -> io::Result<()>) -> io::Result<String> {
+    let mut document: DocumentMut = text.parse().map_err(io::Error::other)?;
+    edit(&mut document)?;
+    Ok(document.to_string())
 }
 
 /// Writes the file whole or not at all, and keeps its mode.
@@ -57,34 +62,45 @@ fn text_of(path: &Path) -> io::Result<String> {
     })
 }
 
+/// The text of a configuration with a volume more, that is pushed to some destinations.
+pub fn with_volume(text: &str, name: &str, path: &Path, sync_to: &[String]) -> io::Result<String> {
+    changed(text, |document| put_volume(document, name, path, sync_to))
+}
+
+fn put_volume(document: &mut DocumentMut, name: &str, path: &Path, sync_to: &[String]) -> io::Result<()> {
+    let volume = section(document, "volumes", name)?;
+    volume["path"] = value(text_of(path)?);
+    if !sync_to.is_empty() {
+        volume["sync_to"] = value(sync_to.iter().collect::<toml_edit::Array>());
+    }
+    Ok(())
+}
+
+/// The text of a configuration with a content-addressed destination more.
+pub fn with_destination(text: &str, name: &str, url: &str) -> io::Result<String> {
+    changed(text, |document| put_destination(document, name, url))
+}
+
+fn put_destination(document: &mut DocumentMut, name: &str, url: &str) -> io::Result<()> {
+    let destination = section(document, "destinations", name)?;
+    destination["kind"] = value("cas");
+    destination["url"] = value(url);
+    Ok(())
+}
+
 /// Adds a volume that is pushed to some destinations.
 pub(crate) fn add_volume(config: &Path, name: &str, path: &Path, sync_to: &[String]) -> Result<(), ConfigError> {
-    change(config, |document| {
-        let volume = section(document, "volumes", name)?;
-        volume["path"] = value(text_of(path)?);
-        if !sync_to.is_empty() {
-            volume["sync_to"] = value(sync_to.iter().collect::<toml_edit::Array>());
-        }
-        Ok(())
-    })
+    change(config, |document| put_volume(document, name, path, sync_to))
 }
 
 /// Lets a volume be where it was moved to.
 pub(crate) fn set_volume_path(config: &Path, name: &str, path: &Path) -> Result<(), ConfigError> {
-    change(config, |document| {
-        section(document, "volumes", name)?["path"] = value(text_of(path)?);
-        Ok(())
-    })
+    change(config, |document| put_volume(document, name, path, &[]))
 }
 
 /// Adds a content-addressed destination.
 pub(crate) fn add_destination(config: &Path, name: &str, url: &str) -> Result<(), ConfigError> {
-    change(config, |document| {
-        let destination = section(document, "destinations", name)?;
-        destination["kind"] = value("cas");
-        destination["url"] = value(url);
-        Ok(())
-    })
+    change(config, |document| put_destination(document, name, url))
 }
 
 /// For `init`: writes a new file, never over another.

@@ -7,10 +7,10 @@ mod file;
 mod reference;
 mod template;
 
-pub(crate) use check::{
-    Config, DestinationConfig, HookConfig, PolicyConfig, VolumeConfig, check_name, load, local_path, locate, parse,
-};
-pub(crate) use diagnostic::ConfigError;
+pub use check::{Config, parse};
+pub(crate) use check::{DestinationConfig, HookConfig, PolicyConfig, VolumeConfig, check_name, load, local_path, locate};
+pub use diagnostic::ConfigError;
 pub(crate) use edit::{add_destination, add_volume, set_volume_path, write_new};
+pub use edit::{with_destination, with_volume};
 pub(crate) use reference::render as reference;
 pub(crate) use template::{Answers, render as render_template};

@@ -793,3 +793,40 @@ fn a_command_that_began_nothing_names_no_run() {
         assert!(refused.summary()["run"].is_null(), "{command:?}: {}", refused.ran);
     }
 }
+
+/// A header names the volume, and its name became a directory below the one given: `..` led out of it, and the configuration that was
+/// written could not be read any more. What it says is shown to a person, too, whose terminal obeyed it.
+#[test]
+fn a_volume_of_an_illegal_name_is_not_recovered() {
+    for name in ["..", "../x", "/elsewhere", "\u{1b}[2J"] {
+        let home = Home::new(&Setup::usual());
+        home.write("photos", "a", b"a");
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+        let forged = |text: &str| text.replace("\"volume_name\":\"photos\"", &format!("\"volume_name\":{}", Value::from(name)));
+        forge_segment(&home.destination("usb"), forged);
+        let machine = Home::empty();
+        let to = machine.path("volumes");
+        let arguments = ["recover", "--from", &home.url("usb"), "--to", to.to_str().unwrap(), "--yes"];
+        let refused = machine.json(&arguments).expect(3);
+        assert_eq!(refused.error_code(), "refused", "{name:?}");
+        assert!(!refused.error()["message"].as_str().unwrap().contains('\u{1b}'), "{name:?}");
+        assert!(!machine.config().exists(), "{name:?}: something was written");
+    }
+}
+
+/// Writes the one segment of a destination anew, and the head that names it.
+fn forge_segment(destination: &Path, forge: impl Fn(&str) -> String) {
+    let below = |dir: &Path| fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+    let place = below(&below(&destination.join("volumes")));
+    let segment = place.join("segments/00000001.jsonl.zst");
+    let text = String::from_utf8(zstd::decode_all(fs::File::open(&segment).unwrap()).unwrap()).unwrap();
+    let forged = forge(&text);
+    assert_ne!(forged, text);
+    let bytes = zstd::encode_all(forged.as_bytes(), 1).unwrap();
+    fs::remove_file(&segment).unwrap();
+    fs::write(&segment, &bytes).unwrap();
+    let mut head: Value = serde_json::from_slice(&fs::read(place.join("head.json")).unwrap()).unwrap();
+    head["segment"]["digest"] = lastcopy_fs::hash_bytes(&bytes).hash.to_string().into();
+    fs::write(place.join("head.json"), head.to_string()).unwrap();
+}

@@ -3,7 +3,7 @@
 use crate::support::{World, damage, open_index, rel};
 use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
 use lastcopy_store::{DestinationKind, FileStatus, Outcome, RunStatus, Store, Volume, VolumeClaim};
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 
 /// A node that was lost, and a store that it had pushed to twice.
@@ -205,4 +205,98 @@ fn what_was_recovered_can_be_restored() {
     for (path, text) in [("here", "one"), ("dir/offloaded", "two"), ("changed", "four"), ("later", "five")] {
         assert_eq!(fs::read_to_string(world.temp.path().join("new disk").join(path)).unwrap(), text);
     }
+}
+
+/// A segment in which somebody else wrote lines of their own, named by the head as if it were whole.
+fn forge(world: &World, lines: &str) {
+    let segment = segments(world).pop().unwrap();
+    let text = zstd::decode_all(File::open(&segment).unwrap()).unwrap();
+    fs::remove_file(&segment).unwrap();
+    let forged = zstd::encode_all(&[&text[..], lines.as_bytes()].concat()[..], 1).unwrap();
+    fs::write(&segment, &forged).unwrap();
+    let head = segment.parent().unwrap().with_file_name("head.json");
+    let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&head).unwrap()).unwrap();
+    document["segment"]["digest"] = lastcopy_fs::hash_bytes(&forged).hash.to_string().into();
+    fs::write(head, document.to_string()).unwrap();
+}
+
+fn line(path: &str, text: &str, size: u64) -> String {
+    let hash = crate::support::content(text).hash;
+    let line = serde_json::json!({"path": path, "blake3": hash.to_string(), "size": size, "mtime_ns": 0, "mode": 420, "status": "present"});
+    format!("{line}\n")
+}
+
+/// One line that gives a content another size, or a size that no file has, ended the recovery of everything; and the index was called
+/// damaged.
+#[test]
+fn a_line_that_cannot_be_true_stops_nothing() {
+    for (size, known) in [(77, true), (u64::MAX, false)] {
+        let world = lost();
+        forge(&world, &(line("lie", "one", size) + &line("after", "four", 4)));
+        let (store, volume, found) = begin_anew(&world);
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+        assert_eq!(report.damaged.len(), 1, "{:?}", report.damaged);
+        for (path, known) in [("here", true), ("lie", false), ("after", known)] {
+            assert_eq!(store.file_at(volume.id(), &rel(path)).unwrap().is_some(), known, "{path} beside {size}");
+        }
+    }
+}
+
+/// A segment named files of ours: a marker, and a file that an offload would have set aside. A restore would have put them there.
+#[test]
+fn no_segment_names_our_own_files() {
+    for path in [".lastcopy/volume.toml", ".lastcopy/offload/1/x", ".lastcopy"] {
+        let world = lost();
+        forge(&world, &line(path, "one", 3));
+        let (store, volume, found) = begin_anew(&world);
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+        assert!(report.damaged[0].contains("lastcopy's own"), "{:?}", report.damaged);
+        assert!(store.file_at(volume.id(), &rel(path)).unwrap().is_none(), "{path}");
+    }
+}
+
+/// An index that took such names over before they were refused: they are not brought back either, nor is what would make a destination of
+/// the volume.
+#[test]
+fn our_own_files_are_not_brought_back() {
+    let world = World::holding(&[("here", "one")], &["vault"]);
+    let marker = world.read(".lastcopy/volume.toml");
+    let paths =
+        [".lastcopy/volume.toml", ".lastcopy/offload/1/x", ".lastcopy-destination.json", "below/.lastcopy-destination.json"];
+    let run = world.store.begin_restore(Some(&world.volume())).unwrap();
+    let recovered = |path: &&str| lastcopy_store::Recovered {
+        path: rel(path),
+        content: crate::support::content("one"),
+        mtime_ns: 0,
+        mode: 0o644,
+        status: FileStatus::Offloaded,
+    };
+    run.recovered(&paths.iter().map(recovered).collect::<Vec<_>>()).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+    let wanted = lastcopy_restore::wanted_below(&world.store, world.volume().id(), &[rel("")], true).unwrap();
+    let target = lastcopy_restore::Target::Home(world.volume());
+    let report = world.restore_with(&wanted, target, true, &["vault"]).0.unwrap();
+    assert_eq!((report.restored, report.already, report.failed), (0, 1, 4), "{report:?}");
+    assert_eq!(world.read(".lastcopy/volume.toml"), marker);
+    assert!(paths[1..].iter().all(|path| !world.path(path).exists()));
+}
+
+/// Recovery counted down from the number that a head claims, and asked for each: years, where it is forged.
+#[test]
+fn a_head_may_claim_any_number() {
+    let world = lost();
+    let head = segments(&world)[0].parent().unwrap().with_file_name("head.json");
+    let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&head).unwrap()).unwrap();
+    document["segment"]["sequence"] = i64::MAX.into();
+    fs::write(&head, document.to_string()).unwrap();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    assert_eq!((report.files, report.segments, report.damaged.len()), (4, 2, 1), "{:?}", report.damaged);
+    document["segment"]["sequence"] = 0.into();
+    fs::write(&head, document.to_string()).unwrap();
+    let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    assert_eq!((all.found.len(), all.damaged.len()), (0, 1), "there is no segment before the first");
 }

@@ -91,6 +91,43 @@ fn a_check_knows_what_the_rows_must_say() {
     }
 }
 
+/// Only the history of migrations was compared: a copy from which the guards of the history were taken, or to which something was added,
+/// passed for a whole one.
+#[test]
+fn a_changed_schema_is_damage() {
+    for change in ["DROP TRIGGER file_stays", "DROP INDEX intent_path", "CREATE TRIGGER x AFTER INSERT ON run BEGIN SELECT 1; END"]
+    {
+        let node = Node::new();
+        let copy = node.path("copy.db");
+        node.store.backup(&copy).unwrap();
+        lastcopy_store::check_copy(&copy).unwrap();
+        rusqlite::Connection::open(&copy).unwrap().execute_batch(change).unwrap();
+        let error = lastcopy_store::check_copy(&copy).unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt { detail } if detail.contains("is not as it was made")), "{change}: {error}");
+        node.raw().execute_batch(change).unwrap();
+        assert_eq!(node.store.check().unwrap().len(), 1, "{change}");
+    }
+}
+
+/// SQLite does not look at the constraints of columns in a file that it may only read, as a copy is: one with a row that broke them took the
+/// place of the index.
+#[test]
+fn a_copy_whose_rows_break_the_constraints_is_not_restored() {
+    let node = Node::new();
+    let copy = node.path("copy.db");
+    node.store.backup(&copy).unwrap();
+    let raw = rusqlite::Connection::open(&copy).unwrap();
+    let broken = "PRAGMA ignore_check_constraints = ON; INSERT INTO evidence_log (at, event) VALUES (0, 'miracle');";
+    raw.execute_batch(broken).unwrap();
+    drop(raw);
+    let path = node.path("elsewhere/index.db");
+    let options =
+        StoreOptions { path: path.clone(), node_name: "desk".into(), clock: lastcopy_store::system_clock(), create: true };
+    let error = lastcopy_store::restore_index(options, &copy).unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt { detail } if detail.contains("evidence_log")), "{error}");
+    assert!(!path.exists(), "it was put in place");
+}
+
 #[test]
 fn an_index_of_a_newer_version_is_refused() {
     let (node, bytes) = closed();

@@ -244,3 +244,16 @@ fn no_marker_is_not_a_damaged_marker() {
     std::fs::write(node.path("plain").join(MARKER), "x = [").unwrap();
     assert!(find_marker(&dir).is_err());
 }
+
+/// The marker says the version of its format, and nobody looked: one that a newer lastcopy wrote was taken for ours.
+#[test]
+fn a_marker_of_a_newer_format_is_not_understood() {
+    let node = Node::new();
+    let volume = node.volume("photos");
+    let file = volume.path().join(MARKER);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("format = 1\n"));
+    std::fs::write(&file, text.replace("format = 1\n", "format = 2\n")).unwrap();
+    let error = open(&node, "photos", volume.path()).unwrap_err();
+    assert!(matches!(&error, VolumeError::MarkerMismatch { detail, .. } if detail.contains("format 2")), "{error}");
+}

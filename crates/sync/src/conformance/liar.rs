@@ -370,6 +370,11 @@ impl Destination for Liar {
         self.honest.segment(place, sequence).await
     }
 
+    async fn segments(&self, place: &Place) -> Result<Vec<i64>, DestinationError> {
+        self.call()?;
+        self.honest.segments(place).await
+    }
+
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {
         self.call()?;
         let mut found = Vec::new();
