@@ -3,7 +3,7 @@
 //! In each race, many files of a volume are offloaded (or restored) by the real program while enemies, processes of their own,
 //! change them: they rename new files over them, write into them, append to them, store to them through a mapping, swap the
 //! directories above them for symbolic links, or take the destination's directory away and put another there. A *round* is one
-//! attack that an enemy carried out while the program ran. Afterwards [`oracle`] looks for everything that must still be somewhere:
+//! attack that an enemy carried out while the program ran. Afterwards an oracle looks for everything that must still be somewhere:
 //!
 //! - whatever an enemy wrote, in the volume;
 //! - whatever was there before and nobody changed, in the volume or, whole, at the destination;
