@@ -212,7 +212,11 @@ impl World {
 
     /// A run with this volume began: a stricter policy is in force from now on.
     pub(crate) fn began(&self, volume: Vol) {
-        let Some(spec) = self.spec(volume) else { return };
+        self.accepts(volume, self.spec(volume));
+    }
+
+    fn accepts(&self, volume: Vol, configured: Option<Spec>) {
+        let Some(spec) = configured else { return };
         let mut state = self.state();
         if state.crashed {
             return;
@@ -362,6 +366,8 @@ impl World {
     }
 
     fn offload(self: &Arc<Self>, volume: Vol, full: bool) -> Result<()> {
+        // What is configured from here on is the next command's.
+        let configured = self.spec(volume);
         let Ok(open) = self.volume(volume) else { return Ok(()) };
         let Some(policy) = open.configured_policy().cloned() else {
             self.reach("an offload without a policy was refused");
@@ -388,9 +394,9 @@ impl World {
             return Ok(());
         }
         self.moments.at(Moment::Planned);
-        self.note_offload(volume, full, &confirmer)?;
+        self.note_offload(volume, configured.clone(), full, &confirmer);
         let run = told!(self, store.begin_offload(&open));
-        self.began(volume);
+        self.accepts(volume, configured);
         self.moves(volume);
         let mut each = |report: FileReport| {
             self.tell_file(&report);
@@ -418,17 +424,15 @@ impl World {
     }
 
     /// Writes down under which circumstances an offload begins.
-    fn note_offload(&self, volume: Vol, full: bool, confirmer: &Confirmer) -> Result<()> {
-        let Some(mut spec) = self.spec(volume) else { return Ok(()) };
+    fn note_offload(&self, volume: Vol, configured: Option<Spec>, full: bool, confirmer: &Confirmer) {
+        let Some(mut spec) = configured else { return };
+        let before = self.state().accepted.get(&volume).cloned();
+        let weaker = before.and_then(|before| spec.weaker_than(&before));
         if full {
             spec.asking = Asking::Full;
         }
-        let configured = self.spec(volume);
-        let before = self.state().accepted.get(&volume).cloned();
-        let weaker = configured.zip(before).and_then(|(spec, before)| spec.weaker_than(&before));
         let now_ms = self.state().step.now_ms;
         self.offload_begins(Offloading { volume, spec, weaker, accepted: confirmer.accepted(), now_ms });
-        Ok(())
     }
 
     fn tell_file(&self, report: &FileReport) {

@@ -62,6 +62,8 @@ impl World {
 
 fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
     judge_kept(state, volume, tree);
+    // What lay aside and is home again is not gone: the path was free once more.
+    came_back(state, volume, tree);
     let ids: Vec<u64> = state.ledger.owed.iter().filter(|(_, owed)| owed.volume == volume).map(|(id, _)| *id).collect();
     for id in ids {
         let Some(owed) = state.ledger.owed.get(&id).cloned() else { continue };
@@ -95,7 +97,6 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
             }
         }
     }
-    came_back(state, volume, tree);
     let aside: BTreeSet<_> = tree.aside.iter().map(|((_, path), found)| (volume, path.clone(), found.hash)).collect();
     state.ledger.aside_since.retain(|key, _| key.0 != volume || aside.contains(key));
     for key in aside {
