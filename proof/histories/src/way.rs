@@ -169,6 +169,10 @@ impl Destination for Way {
         self.inner.kind()
     }
 
+    fn layout(&self, volume: &str) -> lastcopy_store::Layout {
+        self.inner.layout(volume)
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

@@ -354,12 +354,14 @@ impl World {
                 copy_tree(&entry.path(), &state.join(&name))?;
             }
         }
+        self.moments.end();
+        self.reach("the process was killed");
+        // Nobody edits meanwhile: what a person did is either in the copy or never happened.
+        let mut state = self.state();
         for area in ["volumes", "places", "unplugged"] {
             link_tree(&self.live().join(area), &next.join(area))?;
         }
-        self.moments.end();
-        self.reach("the process was killed");
-        self.state().crashed = true;
+        state.crashed = true;
         Ok(())
     }
 
