@@ -221,7 +221,7 @@ CREATE TABLE receipt (
     lost_at INTEGER,
     -- the node that proved it; NULL is this one
     source INTEGER REFERENCES node (id),
-    run INTEGER NOT NULL REFERENCES run (id),
+    run INTEGER NOT NULL REFERENCES run (id), moved_to BLOB,
     PRIMARY KEY (destination, content, location)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reliance (
@@ -302,5 +302,6 @@ CREATE INDEX file_snapshot ON file (volume, content, since_seq, until_seq, prese
 CREATE INDEX intent_open ON intent (state) WHERE state IN ('moving', 'held', 'deleting');
 CREATE UNIQUE INDEX intent_path ON intent (run, path);
 CREATE UNIQUE INDEX node_self ON node (is_self) WHERE is_self = 1;
+CREATE INDEX receipt_place ON receipt (destination, location) WHERE length(location) > 0;
 CREATE INDEX run_running ON run (status) WHERE status = 'running';
 CREATE INDEX run_volume ON run (volume, kind);

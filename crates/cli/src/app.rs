@@ -1,7 +1,7 @@
 //! What every command works with: configuration, index, destinations, output, and the wish to stop.
 
 use crate::args::Global;
-use crate::config::{self, Config, DestinationConfig, PolicyConfig, VolumeConfig};
+use crate::config::{self, Config, DestinationConfig, MirrorConfig, PolicyConfig, Secret, VolumeConfig};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Output;
 use crate::progress;
@@ -13,10 +13,12 @@ use lastcopy_store::{
 };
 use lastcopy_sync::{Context, Destination};
 use lastcopy_sync_cas::Cas;
+use lastcopy_sync_mirror::{Mirror, Options};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How long `--wait` sleeps between two attempts.
@@ -31,6 +33,7 @@ pub(crate) struct App {
     runtime: tokio::runtime::Runtime,
     config: OnceLock<Config>,
     store: OnceLock<Store>,
+    connected: Mutex<BTreeMap<String, Arc<dyn Destination>>>,
 }
 
 impl App {
@@ -47,8 +50,8 @@ impl App {
         } else {
             progress::listener(global.progress)
         };
-        let (config, store) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { global, output, cancel, progress, runtime, config, store })
+        let (config, store, connected) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Ok(Self { global, output, cancel, progress, runtime, config, store, connected })
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -136,7 +139,20 @@ impl App {
     pub(crate) fn destination(&self, name: &str) -> Result<(DestinationRecord, Arc<dyn Destination>)> {
         let config = self.destination_config(name)?;
         let record = self.store()?.register_destination(name, config.kind)?;
-        Ok((record, connect(config)))
+        // One rclone serves all that a command asks of a mirror.
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(destination) = connected.get(name) {
+            return Ok((record, destination.clone()));
+        }
+        let destination = connect(config)?;
+        connected.insert(name.to_owned(), destination.clone());
+        Ok((record, destination))
+    }
+
+    /// A mirror of the configuration, with what only mirrors can tell.
+    pub(crate) fn mirror(&self, name: &str) -> Result<Option<Mirror>> {
+        let config = self.destination_config(name)?;
+        config.mirror.as_ref().map(|mirror| Ok(Mirror::new(mirror_options(mirror)?))).transpose()
     }
 
     /// Every destination of the configuration.
@@ -255,7 +271,7 @@ impl App {
             }
         };
         config.volumes.iter().filter(|(other, _)| *other != name).for_each(|(_, other)| add(&other.path, "volume"));
-        config.destinations.values().for_each(|destination| add(&destination.path, "destination"));
+        config.destinations.values().filter_map(|destination| destination.path.as_ref()).for_each(|path| add(path, "destination"));
         Ok(WalkOptions { exclude: volume.exclude.clone(), cross_mounts: volume.cross_mounts, leave_out })
     }
 
@@ -392,9 +408,43 @@ impl CliErrorOrEpoch {
     }
 }
 
-/// The way to a configured destination. Every kind but `cas` is refused when the configuration is loaded.
-pub(crate) fn connect(config: &DestinationConfig) -> Arc<dyn Destination> {
-    Arc::new(Cas::local(&config.path))
+/// The way to a configured destination. Nothing is asked of it yet, but the secrets that it takes.
+pub(crate) fn connect(config: &DestinationConfig) -> Result<Arc<dyn Destination>> {
+    if let Some(mirror) = &config.mirror {
+        return Ok(Arc::new(Mirror::new(mirror_options(mirror)?)));
+    }
+    // Every other kind is refused when the configuration is loaded.
+    Ok(Arc::new(Cas::local(config.path.as_deref().unwrap_or(Path::new("/")))))
+}
+
+/// The options of a mirror, with its secrets.
+fn mirror_options(config: &MirrorConfig) -> Result<Options> {
+    let mut options = config.options.clone();
+    for (name, secret) in &config.secrets {
+        let value = secret_value(secret)
+            .map_err(|reason| CliError::new(Code::Config, format!("the option `{name}` of `{}`: {reason}", options.remote)))?;
+        options.settings.insert(name.clone(), value);
+    }
+    Ok(options)
+}
+
+fn secret_value(secret: &Secret) -> std::result::Result<std::ffi::OsString, String> {
+    match secret {
+        Secret::Env(variable) => std::env::var_os(variable).ok_or_else(|| format!("the variable `{variable}` is not set")),
+        Secret::Command(command) => {
+            let (program, arguments) = command.split_first().ok_or("its command is empty")?;
+            let ran = std::process::Command::new(program).args(arguments).stderr(std::process::Stdio::inherit()).output();
+            let output = ran.map_err(|error| format!("{program}: {error}"))?;
+            if !output.status.success() {
+                return Err(format!("{program}: {}", output.status));
+            }
+            let mut value = output.stdout;
+            while value.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                value.pop();
+            }
+            Ok(std::os::unix::ffi::OsStringExt::from_vec(value))
+        }
+    }
 }
 
 /// A path without symbolic links, as far as it exists: the file itself may be offloaded, or be a link.

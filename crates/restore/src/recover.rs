@@ -1,8 +1,8 @@
 //! Recovering: what a destination keeps is enough to know every path, content and status again.
 
 use crate::error::RestoreError;
-use lastcopy_fs::{Id128, RelPath};
-use lastcopy_store::{FileStatus, Outcome, Recovered, Restore, Run, StoreError};
+use lastcopy_fs::{Content, Id128, RelPath};
+use lastcopy_store::{FileStatus, Location, Outcome, Recovered, Restore, Run, StoreError};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,8 @@ pub struct RecoverReport {
     pub segments: u64,
     /// Segments that are damaged or gone, and what that means.
     pub damaged: Vec<String>,
+    /// Contents that lie at other places than their paths would tell, where files lie at their paths.
+    pub elsewhere: Vec<(Content, Location)>,
 }
 
 /// What lies at a destination.
@@ -189,6 +191,7 @@ fn fill(
     if let Ok(node) = found.head.document.node.parse() {
         run.continues(node, &header.node_name, place.epoch)?;
     }
+    let layout = destination.layout(&header.volume_name);
     let chain = chain(destination, found, context, &mut report)?;
     context.progress.phase("recovering", chain.len() as u64, 0);
     for segment in chain.into_iter().rev() {
@@ -200,6 +203,9 @@ fn fill(
                 FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
                 FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
             };
+            if !said.location.0.is_empty() && said.location != layout.location(&said.path) {
+                report.elsewhere.push((said.content, said.location));
+            }
             batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status });
             if batch.len() >= BATCH {
                 failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();

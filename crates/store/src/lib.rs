@@ -48,13 +48,13 @@ pub use ids::{
 };
 pub use offloads::{DecideAgain, Intent, IntentState, Leaving, Settled};
 pub use policy::{AcceptedPolicy, AtLeast, Confirm, Method, Policy, Weakening};
-pub use proof::{Proof, ProofError, ProofMethod, Proven, ReadBack};
-pub use receipts::{Location, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
+pub use proof::{Proof, ProofError, ProofMethod, Proven, ReadBack, RemoteHash};
+pub use receipts::{Location, Moving, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
 pub use restores::{Recovered, Restored};
 pub use runs::{
     Audit, BeginError, EvidenceChange, Index, Kind, Offload, Outcome, Restore, Run, RunRecord, RunStatus, Sync, Verify,
 };
-pub use snapshot::{Advance, Claim, Lacking, Line, Snapshot, SnapshotFile, Totals};
+pub use snapshot::{Advance, Claim, Lacking, Layout, Line, Snapshot, SnapshotFile, Totals};
 pub use store::{Clock, NewEpoch, Store, StoreOptions, system_clock};
 pub use survey::{Duplicate, PairSurvey, VolumeSurvey};
 pub use vectors::{EvidenceEntry, EvidenceEvent, Vector};

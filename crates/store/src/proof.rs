@@ -27,6 +27,14 @@ impl ProofMethod for ReadBack {
     const METHOD: Method = Method::ReadBack;
 }
 
+/// The far side read the stored bytes and hashed them with BLAKE3, now, because we asked.
+#[derive(Debug)]
+pub enum RemoteHash {}
+impl sealed::Sealed for RemoteHash {}
+impl ProofMethod for RemoteHash {
+    const METHOD: Method = Method::RemoteHash;
+}
+
 /// That stored bytes hash to a content, by the method `M`.
 #[derive(Debug)]
 #[must_use = "a proof that is not recorded proves nothing tomorrow"]
@@ -88,6 +96,15 @@ impl Proof<ReadBack> {
     }
 }
 
+impl Proof<RemoteHash> {
+    /// Compares what the far side computed, in hex. A blank answer, or one that is no BLAKE3 digest, is no proof.
+    pub fn reported(expected: Content, digest: &str) -> Result<Self, ProofError> {
+        let hash = digest.parse().map_err(|error: lastcopy_fs::ParseHashError| io::Error::other(error.to_string()))?;
+        // The digest binds the size, too.
+        Self::compared(expected, Content { hash, size: expected.size })
+    }
+}
+
 /// A proof whose method is no longer a type; what a receipt is recorded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proven {
@@ -125,6 +142,16 @@ mod tests {
         for other in [&b"the byteS"[..], b"the bytes ", b"the byte", b""] {
             let error = Proof::read_stream(expected, other).expect_err("other bytes");
             assert!(matches!(error, ProofError::Differs { found } if found == hash_bytes(other)));
+        }
+    }
+
+    #[test]
+    fn only_the_very_digest_is_a_proof() {
+        let expected = hash_bytes(b"the bytes");
+        assert!(Proof::reported(expected, &expected.hash.to_string()).is_ok());
+        let cut = expected.hash.to_string()[1..].to_owned();
+        for other in ["", " ", "UNSUPPORTED", &cut, &hash_bytes(b"").hash.to_string()] {
+            assert!(Proof::reported(expected, other).is_err(), "{other}");
         }
     }
 }

@@ -64,7 +64,7 @@ fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Lo
     let upsert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, verified_at, checked_at, run)
          SELECT ?1, id, ?3, 'verified', ?4, ?5, ?6, ?6, ?7 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
          ON CONFLICT DO UPDATE SET level = 'verified', method = ?4, incarnation = ?5, verified_at = ?6, checked_at = ?6,
-            lost_at = NULL, source = NULL, run = ?7";
+            lost_at = NULL, moved_to = NULL, source = NULL, run = ?7";
     let rows = tx.sql.prepare_cached(upsert)?.execute((
         probed.destination,
         content,
@@ -92,8 +92,27 @@ fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Loca
         // Another repository promised it, and this one did not.
         return Ok(());
     }
+    // Where files lie by their paths, several places may hold a content; while another one is proven to, nothing is lost.
+    let elsewhere = "UPDATE receipt SET moved_to = o.location FROM
+            (SELECT location FROM receipt WHERE destination = ?1 AND content = ?2 AND location <> ?3 AND incarnation = ?4
+             AND level = 'verified' AND lost_at IS NULL LIMIT 1) o
+         WHERE destination = ?1 AND content = ?2 AND receipt.location = ?3 AND incarnation = ?4";
+    if !location.0.is_empty()
+        && tx.sql.prepare_cached(elsewhere)?.execute((probed.destination, content, &location.0, probed.incarnation.as_str()))? > 0
+    {
+        return Ok(());
+    }
     let subject = Subject::content_there(probed.destination, content);
     alarms::raise(tx, AlarmKind::LostObject, subject, detail).map(drop)
+}
+
+/// A content that is being moved within a destination, because its place is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// Row of the content.
+    pub content_id: ContentId,
+    /// The content that a receipt says lay there.
+    pub content: Content,
 }
 
 /// A content that was proven to be held somewhere.
@@ -116,6 +135,58 @@ impl Run<Sync> {
     /// Records that what a receipt counted on is not held there.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
         self.write(|tx| record_lost(tx, probed, content, location, detail))
+    }
+
+    /// Before something is moved within the destination: whatever counts on the old place may be at either from now on. Gives what does.
+    pub fn moving(&self, probed: &Probed, from: &Location, to: &Location) -> Result<Vec<Moving>> {
+        self.write(|tx| {
+            probed.require_of(tx.run)?;
+            let who = probed.incarnation.as_str();
+            let counting = "SELECT r.content, c.blake3, c.size FROM receipt r JOIN content c ON c.id = r.content
+                 WHERE r.destination = ? AND r.location = ? AND length(r.location) > 0 AND r.incarnation = ? AND r.moved_to IS NULL";
+            let mut counting = tx.sql.prepare_cached(counting)?;
+            let moving = counting.query_map((probed.destination, &from.0, who), |row| {
+                let content = Content { hash: ContentHash(row.get(1)?), size: row.get(2)? };
+                Ok(Moving { content_id: row.get(0)?, content })
+            })?;
+            let moving = moving.collect::<rusqlite::Result<Vec<_>>>()?;
+            let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
+                 VALUES (?, ?, ?, 'stored', 'presence', ?, ?, ?) ON CONFLICT DO NOTHING";
+            let mut insert = tx.sql.prepare_cached(insert)?;
+            for moved in &moving {
+                insert.execute((probed.destination, moved.content_id, &to.0, who, tx.now, tx.run))?;
+            }
+            Ok(moving)
+        })
+    }
+
+    /// After the move: the receipt follows, if the content was proven at the new place. Otherwise it was not at the old one either, and
+    /// is lost.
+    pub fn moved(
+        &self,
+        probed: &Probed,
+        content: ContentId,
+        from: &Location,
+        to: &Location,
+        proven: std::result::Result<Proven, &str>,
+    ) -> Result<()> {
+        self.write(|tx| {
+            let forget = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1, moved_to = ?2
+                 WHERE destination = ?3 AND content = ?4 AND location = ?5 AND incarnation = ?6";
+            let mut forget = tx.sql.prepare_cached(forget)?;
+            let who = probed.incarnation.as_str();
+            match proven {
+                Ok(proven) => {
+                    record_proven(tx, probed, content, to, proven)?;
+                    forget.execute((tx.now, &to.0, probed.destination, content, &from.0, who)).map(drop)?;
+                    Ok(())
+                }
+                Err(detail) => {
+                    forget.execute((tx.now, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
+                    record_lost(tx, probed, content, from, detail)
+                }
+            }
+        })
     }
 }
 
@@ -187,7 +258,7 @@ impl Run<EvidenceChange> {
             probed.require_of(tx.run)?;
             let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
                  SELECT ?1, id, ?2, 'stored', 'presence', ?3, ?4, ?5 FROM content WHERE blake3 = ?6 AND size = ?7
-                 ON CONFLICT DO UPDATE SET lost_at = NULL, incarnation = ?3, checked_at = ?4,
+                 ON CONFLICT DO UPDATE SET lost_at = NULL, moved_to = NULL, incarnation = ?3, checked_at = ?4,
                     level = CASE WHEN lost_at IS NULL AND incarnation = ?3 THEN level ELSE 'stored' END";
             let mut insert = tx.sql.prepare_cached(insert)?;
             let mut known = 0;
@@ -203,7 +274,7 @@ impl Run<EvidenceChange> {
 
 const RECORD: &str =
     "SELECT r.destination, r.content, c.blake3, c.size, r.location, r.level, r.method, r.incarnation, r.verified_at,
-    r.checked_at, r.lost_at FROM receipt r JOIN content c ON c.id = r.content";
+    r.checked_at, r.lost_at FROM receipt r JOIN content c ON c.id = r.content AND r.moved_to IS NULL";
 
 /// Who is accepted at a receipt's destination.
 const ACCEPTED: &str = "(SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
@@ -270,7 +341,7 @@ impl Store {
         };
         let sql = format!(
             "SELECT r.content, c.size FROM receipt r JOIN content c ON c.id = r.content
-             WHERE r.destination = ?1 AND r.incarnation = {ACCEPTED}
+             WHERE r.destination = ?1 AND r.incarnation = {ACCEPTED} AND r.moved_to IS NULL
              AND (?2 IS NULL OR EXISTS (SELECT 1 FROM file f WHERE f.volume = ?2 AND f.content = r.content))
              ORDER BY {order}"
         );
@@ -289,7 +360,7 @@ impl Store {
         self.read(|tx| {
             let count = "SELECT count(*) FILTER (WHERE lost_at IS NULL AND level = 'stored'),
                 count(*) FILTER (WHERE lost_at IS NULL AND level = 'verified'), count(*) FILTER (WHERE lost_at IS NOT NULL)
-                FROM receipt WHERE destination = ?";
+                FROM receipt WHERE destination = ? AND moved_to IS NULL";
             Ok(tx.query_row(count, [destination], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
         })
     }

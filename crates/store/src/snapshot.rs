@@ -8,6 +8,7 @@ use crate::destination::Probed;
 use crate::error::{Result, StoreError};
 use crate::files::{FileStatus, Seen};
 use crate::ids::{ContentId, DestinationId, EpochId, FileId, HeadId, RunId, VolumeId};
+use crate::receipts::Location;
 use crate::runs::{Outcome, Run, Sync, Tx};
 use crate::store::Store;
 use crate::vectors::{self, Vector};
@@ -22,6 +23,37 @@ pub struct Snapshot {
     volume: VolumeId,
     destination: DestinationId,
     taken: Taken,
+}
+
+/// How a destination lays out what it holds, and so what a push of a snapshot has to send.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Each content once, at its own address: what lacks a receipt anywhere there is lacking.
+    #[default]
+    ByContent,
+    /// Each file at its path: what lacks a receipt at that very place is lacking.
+    ByPath {
+        /// What stands before the path, with its last slash.
+        below: Vec<u8>,
+    },
+}
+
+impl Layout {
+    /// Where a file of the volume belongs.
+    pub fn location(&self, path: &RelPath) -> Location {
+        match self {
+            Self::ByContent => Location::default(),
+            Self::ByPath { below } => Location([below, path.as_bytes()].concat()),
+        }
+    }
+
+    /// For statements: what stands before the paths, or NULL.
+    fn below(&self) -> Option<&[u8]> {
+        match self {
+            Self::ByContent => None,
+            Self::ByPath { below } => Some(below),
+        }
+    }
 }
 
 /// The instant.
@@ -42,7 +74,9 @@ pub struct Lacking {
     pub content: Content,
     /// A file that has it; the oldest row.
     pub file: SnapshotFile,
-    /// How many files of the snapshot have it.
+    /// Where it belongs there.
+    pub location: Location,
+    /// How many files of the snapshot wait for it at that place.
     pub files: u64,
 }
 
@@ -64,8 +98,8 @@ pub struct Totals {
     pub files: u64,
     /// Files whose content lacks proof.
     pub lacking_files: u64,
-    /// Distinct contents that lack proof.
-    pub lacking_contents: u64,
+    /// What is to be sent: distinct contents that lack proof, or files that lack it at their places.
+    pub lacking_items: u64,
     /// Their bytes.
     pub lacking_bytes: u64,
 }
@@ -83,6 +117,8 @@ pub struct Line {
     pub mode: u32,
     /// How it stands.
     pub status: FileStatus,
+    /// Where its content lies there, if that is known.
+    pub location: Location,
     row: FileId,
     held: bool,
 }
@@ -145,6 +181,12 @@ const IN_SNAPSHOT: &str = "f.volume = :volume AND f.since_seq <= :seq AND (f.unt
 /// The condition on `f` under which its content lacks a live verified receipt.
 const LACKS: &str = "NOT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
     AND r.level = 'verified' AND r.lost_at IS NULL AND r.incarnation = :incarnation)";
+/// Where the row `f`, in the directory `d`, belongs at a destination that is laid out by path.
+const BELONGS: &str = "CAST(:below || d.path || CASE length(d.path) WHEN 0 THEN '' ELSE '/' END || f.name AS BLOB)";
+/// The condition under which its content lacks a live verified receipt at that very place.
+fn lacks_there() -> String {
+    LACKS.replace("r.content = f.content", &format!("r.content = f.content AND r.location = {BELONGS}"))
+}
 
 impl Snapshot {
     pub(crate) fn new(store: Store, run: RunId, volume: VolumeId, destination: DestinationId, taken: Taken) -> Self {
@@ -162,9 +204,17 @@ impl Snapshot {
     }
 
     /// Counts its files, and those that lack proof at the destination that answered.
-    pub fn totals(&self, probed: &Probed) -> Result<Totals> {
-        let sql =
-            format!("SELECT f.content, count(*) FROM file f WHERE {IN_SNAPSHOT} AND {LACKS} GROUP BY f.content ORDER BY f.content");
+    pub fn totals(&self, probed: &Probed, layout: &Layout) -> Result<Totals> {
+        let sql = match layout {
+            Layout::ByContent => format!(
+                "SELECT f.content, count(*) FROM file f WHERE {IN_SNAPSHOT} AND {LACKS} AND :below IS NULL
+                 GROUP BY f.content ORDER BY f.content"
+            ),
+            Layout::ByPath { .. } => format!(
+                "SELECT f.content, 1 FROM file f JOIN directory d ON d.id = f.directory WHERE {IN_SNAPSHOT} AND {}",
+                lacks_there()
+            ),
+        };
         self.store.read(|tx| {
             let count = format!("SELECT count(*) FROM file f WHERE {IN_SNAPSHOT}");
             let files = tx.query_row(&count, &[(":volume", &self.volume.0), (":seq", &self.taken.seq)], |row| row.get(0))?;
@@ -172,11 +222,11 @@ impl Snapshot {
             let mut statement = tx.prepare(&sql)?;
             let mut size = tx.prepare("SELECT size FROM content WHERE id = ?")?;
             let mut rows = statement.query(rusqlite::named_params! {
-                ":volume": self.volume, ":seq": self.taken.seq,
+                ":volume": self.volume, ":seq": self.taken.seq, ":below": layout.below(),
                 ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
             })?;
             while let Some(row) = rows.next()? {
-                totals.lacking_contents += 1;
+                totals.lacking_items += 1;
                 totals.lacking_files += row.get::<_, u64>(1)?;
                 totals.lacking_bytes += size.query_row([row.get::<_, ContentId>(0)?], |row| row.get::<_, u64>(0))?;
             }
@@ -184,29 +234,44 @@ impl Snapshot {
         })
     }
 
-    /// The next contents that lack proof, after the one given, in the order of their rows, at most `limit`.
-    pub fn lacking(&self, probed: &Probed, after: Option<ContentId>, limit: usize) -> Result<Vec<Lacking>> {
-        let sql = format!(
-            "SELECT p.content, c.blake3, c.size, p.files, f.id, d.path, f.name, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.mode, f.racy FROM
-                (SELECT f.content AS content, min(f.id) AS file, count(*) AS files FROM file f
-                 WHERE {IN_SNAPSHOT} AND f.content > :after AND {LACKS} GROUP BY f.content ORDER BY f.content LIMIT :limit) p
-             JOIN content c ON c.id = p.content JOIN file f ON f.id = p.file JOIN directory d ON d.id = f.directory
-             ORDER BY p.content"
-        );
+    /// What lacks proof after the item given, in the order of rows, at most `limit`.
+    pub fn lacking(&self, probed: &Probed, layout: &Layout, after: Option<&Lacking>, limit: usize) -> Result<Vec<Lacking>> {
+        let sql = match layout {
+            Layout::ByContent => format!(
+                "SELECT p.content, c.blake3, c.size, p.files, f.id, d.path, f.name, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.mode, f.racy FROM
+                    (SELECT f.content AS content, min(f.id) AS file, count(*) AS files FROM file f
+                     WHERE {IN_SNAPSHOT} AND f.content > :after AND {LACKS} AND :below IS NULL
+                     GROUP BY f.content ORDER BY f.content LIMIT :limit) p
+                 JOIN content c ON c.id = p.content JOIN file f ON f.id = p.file JOIN directory d ON d.id = f.directory
+                 ORDER BY p.content"
+            ),
+            Layout::ByPath { .. } => format!(
+                "SELECT f.content, c.blake3, c.size, 1, f.id, d.path, f.name, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.mode, f.racy
+                 FROM file f JOIN directory d ON d.id = f.directory JOIN content c ON c.id = f.content
+                 WHERE {IN_SNAPSHOT} AND f.id > :after AND {} ORDER BY f.id LIMIT :limit",
+                lacks_there()
+            ),
+        };
+        let after = after.map_or(0, |last| match layout {
+            Layout::ByContent => last.content_id.0,
+            Layout::ByPath { .. } => last.file.id.0,
+        });
         self.store.read(|tx| {
             let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query(rusqlite::named_params! {
-                ":volume": self.volume, ":seq": self.taken.seq,
+                ":volume": self.volume, ":seq": self.taken.seq, ":below": layout.below(),
                 ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
-                ":after": after.unwrap_or(ContentId(0)), ":limit": i64::try_from(limit).unwrap_or(i64::MAX),
+                ":after": after, ":limit": i64::try_from(limit).unwrap_or(i64::MAX),
             })?;
             let mut lacking = Vec::new();
             while let Some(row) = rows.next()? {
+                let file = snapshot_file(row, 4)?;
                 lacking.push(Lacking {
                     content_id: row.get(0)?,
                     content: Content { hash: ContentHash(row.get(1)?), size: row.get(2)? },
+                    location: layout.location(&file.path),
                     files: row.get(3)?,
-                    file: snapshot_file(row, 4)?,
+                    file,
                 });
             }
             Ok(lacking)
@@ -234,7 +299,13 @@ impl Snapshot {
 
     /// Goes through what the sealed segments before `since` do not say yet: every path that became something else between the two
     /// instants, and what was withheld. Without `since`, everything that the index knows of the volume.
-    pub fn lines(&self, probed: &Probed, since: Option<HeadId>, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+    pub fn lines(
+        &self,
+        probed: &Probed,
+        layout: &Layout,
+        since: Option<HeadId>,
+        each: &mut dyn FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
         self.store.read(|tx| {
             let from: i64 = match since {
                 Some(head) => tx.query_row("SELECT seq FROM head WHERE id = ?", [head], |row| row.get(0))?,
@@ -257,13 +328,17 @@ impl Snapshot {
                         EXISTS (SELECT 1 FROM withheld w WHERE w.head = :head AND w.file = f.id),
                         CASE WHEN f.status = 'superseded' THEN EXISTS
                             (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
-                                AND n.since_seq <= :seq) ELSE 0 END
+                                AND n.since_seq <= :seq) ELSE 0 END,
+                        CASE WHEN :below IS NOT NULL THEN
+                            (SELECT r.location FROM receipt r WHERE r.destination = :destination AND r.content = f.content
+                             AND r.lost_at IS NULL AND r.incarnation = :incarnation
+                             ORDER BY r.level = 'verified' DESC, r.location = {BELONGS} DESC, r.location LIMIT 1) END
                  FROM {driver} JOIN directory d ON d.id = f.directory JOIN content c ON c.id = f.content
                  WHERE f.volume = :volume AND f.since_seq <= :seq {also} ORDER BY {order}"
             );
             let mut statement = tx.prepare(&sql)?;
             let mut rows = statement.query(rusqlite::named_params! {
-                ":volume": self.volume, ":seq": self.taken.seq, ":from": from, ":head": since,
+                ":volume": self.volume, ":seq": self.taken.seq, ":from": from, ":head": since, ":below": layout.below(),
                 ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
             })?;
             while let Some(row) = rows.next()? {
@@ -306,6 +381,7 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         mtime_ns: row.get(5)?,
         mode: row.get(6)?,
         status: if present { FileStatus::Present } else { status },
+        location: Location(row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default()),
         held: held || !present,
     }))
 }

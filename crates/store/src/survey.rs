@@ -68,6 +68,9 @@ impl Store {
                  FROM destination d CROSS JOIN file f INDEXED BY file_snapshot CROSS JOIN receipt r
                  WHERE d.id = :destination AND f.volume = :volume AND f.until_seq IS NULL AND f.present_since <= :component
                    AND r.destination = :destination AND r.content = f.content AND r.level = 'verified' AND {LIVE}
+                   AND NOT EXISTS (SELECT 1 FROM receipt o WHERE o.destination = r.destination AND o.content = r.content
+                        AND o.location <> r.location AND o.level = 'verified' AND o.lost_at IS NULL AND o.incarnation = r.incarnation
+                        AND (o.verified_at, o.location) > (r.verified_at, r.location))
                  GROUP BY r.method ORDER BY r.method"
             );
             let mut statement = tx.prepare(&sql)?;

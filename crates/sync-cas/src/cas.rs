@@ -235,7 +235,12 @@ impl Destination for Cas {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { methods: vec![Method::ReadBack], address: self.medium.address(), device: self.medium.look_again().device() }
+        Capabilities {
+            methods: vec![Method::ReadBack],
+            address: self.medium.address(),
+            device: self.medium.look_again().device(),
+            any_name: true,
+        }
     }
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {

@@ -8,7 +8,7 @@ use crate::segment::{Place, PlacedHead};
 use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
-use lastcopy_store::{ContentId, DestinationKind, Incarnation, Location, Method, Proven, Volume};
+use lastcopy_store::{ContentId, DestinationKind, Incarnation, Layout, Location, Method, Proven, Volume};
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Capabilities {
     pub address: String,
     /// The device that holds it, if it is a local directory: two destinations on one device count once.
     pub device: Option<u64>,
+    /// Every name of a file can be kept exactly, also one that is not UTF-8. Otherwise such files are excluded.
+    pub any_name: bool,
 }
 
 /// Who answers at an address. None of the others is ever taken for the first; the second allows `init`, and the third does where
@@ -84,6 +86,8 @@ pub struct PlanItem {
     pub content_id: ContentId,
     /// The content.
     pub content: Content,
+    /// Where it belongs there. Empty where the kind knows by the content, or finds a place of its own.
+    pub location: Location,
     /// How many files count on it.
     pub files: u64,
     /// Where its bytes come from.
@@ -122,6 +126,11 @@ pub trait PushSink: Send + Sync {
     fn excluded(&self, item: PlanItem, reason: String);
     /// It could not be stored or proven this time.
     fn failed(&self, item: PlanItem, reason: String);
+    /// Before what lies at a place is moved to another one because its place is needed: from now on, whatever counts on it looks at both.
+    /// Gives what counts on it, at the new place. Blocks.
+    fn moving(&self, from: &Location, to: &Location) -> Result<Vec<HeldItem>, DestinationError>;
+    /// After the move: what was found at the new place of an item that `moving` gave.
+    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, String>);
 }
 
 /// Takes what a check found of each item: each item exactly once.
@@ -163,6 +172,12 @@ pub struct Scratch {
 pub trait Destination: Send + Sync {
     /// Which kind.
     fn kind(&self) -> DestinationKind;
+
+    /// Where the files of a volume of this name belong.
+    fn layout(&self, volume: &str) -> Layout {
+        let _by_content = volume;
+        Layout::ByContent
+    }
 
     /// What it can do there.
     fn capabilities(&self) -> Capabilities;

@@ -300,7 +300,8 @@ impl Repair<'_> {
     }
 
     fn store_from(&self, receipt: &Receipt, volume: Id128, source: Source) -> Result<Result<ProvenAt, String>, SyncError> {
-        let item = PlanItem { content_id: receipt.content_id, content: receipt.content, files: 1, source };
+        let location = receipt.location.clone();
+        let item = PlanItem { content_id: receipt.content_id, content: receipt.content, location, files: 1, source };
         let place = Place { volume, epoch: self.store.epoch()? };
         let sink = Arc::new(One::default());
         self.context.runtime.block_on(async {
@@ -368,6 +369,13 @@ impl PushSink for One {
     fn failed(&self, _item: PlanItem, reason: String) {
         self.set(Err(reason));
     }
+
+    /// What lies at the place of a lost content counts for nothing, or it would not be lost.
+    fn moving(&self, _from: &Location, _to: &Location) -> Result<Vec<HeldItem>, DestinationError> {
+        Ok(Vec::new())
+    }
+
+    fn moved(&self, _item: HeldItem, _from: &Location, _found: Result<Proven, String>) {}
 }
 
 /// Takes the bytes of one content into a temporary file, and hashes them on the way.

@@ -4,15 +4,15 @@
 //! head → advance and finish.
 
 use crate::contact::{HeadsOf, contact, still_there};
-use crate::destination::{Context, Destination, PlanItem, PushSink};
-use crate::error::SyncError;
+use crate::destination::{Context, Destination, HeldItem, PlanItem, PushSink};
+use crate::error::{DestinationError, SyncError};
 use crate::pending::{NO_ANSWER, Pending};
 use crate::segment::{self, Author, Place};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Mounts, RelPath};
 use lastcopy_store::{
-    Advance, ContentId, DestinationRecord, FileId, HeadId, Location, Outcome, Probed, Proven, ProvenAt, Run, RunId, Snapshot,
-    SnapshotFile, Store, StoreError, Sync, Totals, Volume,
+    Advance, ContentId, DestinationRecord, FileId, HeadId, Layout, Location, Moving, Outcome, Probed, Proven, ProvenAt, Run, RunId,
+    Snapshot, SnapshotFile, Store, StoreError, Sync, Totals, Volume,
 };
 use std::collections::HashMap;
 use std::fmt;
@@ -139,7 +139,7 @@ impl Push {
         let volume = HeadsOf { id: self.volume.id(), uuid: self.volume.uuid(), name: self.volume.name().to_owned() };
         let destination = self.destination.as_ref();
         let probed = contact(run, &self.record, destination, std::slice::from_ref(&volume), &self.context)?;
-        let totals = snapshot.totals(&probed)?;
+        let totals = snapshot.totals(&probed, &self.layout())?;
         let mut report = PushReport {
             run: Some(run.id()),
             files: totals.files,
@@ -150,7 +150,7 @@ impl Push {
         let sealed = self.deliver(run, snapshot, &probed, totals, &mut report);
         // One that failed may have gone away, or another one may be in its place: then that is the news.
         let failed = matches!(&sealed, Err(error @ SyncError::Destination(_)) if !error.is_cancelled());
-        if failed || totals.lacking_contents > 0 && sealed.is_ok() || matches!(&sealed, Ok(Some(_))) {
+        if failed || totals.lacking_items > 0 && sealed.is_ok() || matches!(&sealed, Ok(Some(_))) {
             still_there(run, &self.record, destination, &probed, &self.context)?;
         }
         Ok((report, probed, sealed?))
@@ -165,7 +165,7 @@ impl Push {
         totals: Totals,
         report: &mut PushReport,
     ) -> Result<Option<HeadId>, SyncError> {
-        if totals.lacking_contents > 0 {
+        if totals.lacking_items > 0 {
             self.send(run, snapshot, probed, totals, report)?;
         }
         self.context.cancel.check()?;
@@ -181,17 +181,18 @@ impl Push {
         totals: Totals,
         report: &mut PushReport,
     ) -> Result<(), SyncError> {
-        self.context.progress.phase("pushing", totals.lacking_contents, totals.lacking_bytes);
-        let mut again = HashMap::new();
+        self.context.progress.phase("pushing", totals.lacking_items, totals.lacking_bytes);
+        let (mut again, layout) = (HashMap::new(), self.layout());
         self.round(run, probed, report, &mut again, |give| {
             let mut after = None;
             loop {
-                let page = snapshot.lacking(probed, after, GROUP)?;
+                let page = snapshot.lacking(probed, &layout, after.as_ref(), GROUP)?;
                 let Some(last) = page.last() else { return Ok(()) };
-                after = Some(last.content_id);
+                after = Some(last.clone());
                 let items = page.into_iter().map(|lacking| PlanItem {
                     content_id: lacking.content_id,
                     content: lacking.content,
+                    location: lacking.location,
                     files: lacking.files,
                     source: self.source(lacking.file),
                 });
@@ -217,6 +218,10 @@ impl Push {
 
     fn place(&self) -> Result<Place, StoreError> {
         Ok(Place { volume: self.volume.uuid(), epoch: self.store.epoch()? })
+    }
+
+    fn layout(&self) -> Layout {
+        self.destination.layout(self.volume.name())
     }
 
     fn source(&self, file: SnapshotFile) -> Source {
@@ -256,7 +261,7 @@ impl Push {
         std::thread::scope(|scope| {
             let planner = scope.spawn(move || {
                 plan(&mut |items: Vec<PlanItem>| {
-                    pending.expect(items.iter().map(|item| (item.content_id, item.clone())));
+                    pending.expect(items.iter().map(|item| (key(item), item.clone())));
                     let taken = give.blocking_send(items).is_ok();
                     if !taken {
                         pending.not_taken();
@@ -301,7 +306,9 @@ impl Push {
             now: self.store.now(),
         };
         let sequence = known.highest + 1;
-        let Some(written) = segment::write(snapshot, probed, &author, known.sealed, sequence)? else { return Ok(None) };
+        let Some(written) = segment::write(snapshot, probed, &self.layout(), &author, known.sealed, sequence)? else {
+            return Ok(None);
+        };
         let head = run.announce(probed, &written.head, &written.withheld)?;
         let sealing = self.destination.seal(&place, sequence, written.segment, &written.head_bytes);
         self.context.runtime.block_on(sealing)?;
@@ -328,12 +335,21 @@ pub(crate) fn outcome_of(error: &SyncError) -> Outcome {
     }
 }
 
+/// What tells one item from another: a content may be on its way to several places.
+type Key = (ContentId, Location);
+
+fn key(item: &PlanItem) -> Key {
+    (item.content_id, item.location.clone())
+}
+
 enum Event {
     Stored(u64),
     Proven(PlanItem, Location, Proven),
     Drift(PlanItem, Drift),
     Excluded(PlanItem, String),
     Failed(PlanItem, String),
+    Moving(Location, Location, SyncSender<Vec<Moving>>),
+    Moved(HeldItem, Location, Result<Proven, String>),
 }
 
 struct Sink {
@@ -367,6 +383,19 @@ impl PushSink for Sink {
     fn failed(&self, item: PlanItem, reason: String) {
         self.tell(Event::Failed(item, reason));
     }
+
+    fn moving(&self, from: &Location, to: &Location) -> Result<Vec<HeldItem>, DestinationError> {
+        let (answer, answered) = sync_channel(1);
+        self.tell(Event::Moving(from.clone(), to.clone(), answer));
+        // Without an answer the index failed, which ends the push.
+        let moving = answered.recv().map_err(|_| lastcopy_fs::Cancelled)?;
+        let held = |moved: Moving| HeldItem { content_id: moved.content_id, content: moved.content, location: to.clone() };
+        Ok(moving.into_iter().map(held).collect())
+    }
+
+    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, String>) {
+        self.tell(Event::Moved(item, from.clone(), found));
+    }
 }
 
 /// Records what the destination tells, and counts it.
@@ -375,7 +404,7 @@ struct Recorder<'a> {
     probed: &'a Probed,
     report: &'a mut PushReport,
     again: &'a mut HashMap<ContentId, PlanItem>,
-    pending: &'a Pending<ContentId, PlanItem>,
+    pending: &'a Pending<Key, PlanItem>,
     proofs: Vec<ProvenAt>,
 }
 
@@ -397,7 +426,7 @@ impl Recorder<'_> {
                 self.report.bytes += bytes;
             }
             Event::Proven(item, ..) | Event::Drift(item, _) | Event::Excluded(item, _) | Event::Failed(item, _)
-                if !self.pending.answered(&item.content_id) => {}
+                if !self.pending.answered(&key(&item)) => {}
             Event::Proven(item, location, proven) => {
                 self.report.verified += item.files;
                 self.proofs.push(ProvenAt { content: item.content_id, location, proven });
@@ -422,6 +451,17 @@ impl Recorder<'_> {
                 self.try_again(item);
             }
             Event::Failed(item, reason) => self.report.failed.add(&item.source, item.files, reason),
+            Event::Moving(from, to, answer) => {
+                // What was proven before may count on that place.
+                self.flush()?;
+                let moving = self.run.moving(self.probed, &from, &to)?;
+                // Nobody waits for it any more: then nothing is moved.
+                drop(answer.send(moving));
+            }
+            Event::Moved(item, from, found) => {
+                let found = found.as_ref().map(|proven| *proven).map_err(String::as_str);
+                self.run.moved(self.probed, item.content_id, &from, &item.location, found)?;
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lastcopy_fs::{Content, ContentHash, Id128, RelPath, escape};
 use lastcopy_store::{
-    FileId, FileStatus, Head, HeadId, Line, Location, Probed, RunId, Snapshot, StoreError, Timestamp, VOLUME_DIR,
+    FileId, FileStatus, Head, HeadId, Layout, Line, Location, Probed, RunId, Snapshot, StoreError, Timestamp, VOLUME_DIR,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -191,6 +191,7 @@ pub struct Author {
 pub fn write(
     snapshot: &Snapshot,
     probed: &Probed,
+    layout: &Layout,
     author: &Author,
     sealed: Option<(HeadId, Head)>,
     sequence: i64,
@@ -202,7 +203,7 @@ pub fn write(
     lines.put(&header);
     let (mut said, mut withheld) = (0u64, Vec::new());
     snapshot
-        .lines(probed, sealed.map(|(id, _)| id), &mut |line| {
+        .lines(probed, layout, sealed.map(|(id, _)| id), &mut |line| {
             if line.is_held() {
                 lines.put(&Entry::of(&line));
                 said += 1;
@@ -364,7 +365,7 @@ impl Entry {
             mtime_ns: line.mtime_ns,
             mode: line.mode,
             status: line.status.name().to_owned(),
-            location: None,
+            location: String::from_utf8(line.location.0.clone()).ok().filter(|location| !location.is_empty()),
         }
     }
 

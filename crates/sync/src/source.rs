@@ -91,6 +91,11 @@ impl VolumeFile {
 const ELOOP: i32 = 40;
 
 impl Sending {
+    /// The open file. Whoever reads it by itself has to compare what arrived: nothing of that is hashed here.
+    pub fn file(&self) -> &File {
+        self.reader.inner()
+    }
+
     /// After the last byte: whether what was read is what the snapshot says.
     pub fn finish(mut self) -> io::Result<Result<(), Drift>> {
         // The reader may have stopped at the expected size; a byte more is another content. What grows without end has no end.

@@ -63,7 +63,7 @@ impl World {
 fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
     judge_kept(state, volume, tree);
     // What lay aside and is home again is not gone: the path was free once more.
-    came_back(state, volume, tree);
+    came_back(state, volume, tree, Of::Aside);
     let ids: Vec<u64> = state.ledger.owed.iter().filter(|(_, owed)| owed.volume == volume).map(|(id, _)| *id).collect();
     for id in ids {
         let Some(owed) = state.ledger.owed.get(&id).cloned() else { continue };
@@ -97,6 +97,7 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
             }
         }
     }
+    came_back(state, volume, tree, Of::Anywhere);
     let aside: BTreeSet<_> = tree.aside.iter().map(|((_, path), found)| (volume, path.clone(), found.hash)).collect();
     state.ledger.aside_since.retain(|key, _| key.0 != volume || aside.contains(key));
     for key in aside {
@@ -119,11 +120,23 @@ fn judge_kept(state: &mut State, volume: Vol, tree: &Tree) {
     }
 }
 
+/// Where files came back from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// They lay aside.
+    Aside,
+    Anywhere,
+}
+
 /// Files that are there, and that no person put there.
-fn came_back(state: &mut State, volume: Vol, tree: &Tree) {
+fn came_back(state: &mut State, volume: Vol, tree: &Tree, of: Of) {
     for (path, found) in &tree.files {
         let owed = state.ledger.at(volume, path).and_then(|id| state.ledger.owed.get(&id));
         if owed.is_some_and(|owed| owed.hash == found.hash) {
+            continue;
+        }
+        let lay_aside = |owed: &Owed| owed.loose && (owed.volume, &owed.path, owed.hash) == (volume, path, found.hash);
+        if of == Of::Aside && !state.ledger.owed.values().any(lay_aside) {
             continue;
         }
         let known = state.ledger.came_back(volume, path, found.hash);

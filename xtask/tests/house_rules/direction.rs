@@ -38,6 +38,12 @@ const EDGES: &[Edges] = &[
         why: "a kind of destination knows no other kind",
     },
     Edges {
+        name: "lastcopy-sync-mirror",
+        knows: &["lastcopy-fs", "lastcopy-store", "lastcopy-sync"],
+        tests_know: &["lastcopy-index"],
+        why: "a kind of destination knows no other kind",
+    },
+    Edges {
         name: "lastcopy-offload",
         knows: &["lastcopy-fs", "lastcopy-store"],
         tests_know: &["lastcopy-index"],
@@ -59,6 +65,7 @@ const EDGES: &[Edges] = &[
             "lastcopy-store",
             "lastcopy-sync",
             "lastcopy-sync-cas",
+            "lastcopy-sync-mirror",
         ],
         tests_know: &[],
         why: "the binary stitches everything together",

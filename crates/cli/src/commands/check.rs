@@ -40,7 +40,8 @@ fn check(app: &App) -> Result<Exit> {
             .destinations
             .iter()
             .filter(|(_, destination)| {
-                device.is_some() && std::fs::metadata(&destination.path).map(|metadata| metadata.dev()).ok() == device
+                let path = destination.path.as_ref();
+                device.is_some() && path.and_then(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.dev()) == device
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -56,12 +57,13 @@ fn check(app: &App) -> Result<Exit> {
     for (name, configured) in &config.destinations {
         let record = if new { None } else { app.store()?.destination_record(name)? };
         let accepted = record.and_then(|record| record.incarnation);
-        let destination = connect(configured);
+        let destination = connect(configured)?;
         let capabilities = destination.capabilities();
         let (address, device) = (capabilities.address, capabilities.device);
         let others = config.destinations.iter().filter(|(other, _)| *other != name);
+        let device_of = |path: &Option<std::path::PathBuf>| Some(std::fs::metadata(path.as_ref()?).ok()?.dev());
         let sharing: Vec<_> = others
-            .filter(|(_, other)| device.is_some() && connect(other).capabilities().device == device)
+            .filter(|(_, other)| device.is_some() && device_of(&other.path) == device)
             .map(|(other, _)| other.clone())
             .collect();
         let wrong = match app.context().runtime.block_on(destination.probe()) {

@@ -9,6 +9,7 @@ use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_store::{DestinationId, RunKind};
 use lastcopy_sync::{InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt, init, reset};
+use lastcopy_sync_mirror::Standing;
 
 pub(crate) fn run(app: &App, command: DestinationCommand) -> Result<Exit> {
     match command {
@@ -95,7 +96,8 @@ fn list(app: &App) -> Result<Exit> {
 
 fn probe(app: &App, name: &str) -> Result<Exit> {
     let (record, destination) = app.destination(name)?;
-    let capabilities = destination.capabilities();
+    let standing = app.mirror(name)?.map(|mirror| app.context().runtime.block_on(mirror.standing())).transpose();
+    let standing = standing.map_err(|error| named(SyncError::from(error), name))?;
     let answer = app.context().runtime.block_on(destination.probe()).map_err(|error| named(SyncError::from(error), name))?;
     let (word, detail, incarnation) = match &answer {
         Probe::Found(incarnation) => ("found", format!("repository {incarnation}"), Some(incarnation.clone())),
@@ -105,6 +107,8 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         Probe::Nothing | Probe::NoPlace => ("nothing", "nothing is there; `init` may make a repository".into(), None),
         Probe::CannotTell(reason) => ("cannot-tell", reason.clone(), None),
     };
+    // A mirror knows only once it was asked.
+    let capabilities = destination.capabilities();
     let accepted = incarnation.is_some() && incarnation == record.incarnation;
     let methods: Vec<_> = capabilities.methods.iter().map(|method| method.name()).collect();
     app.output.line(&format!("{name}: {} at {}", record.kind, capabilities.address));
@@ -115,7 +119,17 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         (Some(known), false) => format!("not the one that this index knows, {known}"),
     };
     app.output.line(&format!("  identity: {expected}"));
-    app.output.line(&format!("  proves by: {}; offload through it can pass", methods.join(", ")));
+    if let Some(standing) = &standing {
+        let Standing { program, backend, hashes, reason, .. } = standing;
+        app.output.line(&format!("  served by: rclone {}, {backend}", program.version));
+        app.output.line(&format!("  hashes there: {}", if hashes.is_empty() { "none".into() } else { hashes.join(", ") }));
+        app.output.line(&format!("  verified that way because {reason}"));
+    }
+    app.output.line(&if methods.is_empty() {
+        "  proves by: nothing; offload through it can never pass: set verify = \"auto\" or \"read-back\"".to_owned()
+    } else {
+        format!("  proves by: {}; offload through it can pass", methods.join(", "))
+    });
     let fields = Fields::new()
         .with("destination", name)
         .with("kind", record.kind.name())
@@ -125,6 +139,12 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         .with("incarnation", incarnation.map(|incarnation| incarnation.as_str().to_owned()))
         .with("accepted", accepted)
         .with("methods", methods);
+    let fields = match standing {
+        Some(Standing { program, backend, hashes, reason, .. }) => {
+            fields.with("program", program.version).with("backend", backend).with("hashes", hashes).with("reason", reason)
+        }
+        None => fields,
+    };
     app.output.json("destination", &fields);
     Ok(if accepted { Exit::Done } else { Exit::Attention })
 }

@@ -13,8 +13,8 @@ use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, DestinationRecord, FileId, IdentityError, Kind, Offload, Outcome, Probed, Run, RunId,
-    Selection, Volume,
+    Confirm as Depth, DestinationId, DestinationRecord, FileId, IdentityError, Kind, Offload, Outcome, Probed, ReceiptLevel, Run,
+    RunId, Selection, Volume,
 };
 use lastcopy_sync::{Context, Depth as LookDepth, Destination, Finding, HeadsOf, HeldItem, SyncError, check_held, contact};
 use std::cell::RefCell;
@@ -373,7 +373,9 @@ impl Confirmer {
         let mut items = Vec::with_capacity(contents.len());
         for (file, content) in contents {
             let row = self.store.file(*file)?.content_id;
-            let held = self.store.receipts_at(destination, &[row])?.into_iter().find(|receipt| receipt.lost_at.is_none());
+            // Several places there may hold it: the one that the decision counted is asked.
+            let live = self.store.receipts_at(destination, &[row])?.into_iter().filter(|receipt| receipt.lost_at.is_none());
+            let held = live.max_by_key(|receipt| (receipt.level == ReceiptLevel::Verified, receipt.verified_at));
             items.push(held.map(|receipt| HeldItem { content_id: row, content: *content, location: receipt.location }));
         }
         Ok(items)

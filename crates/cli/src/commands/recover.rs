@@ -1,17 +1,18 @@
 //! `recover`: a machine from a destination alone.
 
-use crate::app::App;
+use crate::app::{App, connect};
 use crate::args::RecoverArgs;
 use crate::commands::index::index_volume;
-use crate::config::{add_destination, add_volume, check_name};
+use crate::config::{DestinationConfig, add_destination, add_volume, check_name};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
 use lastcopy_fs::{Content, RelPath, escape};
-use lastcopy_restore::{Found, RestoreError, recover_volume, recoverable};
-use lastcopy_store::{DestinationRecord, FileStatus, Location, Outcome, VolumeClaim};
+use lastcopy_restore::{Found, RecoverReport, RestoreError, recover_volume, recoverable};
+use lastcopy_store::{DESTINATION_MARKER, DestinationKind, DestinationRecord, FileStatus, Layout, Location, Outcome, VolumeClaim};
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
+use lastcopy_sync_mirror::{Mirror, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,9 +21,8 @@ const BATCH: usize = 4096;
 
 pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     check_name(&args.name, "destination").map_err(|(message, fix)| CliError::new(Code::Usage, message).hint(fix))?;
-    let path = crate::config::local_path(&args.from)
-        .map_err(|error| CliError::new(Code::Usage, error).hint("like file:///media/usb/lastcopy"))?;
-    let destination: Arc<dyn Destination> = Arc::new(Cas::local(&path));
+    let origin = origin(app, &args.from)?;
+    let destination = origin.destination.clone();
     let context = app.context();
     match context.runtime.block_on(destination.probe())? {
         Probe::Found(_) => {}
@@ -69,7 +69,68 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     }
     app.confirm(&format!("Take over {} from this destination?", plural(found.len() as u64, "volume", "volumes")))?;
     ensure_config(app)?;
-    recover(app, args, &destination, &path, &found, &places, !lies_there.damaged.is_empty())
+    recover(app, args, &origin, &found, &places, !lies_there.damaged.is_empty())
+}
+
+/// The destination that everything comes from.
+struct Origin {
+    kind: DestinationKind,
+    /// As the configuration names it.
+    place: String,
+    /// Its name in the configuration, if it is there.
+    name: Option<String>,
+    destination: Arc<dyn Destination>,
+}
+
+/// A URL of a directory, or a place as rclone writes it. What is configured already is reached as it is configured there.
+fn origin(app: &App, from: &str) -> Result<Origin> {
+    // A machine that lost everything has no configuration, and nothing is wrong with that.
+    let configured = |same: &dyn Fn(&DestinationConfig) -> bool| {
+        let found = app.config().ok()?.destinations.iter().find(|(_, config)| same(config))?;
+        Some((found.0.clone(), found.1.kind))
+    };
+    let known = |name: &str, kind: DestinationKind| -> Result<Origin> {
+        let destination = connect(app.destination_config(name)?)?;
+        Ok(Origin { kind, place: from.to_owned(), name: Some(name.to_owned()), destination })
+    };
+    if !from.contains("://") && from.contains(':') {
+        if let Some((name, kind)) = configured(&|config| config.url == from) {
+            return known(&name, kind);
+        }
+        let destination = Arc::new(Mirror::new(Options::at(from)));
+        return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination });
+    }
+    let path = crate::config::local_path(from).map_err(|error| {
+        CliError::new(Code::Usage, error).hint("like file:///media/usb/lastcopy, or like cloudbox:backup for a mirror")
+    })?;
+    let here = std::fs::canonicalize(&path).ok();
+    let same = |config: &DestinationConfig| config.path.as_ref().is_some_and(|path| std::fs::canonicalize(path).ok() == here);
+    if let Some((name, kind)) = configured(&same) {
+        return known(&name, kind);
+    }
+    Ok(match kind_at(&path) {
+        DestinationKind::Mirror => {
+            let place = path.display().to_string();
+            let destination = Arc::new(Mirror::new(Options::at(place.as_str())));
+            Origin { kind: DestinationKind::Mirror, place, name: None, destination }
+        }
+        _ => {
+            let destination = Arc::new(Cas::local(&path));
+            Origin { kind: DestinationKind::Cas, place: from.to_owned(), name: None, destination }
+        }
+    })
+}
+
+/// The kind that the marker in a directory names.
+fn kind_at(path: &Path) -> DestinationKind {
+    #[derive(serde::Deserialize)]
+    struct Marker {
+        kind: String,
+    }
+    let marker = std::fs::read(path.join(DESTINATION_MARKER)).ok();
+    let kind = marker.and_then(|bytes| DestinationKind::from_name(&serde_json::from_slice::<Marker>(&bytes).ok()?.kind));
+    // Whatever else is there, the store says what is wrong with it.
+    kind.unwrap_or(DestinationKind::Cas)
 }
 
 /// Two volumes of one name cannot both go by it here. Said before anything is changed.
@@ -136,19 +197,11 @@ fn place(app: &App, args: &RecoverArgs, found: &Found) -> Result<PathBuf> {
     Err(CliError::new(Code::Usage, format!("volume `{name}` was at no absolute path")).hint("say with --to where it goes"))
 }
 
-fn recover(
-    app: &App,
-    args: &RecoverArgs,
-    destination: &Arc<dyn Destination>,
-    root: &Path,
-    found: &[Found],
-    places: &[PathBuf],
-    attention: bool,
-) -> Result<Exit> {
-    let name = configured_name(app, root)?.unwrap_or_else(|| args.name.clone());
+fn recover(app: &App, args: &RecoverArgs, origin: &Origin, found: &[Found], places: &[PathBuf], attention: bool) -> Result<Exit> {
+    let name = origin.name.clone().unwrap_or_else(|| args.name.clone());
     let config_path = app.config()?.path.clone();
     if !app.config()?.destinations.contains_key(&name) {
-        add_destination(&config_path, &name, &args.from)?;
+        add_destination(&config_path, &name, origin.kind, &origin.place)?;
     }
     for (found, place) in found.iter().zip(places) {
         if !app.config()?.volumes.contains_key(&found.header.volume_name) {
@@ -160,14 +213,9 @@ fn recover(
         app.global.clone(),
         crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
     )?;
-    let exit = fill(&fresh, &name, destination, found, places, attention);
+    let exit = fill(&fresh, &name, &origin.destination, found, places, attention);
     app.output.take_summaries(&fresh.output);
     exit
-}
-
-fn configured_name(app: &App, root: &Path) -> Result<Option<String>> {
-    let same = |path: &Path| std::fs::canonicalize(path).ok() == std::fs::canonicalize(root).ok();
-    Ok(app.config()?.destinations.iter().find(|(_, destination)| same(&destination.path)).map(|(name, _)| name.clone()))
 }
 
 fn fill(
@@ -178,13 +226,16 @@ fn fill(
     places: &[PathBuf],
     mut attention: bool,
 ) -> Result<Exit> {
+    let mut elsewhere = Vec::new();
     for (found, place) in found.iter().zip(places) {
-        attention |= volume(app, destination, found, place)?;
+        let report = volume(app, destination, found, place)?;
+        attention |= !report.damaged.is_empty();
+        elsewhere.extend(report.elsewhere);
     }
     let record = app.destination(name)?.0;
     app.waiting(|| Ok(adopt(app.store()?, &record, destination.as_ref(), "recovered from it", &app.context())?))?;
     let record = app.destination(name)?.0;
-    let contents = receipts(app, &record, destination.as_ref())?;
+    let contents = receipts(app, &record, destination.as_ref(), found, elsewhere)?;
     app.output.line(&format!("{name}: holds {}, unproven until verified", plural(contents, "content", "contents")));
     for found in found {
         let open = app.volume(&found.header.volume_name)?;
@@ -197,7 +248,7 @@ fn fill(
     Ok(if attention { Exit::Attention } else { Exit::Done })
 }
 
-fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &Path) -> Result<bool> {
+fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &Path) -> Result<RecoverReport> {
     let name = &found.header.volume_name;
     // An interrupted recovery goes on where nothing of the volume was seen on this disk yet: what it says again changes nothing.
     let on_disk = [FileStatus::Present, FileStatus::Quarantined];
@@ -224,11 +275,18 @@ fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &
     for damaged in &report.damaged {
         app.output.warn(&format!("{name}: {damaged}; paths that it alone named are lost, their contents are not"));
     }
-    Ok(!report.damaged.is_empty())
+    Ok(report)
 }
 
-/// Receipts, unproven, for every content that the index knows and the destination lists.
-fn receipts(app: &App, record: &DestinationRecord, destination: &dyn Destination) -> Result<u64> {
+/// Receipts, unproven, for every content that the index knows and the destination holds: by its listing, or, where files lie at their
+/// paths, by what the segments say.
+fn receipts(
+    app: &App,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    found: &[Found],
+    mut listed: Vec<(Content, Location)>,
+) -> Result<u64> {
     let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(Some(record.id), None)?))?;
     let context = app.context();
     let answer = context.runtime.block_on(destination.probe())?;
@@ -236,9 +294,24 @@ fn receipts(app: &App, record: &DestinationRecord, destination: &dyn Destination
         return Err(CliError::new(Code::Unreachable, "the destination went away"));
     };
     let probed = run.probed(record.id, Some(&incarnation))?;
-    let mut listed: Vec<(Content, Location)> = Vec::new();
-    context.runtime.block_on(destination.list(&mut |content, location| listed.push((content, location))))?;
     let mut known = 0;
+    for found in found {
+        let Some(volume) = app.store()?.volume_record(&found.header.volume_name)? else { continue };
+        let layout = destination.layout(&volume.name);
+        if layout == Layout::ByContent {
+            continue;
+        }
+        for files in app.store()?.select_files(volume.id, &[RelPath::root()], &[FileStatus::Offloaded])?.chunks(BATCH) {
+            let files = files.iter().map(|file| Ok(app.store()?.file(*file)?)).collect::<Result<Vec<_>>>()?;
+            let at_their_paths: Vec<_> = files.iter().map(|file| (file.content, layout.location(&file.path))).collect();
+            let moved = |content| listed.iter().any(|(other, _)| *other == content);
+            let held: Vec<_> = at_their_paths.into_iter().filter(|(content, _)| !moved(*content)).collect();
+            known += run.record_stored(&probed, &held)?;
+        }
+    }
+    if destination.layout("") == Layout::ByContent {
+        context.runtime.block_on(destination.list(&mut |content, location| listed.push((content, location))))?;
+    }
     for batch in listed.chunks(BATCH) {
         known += run.record_stored(&probed, batch)?;
     }

@@ -63,7 +63,8 @@ fn add(app: &App, name: &str, path: &Path) -> Result<Exit> {
 fn refuse_overlap(app: &App, name: &str, path: &Path) -> Result<()> {
     let config = app.config()?;
     let volumes = config.volumes.iter().map(|(other, volume)| (format!("volume `{other}`"), &volume.path));
-    let destinations = config.destinations.iter().map(|(other, to)| (format!("destination `{other}`"), &to.path));
+    let destinations =
+        config.destinations.iter().filter_map(|(other, to)| Some((format!("destination `{other}`"), to.path.as_ref()?)));
     for (what, other) in volumes.chain(destinations) {
         let other = std::fs::canonicalize(other).unwrap_or_else(|_| other.clone());
         if path.starts_with(&other) || other.starts_with(path) {

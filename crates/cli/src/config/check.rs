@@ -5,6 +5,7 @@ use super::diagnostic::{ConfigError, Problem};
 use super::file::{self, File};
 use crate::units::Age;
 use lastcopy_store::{Confirm, DestinationKind, Method};
+use lastcopy_sync_mirror::{Options, Verify};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use toml::Spanned;
 const MAX_EVIDENCE_AGE: Age = Age { ms: 30 * 86_400_000 };
 /// A hook that takes longer is ended, unless the configuration says otherwise.
 const HOOK_TIMEOUT: Age = Age { ms: 3_600_000 };
+/// An rclone that does nothing for so long is ended, unless the configuration says otherwise.
+const STALL_TIMEOUT: Age = Age { ms: 300_000 };
 
 /// A configuration without anything wrong that can be told without asking anybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +68,42 @@ pub(crate) struct HookConfig {
 pub(crate) struct DestinationConfig {
     pub(crate) kind: DestinationKind,
     /// Of a local one: its directory.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Option<PathBuf>,
+    /// Where it is, for people.
     pub(crate) url: String,
     pub(crate) failure_domain: Option<String>,
+    /// Of a mirror: how rclone gets there.
+    pub(crate) mirror: Option<MirrorConfig>,
+}
+
+/// A mirror as configured; secrets are not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MirrorConfig {
+    pub(crate) options: Options,
+    pub(crate) secrets: BTreeMap<String, Secret>,
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// In a variable of the environment.
+    Env(String),
+    /// What a program prints, without the end of the line.
+    Command(Vec<String>),
+}
+
+impl DestinationConfig {
+    /// The methods by which it may prove, as far as the configuration tells.
+    fn methods(&self) -> Vec<Method> {
+        let Some(mirror) = &self.mirror else { return vec![Method::ReadBack] };
+        match mirror.options.verify {
+            Verify::None => Vec::new(),
+            _ if self.path.is_some() => vec![Method::ReadBack],
+            Verify::RemoteHash => vec![Method::RemoteHash],
+            Verify::ReadBack => vec![Method::ReadBack],
+            Verify::Auto => vec![Method::ReadBack, Method::RemoteHash],
+        }
+    }
 }
 
 /// Where the configuration is looked for: the option, the variable, or the place that XDG names.
@@ -178,7 +214,8 @@ impl Check {
         let mut destination_spans = BTreeMap::new();
         for (name, destination) in &file.destinations {
             self.name(name, "destination");
-            destination_spans.insert(name.get_ref().clone(), destination.url.as_ref().map_or(name.span(), Spanned::span));
+            let place = destination.url.as_ref().or(destination.remote.as_ref());
+            destination_spans.insert(name.get_ref().clone(), place.map_or(name.span(), Spanned::span));
             if let Some(config) = self.destination(name, destination) {
                 destinations.insert(name.get_ref().clone(), config);
             }
@@ -188,7 +225,7 @@ impl Check {
         for (name, volume) in &file.volumes {
             self.name(name, "volume");
             volume_spans.insert(name.get_ref().clone(), volume.path.span());
-            let config = self.volume(volume, &file);
+            let config = self.volume(volume, &file, &destinations);
             volumes.insert(name.get_ref().clone(), config);
         }
         let config = Config { path: path.to_owned(), node_name, db, volumes, destinations };
@@ -237,13 +274,35 @@ impl Check {
             self.wrong(destination.kind.span(), format!("there is no destination kind `{kind}`"), "use \"cas\"");
             return None;
         };
-        if kind != DestinationKind::Cas {
-            self.wrong(
-                destination.kind.span(),
-                format!("this version of lastcopy has no destinations of kind `{kind}`"),
-                "use \"cas\", a content-addressed store in a directory",
-            );
-            return None;
+        match kind {
+            DestinationKind::Cas => self.cas(name, destination),
+            DestinationKind::Mirror => self.mirror(name, destination),
+            other => {
+                self.wrong(
+                    destination.kind.span(),
+                    format!("this version of lastcopy has no destinations of kind `{other}`"),
+                    "use \"cas\", a content-addressed store in a directory, or \"mirror\", a tree at any place that rclone reaches",
+                );
+                None
+            }
+        }
+    }
+
+    fn cas(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
+        let for_mirrors = [
+            ("remote", destination.remote.as_ref().map(Spanned::span)),
+            ("rclone", destination.rclone.as_ref().map(|_| destination.kind.span())),
+            ("verify", destination.verify.as_ref().map(Spanned::span)),
+            ("program", destination.program.as_ref().map(Spanned::span)),
+            ("transfers", destination.transfers.as_ref().map(Spanned::span)),
+            ("checkers", destination.checkers.as_ref().map(Spanned::span)),
+            ("bandwidth", destination.bandwidth.as_ref().map(Spanned::span)),
+            ("stall_timeout", destination.stall_timeout.as_ref().map(Spanned::span)),
+        ];
+        for (key, span) in for_mirrors {
+            if let Some(span) = span {
+                self.wrong(span, format!("`{key}` is for destinations of kind `mirror`"), "remove it, or set kind = \"mirror\"");
+            }
         }
         let Some(url) = &destination.url else {
             self.wrong(
@@ -255,7 +314,113 @@ impl Check {
         };
         let path = self.local_url(url)?;
         let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
-        Some(DestinationConfig { kind, path, url: url.get_ref().clone(), failure_domain })
+        let url = url.get_ref().clone();
+        Some(DestinationConfig { kind: DestinationKind::Cas, path: Some(path), url, failure_domain, mirror: None })
+    }
+
+    fn mirror(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
+        if let Some(url) = &destination.url {
+            self.wrong(url.span(), "`url` is for destinations of kind `cas`", "write remote = \"NAME:PATH\", or an absolute path");
+        }
+        let Some(remote) = &destination.remote else {
+            self.wrong(
+                name.span(),
+                format!("destination `{}` has no `remote`", name.get_ref()),
+                "add one of rclone's, like remote = \"cloudbox:backup\", or an absolute path",
+            );
+            return None;
+        };
+        let mut options = Options::at(self.remote(remote));
+        let path = options.local_path().map(Path::to_owned);
+        let mut secrets = BTreeMap::new();
+        for (key, setting) in destination.rclone.iter().flatten() {
+            self.setting(key, setting, &mut options, &mut secrets);
+        }
+        if let (Some(_), Some((key, _))) = (&path, destination.rclone.iter().flatten().next()) {
+            self.wrong(key.span(), "a local path has no options of rclone's", "name a remote, like \"box:path\", or remove them");
+        }
+        if let Some(verify) = &destination.verify {
+            options.verify = match verify.get_ref().as_str() {
+                "auto" => Verify::Auto,
+                "remote-hash" => Verify::RemoteHash,
+                "read-back" => Verify::ReadBack,
+                "none" => Verify::None,
+                other => {
+                    let message = format!("`{other}` is no way to verify");
+                    self.wrong(verify.span(), message, "use \"auto\", \"remote-hash\", \"read-back\" or \"none\"");
+                    Verify::Auto
+                }
+            };
+        }
+        if let Some(program) = &destination.program {
+            options.program = if program.get_ref().contains('/') { self.path(program, "rclone") } else { program.get_ref().into() };
+        }
+        for (count, option) in [(&destination.transfers, &mut options.transfers), (&destination.checkers, &mut options.checkers)] {
+            match count {
+                Some(count) if (1..=256).contains(count.get_ref()) => *option = *count.get_ref(),
+                Some(count) => self.wrong(count.span(), "so many at a time cannot be", "use a number from 1 to 256"),
+                None => {}
+            }
+        }
+        options.bandwidth = destination.bandwidth.as_ref().map(|limit| limit.get_ref().clone());
+        let stall = self.age(destination.stall_timeout.as_ref(), STALL_TIMEOUT);
+        options.stall = std::time::Duration::from_millis(stall.ms.max(1).unsigned_abs());
+        let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
+        let url = options.remote.clone();
+        let mirror = Some(MirrorConfig { options, secrets });
+        Some(DestinationConfig { kind: DestinationKind::Mirror, path, url, failure_domain, mirror })
+    }
+
+    /// A place as rclone writes it: a remote and a path in it, or a local path, `~` being the home directory.
+    fn remote(&mut self, remote: &Spanned<String>) -> String {
+        let written = remote.get_ref();
+        if written.starts_with(['/', '~']) {
+            return self.path(remote, "a mirror").display().to_string();
+        }
+        if !written.contains(':') || written.starts_with(':') || written.contains(']') {
+            self.wrong(
+                remote.span(),
+                format!("`{written}` is no place that lastcopy can give to rclone"),
+                "name a remote of rclone's configuration and a path in it, like \"cloudbox:backup\", or an absolute path",
+            );
+        }
+        written.clone()
+    }
+
+    fn setting(
+        &mut self,
+        key: &Spanned<String>,
+        setting: &Spanned<file::Setting>,
+        options: &mut Options,
+        secrets: &mut BTreeMap<String, Secret>,
+    ) {
+        let name = key.get_ref().clone();
+        let text = match setting.get_ref() {
+            file::Setting::Text(text) => text.clone(),
+            file::Setting::Number(number) => number.to_string(),
+            file::Setting::Flag(flag) => flag.to_string(),
+            file::Setting::Secret(secret) => {
+                match (&secret.env, &secret.command) {
+                    (Some(variable), None) => {
+                        if std::env::var_os(variable).is_none() {
+                            let message = format!("the variable `{variable}` is not set");
+                            self.wrong(setting.span(), message, "set it where lastcopy is started");
+                        }
+                        secrets.insert(name, Secret::Env(variable.clone()));
+                    }
+                    (None, Some(command)) if !command.is_empty() => {
+                        secrets.insert(name, Secret::Command(command.clone()));
+                    }
+                    _ => self.wrong(
+                        setting.span(),
+                        "a secret comes from one place",
+                        "write { env = \"NAME\" } or { command = [\"pass\", \"show\", \"…\"] }",
+                    ),
+                }
+                return;
+            }
+        };
+        options.settings.insert(name, text.into());
     }
 
     fn local_url(&mut self, url: &Spanned<String>) -> Option<PathBuf> {
@@ -268,7 +433,7 @@ impl Check {
         }
     }
 
-    fn volume(&mut self, volume: &file::Volume, file: &File) -> VolumeConfig {
+    fn volume(&mut self, volume: &file::Volume, file: &File, destinations: &BTreeMap<String, DestinationConfig>) -> VolumeConfig {
         let path = self.path(&volume.path, "a volume");
         let known = |name: &str| file.destinations.keys().any(|key| key.get_ref() == name);
         let mut sync_to = Vec::new();
@@ -286,7 +451,7 @@ impl Check {
                 self.wrong(pattern.span(), format!("`{}`: {error}", pattern.get_ref()), "patterns are in gitignore syntax");
             }
         }
-        let offload = volume.offload.as_ref().map(|offload| self.policy(offload, &sync_to, file));
+        let offload = volume.offload.as_ref().map(|offload| self.policy(offload, &sync_to, file, destinations));
         let hook = volume.hook.as_ref().map(|hook| self.hook(hook));
         let exclude = volume.exclude.iter().map(|pattern| pattern.get_ref().clone()).collect();
         VolumeConfig { path, sync_to, exclude, cross_mounts: volume.cross_mounts, offload, hook }
@@ -308,7 +473,13 @@ impl Check {
         HookConfig { command: hook.command.get_ref().clone(), timeout: self.age(hook.timeout.as_ref(), HOOK_TIMEOUT) }
     }
 
-    fn policy(&mut self, offload: &Spanned<file::Offload>, sync_to: &[String], file: &File) -> PolicyConfig {
+    fn policy(
+        &mut self,
+        offload: &Spanned<file::Offload>,
+        sync_to: &[String],
+        file: &File,
+        destinations: &BTreeMap<String, DestinationConfig>,
+    ) -> PolicyConfig {
         let written = offload.get_ref();
         let require = self.vouchers(&written.require, sync_to, file);
         let at_least = written.at_least.as_ref().map(|at_least| {
@@ -325,6 +496,12 @@ impl Check {
             );
         }
         let methods = self.methods(written.methods.as_ref());
+        let vouchers = written.require.iter().chain(written.at_least.iter().flat_map(|at_least| &at_least.get_ref().of));
+        for name in vouchers {
+            if let Some(destination) = destinations.get(name.get_ref()) {
+                self.can_vouch(name, destination, &methods, written.methods.as_ref());
+            }
+        }
         let confirm = match &written.confirm {
             None => Confirm::Quick,
             Some(confirm) => Confirm::from_name(confirm.get_ref()).unwrap_or_else(|| {
@@ -407,17 +584,39 @@ impl Check {
                 ),
             }
         }
-        // Every kind that there is proves by reading back.
-        if !accepted.contains(&Method::ReadBack) {
-            self.wrong(
-                written.span(),
-                "destinations of kind `cas` prove by reading back, which these methods leave out: no file could ever pass",
-                "add \"read-back\"",
-            );
-        }
         accepted.sort_unstable();
         accepted.dedup();
         accepted
+    }
+
+    /// That a destination can give evidence which the policy accepts: else the gate would be shut for ever.
+    fn can_vouch(
+        &mut self,
+        name: &Spanned<String>,
+        destination: &DestinationConfig,
+        accepted: &[Method],
+        written: Option<&Spanned<Vec<Spanned<String>>>>,
+    ) {
+        let possible = destination.methods();
+        if possible.iter().any(|method| accepted.contains(method)) {
+            return;
+        }
+        match (possible.first(), written) {
+            (Some(method), Some(written)) => {
+                let how = if *method == Method::ReadBack { "reading back" } else { "hashes of the far side" };
+                let kind = destination.kind;
+                self.wrong(
+                    written.span(),
+                    format!("destinations of kind `{kind}` prove by {how}, which these methods leave out: no file could ever pass"),
+                    format!("add \"{}\"", method.name()),
+                );
+            }
+            _ => self.wrong(
+                name.span(),
+                format!("`{}` is never verified, so it can never vouch: no file could ever pass", name.get_ref()),
+                "remove its verify = \"none\", or do not count on it here",
+            ),
+        }
     }
 
     /// Volumes must not overlap, nor a volume and a destination: objects would be offloaded on their own word.
@@ -442,7 +641,8 @@ impl Check {
                 }
             }
             for (destination_name, destination) in &config.destinations {
-                let other = place(&destination.path);
+                let Some(path_there) = &destination.path else { continue };
+                let other = place(path_there);
                 if other.starts_with(&path) {
                     self.wrong(
                         span(destination_spans, destination_name),

@@ -1,6 +1,7 @@
 //! Changing the configuration file in place, keeping a person's comments and layout.
 
 use super::diagnostic::{ConfigError, Problem};
+use lastcopy_store::DestinationKind;
 use std::io;
 use std::path::Path;
 use toml_edit::{DocumentMut, Item, Table, value};
@@ -78,13 +79,14 @@ fn put_volume(document: &mut DocumentMut, name: &str, path: &Path, sync_to: &[St
 
 /// The text of a configuration with a content-addressed destination more.
 pub fn with_destination(text: &str, name: &str, url: &str) -> io::Result<String> {
-    changed(text, |document| put_destination(document, name, url))
+    changed(text, |document| put_destination(document, name, DestinationKind::Cas, url))
 }
 
-fn put_destination(document: &mut DocumentMut, name: &str, url: &str) -> io::Result<()> {
+fn put_destination(document: &mut DocumentMut, name: &str, kind: DestinationKind, place: &str) -> io::Result<()> {
     let destination = section(document, "destinations", name)?;
-    destination["kind"] = value("cas");
-    destination["url"] = value(url);
+    destination["kind"] = value(kind.name());
+    let key = if kind == DestinationKind::Mirror { "remote" } else { "url" };
+    destination[key] = value(place);
     Ok(())
 }
 
@@ -98,9 +100,9 @@ pub(crate) fn set_volume_path(config: &Path, name: &str, path: &Path) -> Result<
     change(config, |document| put_volume(document, name, path, &[]))
 }
 
-/// Adds a content-addressed destination.
-pub(crate) fn add_destination(config: &Path, name: &str, url: &str) -> Result<(), ConfigError> {
-    change(config, |document| put_destination(document, name, url))
+/// Adds a destination of a kind at a place.
+pub(crate) fn add_destination(config: &Path, name: &str, kind: DestinationKind, place: &str) -> Result<(), ConfigError> {
+    change(config, |document| put_destination(document, name, kind, place))
 }
 
 /// For `init`: writes a new file, never over another.

@@ -71,5 +71,30 @@ pub(super) struct Hook {
 pub(super) struct Destination {
     pub(super) kind: Spanned<String>,
     pub(super) url: Option<Spanned<String>>,
+    pub(super) remote: Option<Spanned<String>>,
+    pub(super) rclone: Option<BTreeMap<Spanned<String>, Spanned<Setting>>>,
+    pub(super) verify: Option<Spanned<String>>,
+    pub(super) program: Option<Spanned<String>>,
+    pub(super) transfers: Option<Spanned<usize>>,
+    pub(super) checkers: Option<Spanned<usize>>,
+    pub(super) bandwidth: Option<Spanned<String>>,
+    pub(super) stall_timeout: Option<Spanned<String>>,
     pub(super) failure_domain: Option<Spanned<String>>,
+}
+
+/// A value for rclone: as it is, or a secret that lies elsewhere.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Setting {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+    Secret(Secret),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secret {
+    pub(super) env: Option<String>,
+    pub(super) command: Option<Vec<String>>,
 }

@@ -8,7 +8,9 @@ mod reference;
 mod template;
 
 pub use check::{Config, parse};
-pub(crate) use check::{DestinationConfig, HookConfig, PolicyConfig, VolumeConfig, check_name, load, local_path, locate};
+pub(crate) use check::{
+    DestinationConfig, HookConfig, MirrorConfig, PolicyConfig, Secret, VolumeConfig, check_name, load, local_path, locate,
+};
 pub use diagnostic::ConfigError;
 pub(crate) use edit::{add_destination, add_volume, set_volume_path, write_new};
 pub use edit::{with_destination, with_volume};

@@ -18,7 +18,7 @@ const fn key(section: &'static str, name: &'static str, kind: &'static str, defa
     Key { section, name, kind, default, meaning }
 }
 
-pub(super) const KEYS: [Key; 22] = [
+pub(super) const KEYS: [Key; 31] = [
     key("node", "name", "text", "the host name", "The node's name, for people."),
     key(
         "node",
@@ -92,9 +92,48 @@ pub(super) const KEYS: [Key; 22] = [
         "A program and its arguments; no shell. `LASTCOPY_VOLUME`, `_PATH`, `_RUN` and `_CHANGED` are in its environment.",
     ),
     key("volumes.NAME.hook", "timeout", "age", "`1h`", "A hook that takes longer is ended."),
-    key("destinations.NAME", "kind", "`cas`", "required", "What kind of place: an append-only content-addressed store."),
-    key("destinations.NAME", "url", "URL", "required", "Where: `file:///path`."),
+    key(
+        "destinations.NAME",
+        "kind",
+        "`cas` or `mirror`",
+        "required",
+        "What kind of place: an append-only content-addressed store, or a browsable tree at any place that rclone reaches.",
+    ),
+    key("destinations.NAME", "url", "URL", "required for `cas`", "Where: `file:///path`."),
+    key(
+        "destinations.NAME",
+        "remote",
+        "text",
+        "required for `mirror`",
+        "A remote of rclone's configuration and a path in it, like `cloudbox:backup`; or an absolute local path.",
+    ),
+    key(
+        "destinations.NAME",
+        "verify",
+        "`auto`, `remote-hash`, `read-back` or `none`",
+        "`auto`",
+        "Of a mirror: by the far side's own BLAKE3, where it serves one, else by reading every byte back; `none` can never open the offload gate.",
+    ),
+    key(
+        "destinations.NAME",
+        "rclone",
+        "table",
+        "none",
+        "Of a mirror: the options of its remote, instead of those in rclone's configuration.",
+    ),
+    key("destinations.NAME", "program", "path", "`rclone`", "Of a mirror: rclone 1.75 or newer."),
+    key("destinations.NAME", "transfers", "number", "`8`", "Of a mirror: files that are sent or read back at a time."),
+    key("destinations.NAME", "checkers", "number", "`16`", "Of a mirror: files that are asked after at a time."),
+    key("destinations.NAME", "bandwidth", "text", "none", "Of a mirror: a limit as rclone's `--bwlimit` takes it, like `8M`."),
+    key("destinations.NAME", "stall_timeout", "age", "`5m`", "Of a mirror: an rclone that does nothing for so long is ended."),
     key("destinations.NAME", "failure_domain", "text", "none", "A label: destinations with one label count once for `at_least`."),
+    key(
+        "destinations.NAME.rclone",
+        "OPTION",
+        "text, number, true or false, `{ env = \"NAME\" }` or `{ command = [\"…\"] }`",
+        "none",
+        "By rclone's names, as its configuration would hold it (`rclone obscure` for passwords). It is passed to rclone by environment, and written nowhere.",
+    ),
 ];
 
 /// The reference, as Markdown.

@@ -85,12 +85,12 @@ fn unknown_keys() {
       |
     help: remove it, or see docs/configuration.md for the keys that there are
     "#);
-    assert_snapshot!(refusal_with("url = ", "remote = "), @r#"
-    error: unknown field `remote`, expected one of `kind`, `url`, `failure_domain`
+    assert_snapshot!(refusal_with("url = ", "remotes = "), @r#"
+    error: unknown field `remotes`, expected one of `kind`, `url`, `remote`, `rclone`, `verify`, `program`, `transfers`, `checkers`, `bandwidth`, `stall_timeout`, `failure_domain`
       --> HOME/config/lastcopy/config.toml:11:1
        |
-    11 | remote = "file:///usb"
-       | ^^^^^^
+    11 | remotes = "file:///usb"
+       | ^^^^^^^
        |
     help: remove it, or see docs/configuration.md for the keys that there are
     "#);
@@ -324,7 +324,7 @@ fn names_that_are_none() {
 #[test]
 fn secrets_and_variables_have_no_place_yet() {
     assert_snapshot!(refusal_with("url = ", "password = { env = \"LASTCOPY_UNSET\" }\nurl = "), @r#"
-    error: unknown field `password`, expected one of `kind`, `url`, `failure_domain`
+    error: unknown field `password`, expected one of `kind`, `url`, `remote`, `rclone`, `verify`, `program`, `transfers`, `checkers`, `bandwidth`, `stall_timeout`, `failure_domain`
       --> HOME/config/lastcopy/config.toml:11:1
        |
     11 | password = { env = "LASTCOPY_UNSET" }
@@ -339,7 +339,7 @@ fn secrets_and_variables_have_no_place_yet() {
     10 | kind = "kopia"
        |        ^^^^^^^
        |
-    help: use "cas", a content-addressed store in a directory
+    help: use "cas", a content-addressed store in a directory, or "mirror", a tree at any place that rclone reaches
     "#);
     assert_snapshot!(refusal_with("\"/photos\"", "\"$LASTCOPY_UNSET/photos\""), @r#"
     error: `$LASTCOPY_UNSET/photos`: the path of a volume is relative

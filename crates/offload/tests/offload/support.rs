@@ -111,7 +111,7 @@ impl World {
         for record in &self.destinations {
             let (run, snapshot) = self.store.begin_sync(&self.volume(), record).unwrap();
             let probed = run.probed(record.id, record.incarnation.as_ref()).unwrap();
-            for lacking in snapshot.lacking(&probed, None, usize::MAX).unwrap() {
+            for lacking in snapshot.lacking(&probed, &lastcopy_store::Layout::ByContent, None, usize::MAX).unwrap() {
                 let file = fs::File::open(self.root().join(lacking.file.path.as_path())).unwrap();
                 let proof: Proof<ReadBack> =
                     Proof::read_file(lacking.content, &file, &mut HashBuffer::new(), &Cancel::new(), &NoProgress).unwrap();

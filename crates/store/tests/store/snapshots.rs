@@ -7,7 +7,7 @@ use lastcopy_store::{
 };
 
 fn paths(push: &Push) -> Vec<String> {
-    let lacking = push.snapshot.lacking(&push.probed, None, usize::MAX).unwrap();
+    let lacking = push.snapshot.lacking(&push.probed, &lastcopy_store::Layout::ByContent, None, usize::MAX).unwrap();
     lacking.iter().map(|lacking| lacking.file.path.to_string().trim_matches('`').to_owned()).collect()
 }
 
@@ -57,11 +57,11 @@ fn a_snapshot_stays_what_it_was() {
     node.index(&volume, &[("changes", "four"), ("comes", "five")]);
     node.index_gone(&volume, "goes");
     assert_eq!(paths(&push), before);
-    let expected = Totals { files: 3, lacking_files: 3, lacking_contents: 3, lacking_bytes: 11 };
-    assert_eq!(push.snapshot.totals(&push.probed).unwrap(), expected);
+    let expected = Totals { files: 3, lacking_files: 3, lacking_items: 3, lacking_bytes: 11 };
+    assert_eq!(push.snapshot.totals(&push.probed, &lastcopy_store::Layout::ByContent).unwrap(), expected);
     let mut lines = Vec::new();
     push.snapshot
-        .lines(&push.probed, None, &mut |line| {
+        .lines(&push.probed, &lastcopy_store::Layout::ByContent, None, &mut |line| {
             lines.push((line.path.to_string(), line.status, line.is_held()));
             Ok(())
         })

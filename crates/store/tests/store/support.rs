@@ -195,7 +195,7 @@ impl Push {
     /// Records proofs of what lacks them, for the files that are to be proven.
     pub(crate) fn prove(&self, proves: impl Fn(&RelPath) -> bool) {
         let mut proofs = Vec::new();
-        for lacking in self.snapshot.lacking(&self.probed, None, usize::MAX).unwrap() {
+        for lacking in self.snapshot.lacking(&self.probed, &lastcopy_store::Layout::ByContent, None, usize::MAX).unwrap() {
             if proves(&lacking.file.path) {
                 proofs.push(ProvenAt {
                     content: lacking.content_id,

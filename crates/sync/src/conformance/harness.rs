@@ -35,7 +35,8 @@ impl Sample {
     pub(super) fn item_from(&self, bytes: &[u8]) -> io::Result<PlanItem> {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
-        Ok(PlanItem { content_id: self.id, content: self.content, files: 1, source: Source::Temporary(Arc::new(file)) })
+        let source = Source::Temporary(Arc::new(file));
+        Ok(PlanItem { content_id: self.id, content: self.content, location: Location::default(), files: 1, source })
     }
 
     pub(super) fn held(&self, location: &Location) -> HeldItem {
@@ -61,8 +62,11 @@ pub(super) enum Found {
     Unverifiable(String),
 }
 
-/// Answers by content; each may come once.
-struct Answers<T>(Mutex<BTreeMap<ContentId, Vec<T>>>);
+/// What tells one item from another: a content may lie at several places.
+type Key = (ContentId, Location);
+
+/// Answers by item; each may come once.
+struct Answers<T>(Mutex<BTreeMap<Key, Vec<T>>>);
 
 impl<T> Default for Answers<T> {
     fn default() -> Self {
@@ -71,24 +75,24 @@ impl<T> Default for Answers<T> {
 }
 
 impl<T> Answers<T> {
-    fn add(&self, id: ContentId, answer: T) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().push(answer);
+    fn add(&self, id: ContentId, at: &Location, answer: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((id, at.clone())).or_default().push(answer);
     }
 
-    fn take(&self) -> BTreeMap<ContentId, Vec<T>> {
+    fn take(&self) -> BTreeMap<Key, Vec<T>> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Every answer, where each item has exactly one; otherwise what is wrong.
-fn one_each<T>(wanted: &[ContentId], mut answers: BTreeMap<ContentId, Vec<T>>) -> Result<Vec<T>, String> {
+fn one_each<T>(wanted: &[Key], mut answers: BTreeMap<Key, Vec<T>>) -> Result<Vec<T>, String> {
     let mut single = Vec::with_capacity(wanted.len());
     for id in wanted {
         let mut given = answers.remove(id).unwrap_or_default();
         match (given.pop(), given.len()) {
             (Some(answer), 0) => single.push(answer),
-            (None, _) => return Err(format!("item {id} got no answer")),
-            (Some(_), more) => return Err(format!("item {id} got {} answers", more + 1)),
+            (None, _) => return Err(format!("item {} got no answer", id.0)),
+            (Some(_), more) => return Err(format!("item {} got {} answers", id.0, more + 1)),
         }
     }
     if answers.is_empty() { Ok(single) } else { Err("there were answers about items that nobody asked for".into()) }
@@ -100,46 +104,52 @@ impl PushSink for PushAnswers {
     fn stored(&self, _item: &PlanItem) {}
 
     fn proven(&self, item: PlanItem, location: Location, proof: Proven) {
-        self.0.add(item.content_id, Pushed::Proven(location, proof));
+        self.0.add(item.content_id, &item.location, Pushed::Proven(location, proof));
     }
 
     fn drift(&self, item: PlanItem, drift: Drift) {
-        self.0.add(item.content_id, Pushed::Drift(drift));
+        self.0.add(item.content_id, &item.location, Pushed::Drift(drift));
     }
 
     fn excluded(&self, item: PlanItem, reason: String) {
-        self.0.add(item.content_id, Pushed::Excluded(reason));
+        self.0.add(item.content_id, &item.location, Pushed::Excluded(reason));
     }
 
     fn failed(&self, item: PlanItem, reason: String) {
-        self.0.add(item.content_id, Pushed::Failed(reason));
+        self.0.add(item.content_id, &item.location, Pushed::Failed(reason));
     }
+
+    fn moving(&self, _from: &Location, _to: &Location) -> Result<Vec<HeldItem>, DestinationError> {
+        Ok(Vec::new())
+    }
+
+    fn moved(&self, _item: HeldItem, _from: &Location, _found: Result<Proven, String>) {}
 }
 
 struct VerifyAnswers(Answers<Found>);
 
 impl VerifySink for VerifyAnswers {
     fn verified(&self, item: HeldItem, proof: Proven) {
-        self.0.add(item.content_id, Found::Verified(proof));
+        self.0.add(item.content_id, &item.location, Found::Verified(proof));
     }
 
     fn seen(&self, item: HeldItem) {
-        self.0.add(item.content_id, Found::Seen);
+        self.0.add(item.content_id, &item.location, Found::Seen);
     }
 
     fn lost(&self, item: HeldItem, detail: String) {
-        self.0.add(item.content_id, Found::Lost(detail));
+        self.0.add(item.content_id, &item.location, Found::Lost(detail));
     }
 
     fn unverifiable(&self, item: HeldItem, reason: String) {
-        self.0.add(item.content_id, Found::Unverifiable(reason));
+        self.0.add(item.content_id, &item.location, Found::Unverifiable(reason));
     }
 }
 
 struct FetchAnswers(Answers<Result<Vec<u8>, String>>);
 
 struct Collecting {
-    id: ContentId,
+    id: Key,
     bytes: Vec<u8>,
     sink: Arc<FetchAnswers>,
 }
@@ -148,11 +158,11 @@ struct FetchHandle(Arc<FetchAnswers>);
 
 impl FetchSink for FetchHandle {
     fn begin(&self, item: &HeldItem) -> io::Result<Box<dyn Arrival>> {
-        Ok(Box::new(Collecting { id: item.content_id, bytes: Vec::new(), sink: self.0.clone() }))
+        Ok(Box::new(Collecting { id: (item.content_id, item.location.clone()), bytes: Vec::new(), sink: self.0.clone() }))
     }
 
     fn failed(&self, item: &HeldItem, reason: String) {
-        self.0.0.add(item.content_id, Err(reason));
+        self.0.0.add(item.content_id, &item.location, Err(reason));
     }
 }
 
@@ -169,13 +179,13 @@ impl Write for Collecting {
 
 impl Arrival for Collecting {
     fn finish(self: Box<Self>) {
-        self.sink.0.add(self.id, Ok(self.bytes));
+        self.sink.0.add(self.id.0, &self.id.1, Ok(self.bytes));
     }
 }
 
 /// Pushes items in one group.
 pub(super) fn push(destination: &dyn Destination, items: Vec<PlanItem>, context: &Context) -> Result<Vec<Pushed>, String> {
-    let ids: Vec<_> = items.iter().map(|item| item.content_id).collect();
+    let ids: Vec<_> = items.iter().map(|item| (item.content_id, item.location.clone())).collect();
     let sink = Arc::new(PushAnswers(Answers::default()));
     let pushed = context.runtime.block_on(async {
         let (give, take) = tokio::sync::mpsc::channel(1);
@@ -195,7 +205,7 @@ pub(super) fn verify(
     depth: Depth,
     context: &Context,
 ) -> Result<Vec<Found>, String> {
-    let ids: Vec<_> = items.iter().map(|item| item.content_id).collect();
+    let ids: Vec<_> = items.iter().map(|item| (item.content_id, item.location.clone())).collect();
     let sink = Arc::new(VerifyAnswers(Answers::default()));
     let verified = context.runtime.block_on(async {
         let (give, take) = tokio::sync::mpsc::channel(1);
@@ -213,7 +223,7 @@ pub(super) fn fetch(
     items: Vec<HeldItem>,
     context: &Context,
 ) -> Result<Vec<Result<Vec<u8>, String>>, String> {
-    let ids: Vec<_> = items.iter().map(|item| item.content_id).collect();
+    let ids: Vec<_> = items.iter().map(|item| (item.content_id, item.location.clone())).collect();
     let sink = Arc::new(FetchAnswers(Answers::default()));
     let fetched: Result<(), DestinationError> = context.runtime.block_on(async {
         let (give, take) = tokio::sync::mpsc::channel(1);

@@ -13,8 +13,8 @@ use crate::segment::{Place, PlacedHead};
 use crate::source::Drift;
 use async_trait::async_trait;
 use lastcopy_fs::{Content, Id128};
-use lastcopy_store::{DestinationKind, Incarnation, Location, Proven, Volume};
-use std::collections::BTreeMap;
+use lastcopy_store::{ContentId, DestinationKind, Incarnation, Location, Proven, Volume};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
@@ -212,7 +212,13 @@ impl Liar {
     }
 
     fn sink(&self, sink: Arc<dyn PushSink>) -> Arc<LyingSink> {
-        Arc::new(LyingSink { honest: sink, lie: *lock(&self.lie), answers: AtomicU64::new(0), waiting: Mutex::default() })
+        Arc::new(LyingSink {
+            known: Mutex::default(),
+            honest: sink,
+            lie: *lock(&self.lie),
+            answers: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        })
     }
 }
 
@@ -225,6 +231,10 @@ fn stranger() -> Incarnation {
 impl Destination for Liar {
     fn kind(&self) -> DestinationKind {
         self.honest.kind()
+    }
+
+    fn layout(&self, volume: &str) -> lastcopy_store::Layout {
+        self.honest.layout(volume)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -404,6 +414,8 @@ struct LyingSink {
     answers: AtomicU64,
     /// A proof that waits for another one, to be exchanged with it.
     waiting: Mutex<Option<(PlanItem, Location, Proven)>>,
+    /// Contents that were answered for: another item of the same one is another file.
+    known: Mutex<HashSet<ContentId>>,
 }
 
 impl LyingSink {
@@ -430,7 +442,10 @@ impl PushSink for LyingSink {
                 self.honest.failed(item.clone(), "it is broken".into());
                 self.honest.proven(item, location, proof);
             }
-            Lie::Excludes if item.files > 1 && self.answers.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Lie::Excludes
+                if (item.files > 1 || !lock(&self.known).insert(item.content_id))
+                    && self.answers.fetch_add(1, Ordering::SeqCst) == 0 =>
+            {
                 self.honest.excluded(item, "no name for it".into());
             }
             Lie::ProofsSwapped => {
@@ -458,6 +473,14 @@ impl PushSink for LyingSink {
 
     fn failed(&self, item: PlanItem, reason: String) {
         self.honest.failed(item, reason);
+    }
+
+    fn moving(&self, from: &Location, to: &Location) -> Result<Vec<HeldItem>, DestinationError> {
+        self.honest.moving(from, to)
+    }
+
+    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, String>) {
+        self.honest.moved(item, from, found);
     }
 }
 

@@ -88,12 +88,13 @@ pub(super) const OTHERS: [(&str, Run); 11] = [
 ];
 
 /// Some files of many sizes; other ones for each number, and one that is always the same.
-fn fill(rig: &Rig, number: u8) -> Checked {
+fn fill(rig: &Rig, site: &Site, number: u8) -> Checked {
     for (name, size) in [("small", 1), ("odd", 1500), ("larger", 70_000)] {
         rig.write(format!("{number}/{name}").as_bytes(), &vec![number; size])?;
     }
     rig.write(format!("{number}/not utf8 \u{ff}").as_bytes(), format!("bytes {number}").as_bytes())?;
-    rig.write(&[b'd', b'/', 0xff, number], b"the same everywhere")?;
+    let odd: &[u8] = if site.liar.capabilities().any_name { b"d/\xff" } else { b"d/ \xc3\xbf" };
+    rig.write(&[odd, &[b'0' + number]].concat(), b"the same everywhere")?;
     rig.write(format!("{number}/twice").as_bytes(), &vec![number; 1500])?;
     rig.write(format!("{number}/empty").as_bytes(), b"")
 }
@@ -104,12 +105,12 @@ impl Trial<'_> {
         let rig = Rig::new(self.context)?;
         let site = rig.site(self.subject, "there")?;
         for number in [1, 2] {
-            fill(&rig, number)?;
+            fill(&rig, &site, number)?;
             let horizon = rig.index()?;
             ended(&rig.push(&site)?, RunStatus::Success)?;
             rig.converged(&site, horizon)?;
         }
-        fill(&rig, 3)?;
+        fill(&rig, &site, 3)?;
         let horizon = rig.index()?;
         Ok((rig, site, horizon))
     }
@@ -351,7 +352,7 @@ impl Trial<'_> {
         let (rig, site, _) = self.waiting()?;
         site.made.tamper(Tamper::Keep)?;
         ended(&rig.push(&site)?, RunStatus::Success)?;
-        fill(&rig, 4)?;
+        fill(&rig, &site, 4)?;
         let horizon = rig.index()?;
         site.made.tamper(Tamper::RollBack)?;
         refused(&rig, &site, AlarmKind::RolledBack)?;

@@ -1,0 +1,320 @@
+//! One rclone process: started when it is needed first, asked over a socket in a directory of our own, ended with whoever started it.
+
+use crate::rc::{Rc, RcError};
+use lastcopy_sync::DestinationError;
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The oldest rclone whose behaviour is known.
+const OLDEST: (u64, u64) = (1, 75);
+/// How long it may take to start.
+const START: Duration = Duration::from_secs(60);
+/// Between two looks whether it has started.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long it gets to end by itself.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Lines of its log that are kept for errors.
+const LAST_LINES: usize = 5;
+/// Socket paths are short.
+const LONGEST_DIR: usize = 70;
+
+/// Variables of our environment that rclone gets: where things are, and what its backends read their secrets from. Everything that would
+/// change what it does is left out.
+const KEPT: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "RCLONE_CONFIG_PASS",
+    "RCLONE_PASSWORD_COMMAND",
+    "SSL_CERT_FILE",
+];
+const KEPT_PREFIXES: [&str; 6] = ["RCLONE_CONFIG_", "AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_"];
+const KEPT_SUFFIX: &str = "_proxy";
+
+/// How what is stored is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// The best that the place allows: its own BLAKE3, else reading back. A local directory is always read back.
+    #[default]
+    Auto,
+    /// By the BLAKE3 that the far side computes when it is asked.
+    RemoteHash,
+    /// By reading every byte back.
+    ReadBack,
+    /// Not at all: what is there can never open the offload gate.
+    None,
+}
+
+/// Where a mirror is, and how rclone gets there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// As rclone writes it: a remote of its configuration with a path in it, like `cloudbox:backup`, or an absolute local path.
+    pub remote: String,
+    /// Options of that remote, by rclone's names, instead of those in rclone's configuration. They are passed by environment.
+    pub settings: BTreeMap<String, OsString>,
+    /// The rclone program.
+    pub program: PathBuf,
+    /// How to verify.
+    pub verify: Verify,
+    /// Files that are sent, or read back, at a time.
+    pub transfers: usize,
+    /// Files that are asked after at a time.
+    pub checkers: usize,
+    /// As rclone's `--bwlimit` takes it.
+    pub bandwidth: Option<String>,
+    /// Without any progress for so long, rclone is ended.
+    pub stall: Duration,
+}
+
+impl Options {
+    /// Everything at its default, at a place.
+    pub fn at(remote: impl Into<String>) -> Self {
+        Self {
+            remote: remote.into(),
+            settings: BTreeMap::new(),
+            program: "rclone".into(),
+            verify: Verify::Auto,
+            transfers: 8,
+            checkers: 16,
+            bandwidth: None,
+            stall: Duration::from_secs(300),
+        }
+    }
+
+    /// The directory, if the place is a local path.
+    pub fn local_path(&self) -> Option<&Path> {
+        let path = Path::new(&self.remote);
+        path.is_absolute().then_some(path)
+    }
+}
+
+/// An rclone program that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its version, as it says.
+    pub version: String,
+}
+
+/// A running rclone.
+pub(crate) struct Daemon {
+    pub(crate) rc: Rc,
+    pub(crate) program: Program,
+    group: Pid,
+    watched: Arc<Watched>,
+    /// The socket and the copy of the configuration; gone with the process.
+    _private: tempfile::TempDir,
+}
+
+/// What the thread that started it sees.
+#[derive(Default)]
+struct Watched {
+    ended: Mutex<bool>,
+    news: Condvar,
+    last: Mutex<VecDeque<String>>,
+}
+
+impl Daemon {
+    /// Starts it. Blocks until it answers.
+    pub(crate) fn start(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
+        let failed = |reason: String| DestinationError::Unreachable { address: options.remote.clone(), reason };
+        let private = private_dir().map_err(|error| failed(format!("no directory for rclone's socket: {error}")))?;
+        let socket = private.path().join("rc");
+        let command = command(options, private.path(), &socket).map_err(|error| failed(error.to_string()))?;
+        let watched = Arc::new(Watched::default());
+        let group = spawn(command, watched.clone()).map_err(|error| not_started(&options.program, &error))?;
+        let rc = Rc { socket, runtime: runtime.clone(), patience: options.stall };
+        // From here on, dropping it ends the process.
+        let mut daemon = Self { rc, program: Program { version: String::new() }, group, watched, _private: private };
+        let begun = Instant::now();
+        // The socket is there a moment before anybody listens on it.
+        let answer = loop {
+            match daemon.rc.call("core/version", &Value::Null) {
+                Ok(answer) => break answer,
+                Err(RcError::Silent(_)) if !daemon.has_ended() && begun.elapsed() < START => std::thread::sleep(LOOK),
+                Err(error) => return Err(failed(format!("rclone did not start: {error}: {}", daemon.last_words()))),
+            }
+        };
+        daemon.program = recent_enough(&answer)?;
+        Ok(daemon)
+    }
+
+    /// Whether the process is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.watched.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let last = self.watched.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_empty() { "it said nothing".into() } else { Vec::from(last.clone()).join("; ") }
+    }
+
+    /// Ends it with all that it started.
+    pub(crate) fn end(&self) {
+        if self.has_ended() {
+            return;
+        }
+        // What is gone already needs no signal.
+        _ = kill_process_group(self.group, Signal::TERM);
+        let ended = self.watched.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.watched.news.wait_timeout_while(ended, FAREWELL, |ended| !*ended);
+        let (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !*ended {
+            _ = kill_process_group(self.group, Signal::KILL);
+            drop(self.watched.news.wait_timeout_while(ended, FAREWELL, |ended| !*ended));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn not_started(program: &Path, error: &io::Error) -> DestinationError {
+    let why = if error.kind() == io::ErrorKind::NotFound { "is not installed".into() } else { format!("does not start: {error}") };
+    DestinationError::Unsupported(format!(
+        "`{}` {why}; destinations of kind `mirror` need rclone {}.{} or newer: https://rclone.org/install",
+        program.display(),
+        OLDEST.0,
+        OLDEST.1
+    ))
+}
+
+fn recent_enough(answer: &Value) -> Result<Program, DestinationError> {
+    let version = answer["version"].as_str().unwrap_or_default().to_owned();
+    let mut numbers = answer["decomposed"].as_array().into_iter().flatten().filter_map(Value::as_u64);
+    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < OLDEST {
+        return Err(DestinationError::Unsupported(format!(
+            "rclone {version} is too old: {}.{} or newer is needed; older ones have known holes: https://rclone.org/install",
+            OLDEST.0, OLDEST.1
+        )));
+    }
+    Ok(Program { version })
+}
+
+/// A directory that nobody else can look into.
+fn private_dir() -> io::Result<tempfile::TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+    let dir = runtime.unwrap_or_else(std::env::temp_dir);
+    let dir = if dir.as_os_str().len() > LONGEST_DIR { PathBuf::from("/tmp") } else { dir };
+    tempfile::Builder::new().prefix("lastcopy-rclone-").tempdir_in(dir)
+}
+
+fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Command> {
+    let mut command = Command::new(&options.program);
+    command.arg("rcd").arg("--rc-addr").arg(socket_url(socket)).args(["--rc-no-auth", "--rc-serve"]);
+    command.args(["--use-json-log", "--log-level", "NOTICE", "--retries", "1", "--contimeout", "1m", "--timeout", "5m"]);
+    command.args(["--stats", "0"]);
+    if let Some(limit) = &options.bandwidth {
+        command.arg("--bwlimit").arg(limit);
+    }
+    command.arg("--config").arg(configuration(private)?);
+    command.env_clear();
+    let kept = |name: &str| {
+        KEPT.contains(&name)
+            || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || name.to_ascii_lowercase().ends_with(KEPT_SUFFIX)
+    };
+    command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
+    command.envs(remote_settings(options));
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+fn socket_url(socket: &Path) -> OsString {
+    let mut url = OsString::from("unix://");
+    url.push(socket);
+    url
+}
+
+/// rclone writes what it learns about a server into its configuration, and `none` for a hash is for good. So it gets a copy; a person's
+/// own is only read.
+fn configuration(private: &Path) -> io::Result<PathBuf> {
+    let copy = private.join("rclone.conf");
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let xdg = std::env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+    let named = std::env::var_os("RCLONE_CONFIG").map(PathBuf::from);
+    let places = named.into_iter().chain([xdg.join("rclone/rclone.conf"), home.join(".rclone.conf")]);
+    let own = places.into_iter().find(|place| place.is_file());
+    let text = own.map_or(Ok(Vec::new()), std::fs::read)?;
+    std::fs::write(&copy, text)?;
+    Ok(copy)
+}
+
+/// The options of the remote, by the names that rclone's environment has for them.
+fn remote_settings(options: &Options) -> impl Iterator<Item = (OsString, OsString)> {
+    let remote = options.remote.split(':').next().unwrap_or_default();
+    let prefix = format!("RCLONE_CONFIG_{}", variable(remote));
+    options.settings.iter().map(move |(name, value)| (format!("{prefix}_{}", variable(name)).into(), value.clone()))
+}
+
+fn variable(name: &str) -> String {
+    name.to_ascii_uppercase().replace('-', "_")
+}
+
+/// Starts it in a process group of its own. The kernel ends it when the thread that started it ends, so that thread stays until then, and
+/// a process of ours that is killed leaves no rclone behind.
+fn spawn(mut command: Command, watched: Arc<Watched>) -> io::Result<Pid> {
+    let parent = getpid();
+    command.process_group(0);
+    #[expect(
+        unsafe_code,
+        reason = "prctl(2) and getppid(2) are all that happens between fork and exec, and touch no memory of ours"
+    )]
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // It may have happened before the kernel was told.
+            if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        });
+    }
+    let (tell, told) = sync_channel(1);
+    std::thread::Builder::new().name("rclone".into()).spawn(move || match command.spawn() {
+        Err(error) => drop(tell.send(Err(error))),
+        Ok(mut child) => {
+            let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            drop(tell.send(id.ok_or_else(|| io::ErrorKind::InvalidData.into())));
+            if let Some(stderr) = child.stderr.take() {
+                keep_last(stderr, &watched.last);
+            }
+            drop(child.wait());
+            *watched.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            watched.news.notify_all();
+        }
+    })?;
+    told.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+}
+
+/// Reads its log to the end, and keeps the last lines.
+fn keep_last(stderr: ChildStderr, last: &Mutex<VecDeque<String>>) {
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let entry: Option<Value> = serde_json::from_str(&line).ok();
+        let said = entry.and_then(|entry| {
+            let about = entry["object"].as_str().map(|object| format!("{object}: ")).unwrap_or_default();
+            Some(format!("{about}{}", entry["msg"].as_str()?.trim()))
+        });
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.push_back(said.unwrap_or(line));
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! A push: what is in the way goes to the history, then each file is sent, made durable, and proven.
+
+use crate::layout::{FORMAT, History, Owner, content_path, owner, path_of};
+use crate::names::{Listed, storable};
+use crate::prove::{Blind, Look, Way, prove};
+use crate::rc::RcError;
+use crate::remote::{Entry, Remote, cancelled, in_the_way, too_long};
+use lastcopy_fs::{HashBuffer, NoProgress};
+use lastcopy_store::Location;
+use lastcopy_sync::segment::Place;
+use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, WorkList};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a push is looked at from outside.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two questions how many bytes moved.
+const ASK: u32 = 5;
+
+/// What a push needs to know.
+pub(crate) struct Terms<'a> {
+    pub(crate) remote: &'a Remote,
+    pub(crate) way: Way,
+    /// Why that way.
+    pub(crate) why: &'a str,
+    pub(crate) transfers: usize,
+    pub(crate) stall: Duration,
+    pub(crate) place: Place,
+}
+
+struct Pushing<'a> {
+    terms: Terms<'a>,
+    sink: &'a dyn PushSink,
+    context: &'a Context,
+    history: History,
+    /// The first error that ends the whole push.
+    fatal: Mutex<Option<DestinationError>>,
+    listed: Mutex<Listed>,
+    /// Volumes whose part is ours.
+    owned: Mutex<HashSet<String>>,
+    /// Held by whoever sends a name that may be one with another.
+    alone: Mutex<()>,
+    /// One thing is moved at a time: two files may have the same thing in their way.
+    moving: Mutex<()>,
+    /// What was there before this push is durable.
+    old_is_durable: OnceLock<Result<(), String>>,
+    /// Work that is being waited for, and how often something ended.
+    waiting: AtomicU64,
+    ended: AtomicU64,
+    /// Bytes whose sending began.
+    begun: AtomicU64,
+}
+
+/// A file that was sent, and is to be proven.
+struct Sent {
+    item: PlanItem,
+    path: String,
+}
+
+/// Stores and proves everything of a plan. Blocks.
+pub(crate) fn push(
+    terms: Terms<'_>,
+    mut plan: WorkList<PlanItem>,
+    sink: &dyn PushSink,
+    context: &Context,
+) -> Result<(), DestinationError> {
+    let history = History::new().map_err(|source| DestinationError::Io { address: "random numbers".into(), source })?;
+    let pushing = &Pushing {
+        terms,
+        sink,
+        context,
+        history,
+        fatal: Mutex::default(),
+        listed: Mutex::default(),
+        owned: Mutex::default(),
+        alone: Mutex::default(),
+        moving: Mutex::default(),
+        old_is_durable: OnceLock::new(),
+        waiting: AtomicU64::new(0),
+        ended: AtomicU64::new(0),
+        begun: AtomicU64::new(0),
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| pushing.watch(&done));
+        // One group is proven while the next one is sent.
+        let (sent, to_prove) = sync_channel::<Vec<Sent>>(1);
+        let prover = scope.spawn(move || pushing.prove_groups(&to_prove));
+        while let Some(group) = plan.blocking_recv() {
+            if pushing.is_over() || sent.send(pushing.send_group(group)).is_err() {
+                break;
+            }
+        }
+        drop(sent);
+        prover.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        done.store(true, Ordering::Relaxed);
+        watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    context.cancel.check()?;
+    lock(&pushing.fatal).take().map_or(Ok(()), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something with every item on several threads, and gives what came of it.
+pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, threads: usize, work: impl Fn(T) -> Option<R> + Sync) -> Vec<R> {
+    let threads = threads.min(items.len()).max(1);
+    let (items, results) = (Mutex::new(items.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some(item) = lock(&items).next() else { return };
+                    if let Some(result) = work(item) {
+                        lock(&results).push(result);
+                    }
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pushing<'_> {
+    fn remote(&self) -> &Remote {
+        self.terms.remote
+    }
+
+    fn is_over(&self) -> bool {
+        self.context.cancel.is_cancelled() || lock(&self.fatal).is_some()
+    }
+
+    fn end(&self, error: DestinationError) {
+        lock(&self.fatal).get_or_insert(error);
+    }
+
+    /// Looks from outside whether anything moves: ends rclone when somebody wants to stop, or when nothing happens any more. Tells of
+    /// what was sent.
+    fn watch(&self, done: &AtomicBool) {
+        let (mut told, mut ended, mut moved, mut looks) = (0, 0, 0, 0);
+        let mut last_news = Instant::now();
+        while !done.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+            if self.context.cancel.is_cancelled() {
+                return self.remote().end();
+            }
+            looks += 1;
+            if looks % ASK == 0 && !lock(&self.fatal).is_some() {
+                let bytes = self.remote().moved_bytes().unwrap_or(moved);
+                if bytes != moved {
+                    (moved, last_news) = (bytes, Instant::now());
+                }
+                // rclone counts what it reads back, too.
+                let sent = moved.min(self.begun.load(Ordering::Relaxed));
+                self.context.progress.advance(0, sent.saturating_sub(told));
+                told = told.max(sent);
+            }
+            let now = self.ended.load(Ordering::Relaxed);
+            if now != ended || self.waiting.load(Ordering::Relaxed) == 0 {
+                (ended, last_news) = (now, Instant::now());
+            }
+            if last_news.elapsed() > self.terms.stall {
+                let reason = format!("rclone made no progress for {} s, and was ended", self.terms.stall.as_secs());
+                self.end(DestinationError::Unreachable { address: self.remote().fs.clone(), reason });
+                return self.remote().end();
+            }
+        }
+        self.context.progress.advance(0, self.begun.load(Ordering::Relaxed).saturating_sub(told));
+    }
+
+    /// Counts a piece of work as one that is waited for.
+    fn waited<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let result = work();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    fn send_group(&self, group: Vec<PlanItem>) -> Vec<Sent> {
+        let features = &self.remote().features;
+        let paths = group.iter().filter_map(|item| target(item).ok()).filter(|path| storable(path.as_bytes(), features).is_ok());
+        let paths: Vec<_> = paths.collect();
+        if let Err(error) = self.waited(|| lock(&self.listed).turn_to(self.remote(), &paths)) {
+            self.end(self.remote().error(&error));
+            return Vec::new();
+        }
+        each(group, self.terms.transfers, |item| if self.is_over() { None } else { self.waited(|| self.send(item)) })
+    }
+
+    /// Sends one file to its place; gives it, if it was sent.
+    fn send(&self, item: PlanItem) -> Option<Sent> {
+        let path = match target(&item) {
+            Ok(path) => path,
+            Err(reason) => return self.excluded(item, reason),
+        };
+        match self.accepts(&item, &path) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return self.excluded(item, reason),
+            Err(error) => return self.refused(item, &error),
+        }
+        let source = match item.source.open(item.content) {
+            Ok(source) => source,
+            Err(OpenError::Drift(drift)) => return self.drifted(item, drift),
+            Err(OpenError::Unreadable(error)) => return self.excluded(item, format!("cannot be read: {error}")),
+        };
+        // Only where another name folds into this one; then one after the other.
+        let alone = lock(&self.listed).doubtful(&path).map(|_| lock(&self.alone));
+        match self.clash(&path) {
+            Ok(None) => {}
+            Ok(Some(reason)) => return self.excluded(item, reason),
+            Err(error) => return self.refused(item, &error),
+        }
+        match self.clear(&item, &path) {
+            Ok(Clearing::Free) => {}
+            Ok(Clearing::Answered) => return None,
+            Err(error) => return self.refused(item, &error),
+        }
+        self.begun.fetch_add(item.content.size, Ordering::Relaxed);
+        let sent = match self.remote().send(source.file(), &path) {
+            // A file is where a directory has to be. Storage without directories has nothing in the way.
+            Err(RcError::Refused(reason)) if in_the_way(&reason) => {
+                self.clear_above(&path).and_then(|()| self.remote().send(source.file(), &path))
+            }
+            sent => sent,
+        };
+        match sent {
+            Ok(()) => {
+                if alone.is_some() {
+                    lock(&self.listed).sent(&path);
+                }
+                self.sink.stored(&item);
+                Some(Sent { item, path })
+            }
+            Err(RcError::Refused(reason)) if too_long(&reason) => self.excluded(item, "its name is too long there".into()),
+            Err(error) => match self.drift_of(&item) {
+                Some(drift) => self.drifted(item, drift),
+                None => self.refused(item, &error),
+            },
+        }
+    }
+
+    /// Whether this place may be used: by its name, and by whom it belongs to.
+    fn accepts(&self, item: &PlanItem, path: &str) -> Result<Result<(), String>, RcError> {
+        let features = &self.remote().features;
+        if let Err(reason) = storable(path.as_bytes(), features) {
+            return Ok(Err(reason));
+        }
+        if let (Source::File(file), Some((volume, _))) = (&item.source, path.split_once('/'))
+            && volume == file.volume.name()
+        {
+            self.own(volume)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Whether a part of this path would be one with another name there. Whoever may be is sent alone.
+    fn clash(&self, path: &str) -> Result<Option<String>, RcError> {
+        let doubtful = lock(&self.listed).doubtful(path);
+        let Some((part, other)) = doubtful else { return Ok(None) };
+        Ok(self.remote().stat(&part)?.map(|_| format!("it would be one with `{other}` there, where the two names are the same")))
+    }
+
+    /// Makes a volume's part ours, or finds that it is; another volume's is never touched.
+    fn own(&self, volume: &str) -> Result<(), RcError> {
+        let mut owned = lock(&self.owned);
+        if owned.contains(volume) {
+            return Ok(());
+        }
+        let expected = Owner { format: FORMAT, volume: self.terms.place.volume.to_string() };
+        let path = owner(volume);
+        let found = match self.remote().read_small(&path)? {
+            Some(bytes) => serde_json::from_slice::<Owner>(&bytes).ok(),
+            None => {
+                let mut bytes = serde_json::to_vec(&expected).map_err(|error| RcError::Refused(error.to_string()))?;
+                bytes.push(b'\n');
+                self.remote().put_small(&path, &bytes, false).map_err(|error| RcError::Refused(error.to_string()))?;
+                Some(expected.clone())
+            }
+        };
+        if found.as_ref() == Some(&expected) {
+            owned.insert(volume.to_owned());
+            return Ok(());
+        }
+        let reason = match found {
+            Some(other) => format!("`{volume}` there belongs to another volume, {}", other.volume),
+            None => format!("{path} there is damaged: it does not say whose `{volume}` is"),
+        };
+        let address = self.remote().fs.clone();
+        self.end(DestinationError::Occupied { address, reason: format!("{reason}; give this volume another name or place") });
+        Err(RcError::Refused("it is another volume's".into()))
+    }
+
+    /// Looks at what is at the place already. The right bytes are proven where they are; anything else goes to the history.
+    fn clear(&self, item: &PlanItem, path: &str) -> Result<Clearing, RcError> {
+        let there = lock(&self.listed).at(path).cloned();
+        let Some(there) = there else { return Ok(Clearing::Free) };
+        if there.is_dir || there.size != item.content.size {
+            self.set_aside(&there)?;
+            return Ok(Clearing::Free);
+        }
+        // An earlier push may have sent it, and been stopped before it was durable.
+        let durable = self.old_is_durable.get_or_init(|| self.remote().settle().map_err(|error| error.to_string()));
+        durable.clone().map_err(RcError::Refused)?;
+        match self.look(item.content, path) {
+            Ok(Look::Proven(proven)) => {
+                self.context.progress.advance(1, item.content.size);
+                self.sink.proven(item.clone(), Location(path.into()), proven);
+                Ok(Clearing::Answered)
+            }
+            Ok(_) => {
+                self.set_aside(&there)?;
+                Ok(Clearing::Free)
+            }
+            Err(Blind::NoWay) => {
+                self.sink.failed(item.clone(), self.no_way());
+                Ok(Clearing::Answered)
+            }
+            Err(Blind::Rc(error)) => Err(error),
+            Err(Blind::Io(error)) => Err(RcError::Refused(error.to_string())),
+        }
+    }
+
+    /// Moves a file out of the way of a directory.
+    fn clear_above(&self, path: &str) -> Result<(), RcError> {
+        for (end, _) in path.match_indices('/') {
+            if let Some(there) = self.remote().stat(&path[..end])?
+                && !there.is_dir
+            {
+                return self.set_aside(&there);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is in the way to the history, with the receipts that count on it.
+    fn set_aside(&self, there: &Entry) -> Result<(), RcError> {
+        let _one_at_a_time = lock(&self.moving);
+        if !there.is_dir {
+            return self.set_file_aside(&there.path);
+        }
+        let mut files = Vec::new();
+        self.remote().walk(&there.path, false, &|_| false, &mut |entry| {
+            files.push(entry.path);
+            Ok(())
+        })?;
+        files.iter().try_for_each(|path| self.set_file_aside(path))?;
+        self.remote().remove_empty(&there.path)
+    }
+
+    fn set_file_aside(&self, path: &str) -> Result<(), RcError> {
+        let remote = self.remote();
+        let to = self.history.of(path);
+        let (from, at) = (Location(path.into()), Location(to.clone().into()));
+        let counting = self.sink.moving(&from, &at).map_err(|error| RcError::Refused(error.to_string()))?;
+        // Where a move is a copy and a removal, the removal waits for the proof.
+        let by_copy = !remote.features.moves && !counting.is_empty();
+        let moved = if by_copy { remote.duplicate(path, &to) } else { remote.rename(path, &to) };
+        match moved {
+            // Somebody else was faster: it is in nobody's way.
+            Err(RcError::NotFound(_)) if !by_copy => {}
+            moved => moved?,
+        }
+        remote.settle().map_err(|error| RcError::Refused(error.to_string()))?;
+        let mut all_proven = true;
+        for item in counting {
+            let found = match self.look(item.content, &to) {
+                Ok(Look::Proven(proven)) => Ok(proven),
+                Ok(Look::Other(detail)) => Err(format!("when it was replaced there: {detail}")),
+                Ok(Look::Absent | Look::Seen) => Err("it was replaced there, and is not in the history".into()),
+                // What cannot be told now is not proven: the next verify looks again, at both places.
+                Err(_) => {
+                    all_proven = false;
+                    continue;
+                }
+            };
+            all_proven &= found.is_ok();
+            self.sink.moved(item, &from, found);
+        }
+        if !by_copy {
+            return Ok(());
+        }
+        if all_proven {
+            remote.remove_moved(path)
+        } else {
+            Err(RcError::Refused(format!("{path} could not be moved to the history")))
+        }
+    }
+
+    fn look(&self, content: lastcopy_fs::Content, path: &str) -> Result<Look, Blind> {
+        let mut buffer = HashBuffer::new();
+        prove(self.remote(), self.terms.way, content, path, &mut buffer, &self.context.cancel, &NoProgress)
+    }
+
+    fn prove_groups(&self, groups: &Receiver<Vec<Sent>>) {
+        for group in groups {
+            if self.is_over() {
+                return;
+            }
+            if let Err(error) = self.remote().settle() {
+                return self.end(error);
+            }
+            each(group, self.terms.transfers, |sent| if self.is_over() { None } else { self.waited(|| self.prove(sent)) });
+        }
+    }
+
+    fn prove(&self, Sent { item, path }: Sent) -> Option<()> {
+        let detail = match self.look(item.content, &path) {
+            Ok(Look::Proven(proven)) => {
+                self.context.progress.advance(1, 0);
+                self.sink.proven(item, Location(path.into()), proven);
+                return None;
+            }
+            Ok(Look::Absent | Look::Seen) => "it is not there after it was sent".into(),
+            Ok(Look::Other(detail)) => {
+                // Nothing stays under a name that says something else.
+                let wrong = Entry { name: String::new(), path, size: 0, is_dir: false, blake3: String::new() };
+                match self.set_aside(&wrong) {
+                    Ok(()) => detail,
+                    Err(error) => format!("{detail}; and it could not be moved away: {error}"),
+                }
+            }
+            Err(Blind::NoWay) => self.no_way(),
+            Err(Blind::Rc(error)) => return self.refused(item, &error),
+            Err(Blind::Io(error)) => error.to_string(),
+        };
+        match self.drift_of(&item) {
+            Some(drift) => self.drifted(item, drift),
+            None => {
+                self.sink.failed(item, detail);
+                None
+            }
+        }
+    }
+
+    fn no_way(&self) -> String {
+        format!("it was stored, and nothing there proves it: {}", self.terms.why)
+    }
+
+    /// What became of the source, if it is not what it should be any more.
+    fn drift_of(&self, item: &PlanItem) -> Option<Drift> {
+        match item.source.open(item.content) {
+            Ok(source) => Sending::finish(source).ok()?.err(),
+            Err(OpenError::Drift(drift)) => Some(drift),
+            Err(OpenError::Unreadable(_)) => None,
+        }
+    }
+
+    fn drifted<R>(&self, item: PlanItem, drift: Drift) -> Option<R> {
+        self.sink.drift(item, drift);
+        None
+    }
+
+    fn excluded<R>(&self, item: PlanItem, reason: String) -> Option<R> {
+        self.sink.excluded(item, reason);
+        None
+    }
+
+    /// rclone does not do it: the end of everything, or of this file.
+    fn refused<R>(&self, item: PlanItem, error: &RcError) -> Option<R> {
+        if self.context.cancel.is_cancelled() {
+            self.end(cancelled());
+        } else if let Some(fatal) = self.remote().fatal(error) {
+            self.end(fatal);
+        } else {
+            self.sink.failed(item, error.to_string());
+        }
+        None
+    }
+}
+
+/// Whether a file may be sent to its place.
+enum Clearing {
+    Free,
+    /// It has its answer already.
+    Answered,
+}
+
+/// Where an item goes.
+fn target(item: &PlanItem) -> Result<String, String> {
+    if item.location == Location::default() {
+        return Ok(content_path(item.content.hash));
+    }
+    if std::str::from_utf8(&item.location.0).is_err() {
+        return Err("rclone stores only names in UTF-8; this one is not".into());
+    }
+    path_of(&item.location).map(str::to_owned)
+}

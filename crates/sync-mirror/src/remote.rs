@@ -1,0 +1,361 @@
+//! What a mirror asks of rclone, by name: each function is one of rclone's own, with its answer in types.
+
+use crate::daemon::{Daemon, Options};
+use crate::rc::{Object, RcError};
+use lastcopy_fs::{Cancelled, Id128};
+use lastcopy_sync::DestinationError;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The largest object that is read into memory.
+const SMALL: u64 = 1 << 20;
+
+/// The process that serves a mirror, and all its scratch parts.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Option<Arc<Daemon>>>);
+
+impl Slot {
+    /// Ends the running one.
+    pub(crate) fn end(&self) {
+        if let Some(daemon) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            daemon.end();
+        }
+    }
+
+    /// The running one, or a new one.
+    fn daemon(&self, options: &Options, runtime: &tokio::runtime::Handle) -> Result<Arc<Daemon>, DestinationError> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(daemon) = slot.as_ref().filter(|daemon| !daemon.has_ended()) {
+            return Ok(daemon.clone());
+        }
+        let daemon = Arc::new(Daemon::start(options, runtime)?);
+        *slot = Some(daemon.clone());
+        Ok(daemon)
+    }
+}
+
+/// What a place can do, as rclone says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Features {
+    /// The kind of backend, or a name for it.
+    pub(crate) backend: String,
+    /// Names of hashes that it serves.
+    pub(crate) hashes: Vec<String>,
+    /// The directory, if it is one of this machine's.
+    pub(crate) local: Option<PathBuf>,
+    /// It can move an object without copying it.
+    pub(crate) moves: bool,
+}
+
+impl Features {
+    /// Whether it hashes with BLAKE3 when asked.
+    pub(crate) fn blake3(&self) -> bool {
+        self.hashes.iter().any(|hash| hash == "blake3")
+    }
+}
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) is_dir: bool,
+    /// In hex; empty where none was asked for, or none was served.
+    pub(crate) blake3: String,
+}
+
+impl Entry {
+    fn read(value: &Value) -> Option<Self> {
+        Some(Self {
+            path: value["Path"].as_str()?.to_owned(),
+            name: value["Name"].as_str()?.to_owned(),
+            // Where a size is unknown, it is negative: no file has that many bytes.
+            size: value["Size"].as_i64().and_then(|size| size.try_into().ok()).unwrap_or(u64::MAX),
+            is_dir: value["IsDir"].as_bool()?,
+            blake3: value["Hashes"]["blake3"].as_str().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+/// One place, reached through one rclone.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    daemon: Arc<Daemon>,
+    /// As rclone writes it.
+    pub(crate) fs: String,
+    pub(crate) features: Features,
+}
+
+impl Remote {
+    /// Reaches a place; starts rclone if it does not run. Blocks.
+    pub(crate) fn reach(slot: &Slot, options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
+        let daemon = slot.daemon(options, runtime)?;
+        let features = Features { backend: String::new(), hashes: Vec::new(), local: None, moves: false };
+        let mut remote = Self { daemon, fs: options.remote.clone(), features };
+        let answer = remote.daemon.rc.call("operations/fsinfo", &json!({ "fs": remote.fs }));
+        let answer = answer.map_err(|error| remote.error(&error))?;
+        let flag = |name: &str| answer["Features"][name].as_bool().unwrap_or(false);
+        let root = answer["Root"].as_str().map(PathBuf::from).filter(|root| root.is_absolute());
+        remote.features = Features {
+            backend: answer["String"].as_str().unwrap_or_default().to_owned(),
+            hashes: answer["Hashes"].as_array().into_iter().flatten().filter_map(|hash| Some(hash.as_str()?.to_owned())).collect(),
+            // A wrapper over a local directory is none: what lies there are other bytes.
+            local: root.filter(|_| flag("IsLocal") && !flag("Overlay") && !flag("WrapFs")),
+            moves: flag("Move"),
+        };
+        Ok(remote)
+    }
+
+    /// The version of the program that serves it.
+    pub(crate) fn version(&self) -> &str {
+        &self.daemon.program.version
+    }
+
+    /// What an error means for the destination as a whole.
+    pub(crate) fn error(&self, error: &RcError) -> DestinationError {
+        let address = self.fs.clone();
+        match error {
+            RcError::NotFound(reason) => DestinationError::Unreachable { address, reason: reason.clone() },
+            RcError::Refused(reason) if is_full(reason) => DestinationError::Full { address },
+            RcError::Refused(reason) if is_forbidden(reason) => DestinationError::Auth { address, reason: reason.clone() },
+            RcError::Refused(reason) => DestinationError::Unreachable { address, reason: reason.clone() },
+            RcError::Silent(reason) => {
+                DestinationError::Unreachable { address, reason: format!("{reason}; its last words: {}", self.daemon.last_words()) }
+            }
+        }
+    }
+
+    /// An error that concerns everything, not only one file.
+    pub(crate) fn fatal(&self, error: &RcError) -> Option<DestinationError> {
+        match error {
+            RcError::Silent(_) => Some(self.error(error)),
+            RcError::Refused(reason) if is_full(reason) => Some(self.error(error)),
+            RcError::NotFound(_) | RcError::Refused(_) => None,
+        }
+    }
+
+    /// Ends rclone: whatever waits for it gets an error.
+    pub(crate) fn end(&self) {
+        self.daemon.end();
+    }
+
+    /// What lies at a path; nothing, if nothing does.
+    pub(crate) fn stat(&self, path: &str) -> Result<Option<Entry>, RcError> {
+        self.stat_with(path, json!({ "noModTime": true, "noMimeType": true }))
+    }
+
+    /// The same, with the BLAKE3 that the far side computes now.
+    pub(crate) fn stat_hashed(&self, path: &str) -> Result<Option<Entry>, RcError> {
+        self.stat_with(path, json!({ "noModTime": true, "noMimeType": true, "showHash": true, "hashTypes": ["blake3"] }))
+    }
+
+    fn stat_with(&self, path: &str, options: Value) -> Result<Option<Entry>, RcError> {
+        let answer = self.daemon.rc.call_long("operations/stat", &json!({ "fs": self.fs, "remote": path, "opt": options }))?;
+        match &answer["item"] {
+            Value::Null => Ok(None),
+            item => Entry::read(item).map(Some).ok_or_else(|| RcError::Refused("rclone describes an object in other words".into())),
+        }
+    }
+
+    /// What lies in a directory; [`RcError::NotFound`] if there is none.
+    pub(crate) fn list(&self, dir: &str, hashed: bool) -> Result<Vec<Entry>, RcError> {
+        let options = json!({ "noModTime": true, "noMimeType": true, "showHash": hashed, "hashTypes": ["blake3"] });
+        let answer = self.daemon.rc.call_long("operations/list", &json!({ "fs": self.fs, "remote": dir, "opt": options }))?;
+        let list = answer["list"].as_array().ok_or_else(|| RcError::Refused("rclone lists in other words".into()))?;
+        let entries: Option<Vec<_>> = list.iter().map(Entry::read).collect();
+        entries.ok_or_else(|| RcError::Refused("rclone describes an object in other words".into()))
+    }
+
+    /// The names in a directory of ours; none if it is not there.
+    pub(crate) fn names(&self, dir: &str) -> Result<Vec<String>, RcError> {
+        match self.list(dir, false) {
+            Ok(entries) => Ok(entries.into_iter().map(|entry| entry.name).collect()),
+            Err(RcError::NotFound(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every file below a directory, by depth first; directories that `skip` names are left out.
+    pub(crate) fn walk(
+        &self,
+        dir: &str,
+        hashed: bool,
+        skip: &dyn Fn(&str) -> bool,
+        each: &mut dyn FnMut(Entry) -> Result<(), RcError>,
+    ) -> Result<(), RcError> {
+        let mut dirs = vec![dir.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in self.list(&dir, hashed)? {
+                if !entry.is_dir {
+                    each(entry)?;
+                } else if !skip(&entry.path) {
+                    dirs.push(entry.path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends an open file to a path where nothing is; whatever is there stays, and nothing is said of it. The descriptor is what is read:
+    /// nobody can put another file in its place.
+    pub(crate) fn send(&self, file: &File, path: &str) -> Result<(), RcError> {
+        self.copy_in(file, path, json!({ "IgnoreExisting": true }))
+    }
+
+    fn copy_in(&self, file: &File, path: &str, config: Value) -> Result<(), RcError> {
+        let input = json!({
+            "srcFs": format!(":local,copy_links:/proc/{}/fd", std::process::id()),
+            "srcRemote": file.as_raw_fd().to_string(),
+            "dstFs": self.fs,
+            "dstRemote": path,
+            "_config": config,
+        });
+        self.daemon.rc.call_long("operations/copyfile", &input).map(drop)
+    }
+
+    /// Writes a small object of ours, in place of an older one if there is one, and reads it back.
+    pub(crate) fn put_small(&self, path: &str, bytes: &[u8], replace: bool) -> Result<(), DestinationError> {
+        let file = temporary(bytes).map_err(|source| DestinationError::Io { address: "a temporary file".into(), source })?;
+        // The bytes decide, not what rclone would compare.
+        let config = if replace { json!({ "IgnoreTimes": true }) } else { json!({ "IgnoreExisting": true }) };
+        self.copy_in(&file, path, config).map_err(|error| self.error(&error))?;
+        self.settle()?;
+        let found = self.read_small(path).map_err(|error| self.error(&error))?;
+        if found.as_deref() == Some(bytes) {
+            return Ok(());
+        }
+        let address = format!("{}/{path}", self.fs);
+        match replace {
+            true => Err(DestinationError::Damaged {
+                what: "an object that was just written".into(),
+                address,
+                detail: "other bytes come back".into(),
+            }),
+            false => Err(DestinationError::Occupied { address, reason: "something else is there already".into() }),
+        }
+    }
+
+    /// A small object, whole; `None` if it is not there.
+    pub(crate) fn read_small(&self, path: &str) -> Result<Option<Vec<u8>>, RcError> {
+        let object = match self.read(path) {
+            Ok(object) => object,
+            Err(RcError::NotFound(_)) => return Ok(None),
+            // Beneath something that is no directory, there is nothing.
+            Err(RcError::Refused(reason)) if in_the_way(&reason) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        object.take(SMALL + 1).read_to_end(&mut bytes).map_err(|error| RcError::Silent(error.to_string()))?;
+        if bytes.len() as u64 > SMALL { Err(RcError::Refused(format!("{path} is too large"))) } else { Ok(Some(bytes)) }
+    }
+
+    /// Opens an object for reading.
+    pub(crate) fn read(&self, path: &str) -> Result<Object, RcError> {
+        self.daemon.rc.read(&self.fs, path, None)
+    }
+
+    /// Moves an object to where nothing is.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), RcError> {
+        let input = json!({ "srcFs": self.fs, "srcRemote": from, "dstFs": self.fs, "dstRemote": to });
+        self.daemon.rc.call_long("operations/movefile", &input).map(drop)
+    }
+
+    /// Copies an object to where nothing is.
+    pub(crate) fn duplicate(&self, from: &str, to: &str) -> Result<(), RcError> {
+        let config = json!({ "IgnoreExisting": true });
+        let input = json!({ "srcFs": self.fs, "srcRemote": from, "dstFs": self.fs, "dstRemote": to, "_config": config });
+        self.daemon.rc.call_long("operations/copyfile", &input).map(drop)
+    }
+
+    /// Removes one object: only after its bytes were proven elsewhere.
+    pub(crate) fn remove_moved(&self, path: &str) -> Result<(), RcError> {
+        self.daemon.rc.call("operations/deletefile", &json!({ "fs": self.fs, "remote": path })).map(drop)
+    }
+
+    /// Removes directories that hold nothing.
+    pub(crate) fn remove_empty(&self, dir: &str) -> Result<(), RcError> {
+        self.daemon.rc.call("operations/rmdirs", &json!({ "fs": self.fs, "remote": dir })).map(drop)
+    }
+
+    /// Removes everything: of a scratch part.
+    pub(crate) fn purge(&self) -> Result<(), RcError> {
+        match self.daemon.rc.call_long("operations/purge", &json!({ "fs": self.fs, "remote": "" })) {
+            Err(RcError::NotFound(_)) => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Bytes that rclone moved since it started.
+    pub(crate) fn moved_bytes(&self) -> Result<u64, RcError> {
+        let answer = self.daemon.rc.call("core/stats", &json!({}))?;
+        Ok(answer["bytes"].as_u64().unwrap_or(0))
+    }
+
+    /// Makes what was sent durable, where that is ours to do: rclone syncs nothing on a local disk.
+    pub(crate) fn settle(&self) -> Result<(), DestinationError> {
+        let Some(root) = &self.features.local else { return Ok(()) };
+        let synced = lastcopy_fs::Dir::open(root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
+        synced.map_err(|source| DestinationError::Io { address: self.fs.clone(), source })
+    }
+}
+
+/// A file with these bytes, which nobody else can open by a name.
+fn temporary(bytes: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// A place below another one, as rclone writes it.
+pub(crate) fn below(fs: &str, part: &str) -> String {
+    let separator = if fs.ends_with(':') || fs.ends_with('/') { "" } else { "/" };
+    format!("{fs}{separator}{part}")
+}
+
+/// The name of a scratch part.
+pub(crate) fn scratch_name() -> Result<String, DestinationError> {
+    let id = Id128::random().map_err(|source| DestinationError::Io { address: "random numbers".into(), source })?;
+    Ok(format!(".lastcopy-test-{id}"))
+}
+
+fn is_full(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["no space left", "quota", "insufficient storage", "disk full", "not enough space"].iter().any(|text| reason.contains(text))
+}
+
+fn is_forbidden(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["permission denied", "access denied", "accessdenied", "forbidden", "unauthorized", "unable to authenticate"]
+        .iter()
+        .any(|text| reason.contains(text))
+}
+
+/// Whether an operation failed because a file is where a directory should be, or the reverse.
+pub(crate) fn in_the_way(reason: &str) -> bool {
+    ["not a directory", "is a directory", "file exists"].iter().any(|text| reason.contains(text))
+}
+
+/// Whether a name has no room there.
+pub(crate) fn too_long(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    ["name too long", "filename too long", "keytoolong", "key too long"].iter().any(|text| reason.contains(text))
+}
+
+/// What an error of reading means.
+pub(crate) fn read_failed(error: RcError) -> io::Error {
+    match error {
+        RcError::NotFound(reason) => io::Error::new(io::ErrorKind::NotFound, reason),
+        RcError::Refused(reason) if in_the_way(&reason) => io::Error::new(io::ErrorKind::NotFound, reason),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// Whether this is only that somebody asked to stop.
+pub(crate) fn cancelled() -> DestinationError {
+    Cancelled.into()
+}

@@ -1,0 +1,192 @@
+//! rclones that break or lie: a stand-in starts the real one behind a proxy that changes its answers, or something else altogether. In none
+//! of these a receipt is verified that should not be, and no vector moves.
+
+use crate::context;
+use crate::servers::Place;
+use crate::skip::no_rclone;
+use crate::subject::MadeMirror;
+use lastcopy_fs::hash_bytes;
+use lastcopy_store::RunStatus;
+use lastcopy_sync::conformance::{Pushing, Rig, Site, gate_is_open, holds};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The stand-in: started as rclone is, it starts the real one on another socket, and stands between.
+const STAND_IN: &str = r#"#!/usr/bin/env python3
+import json, os, re, signal, socket, subprocess, sys, threading, time
+HOW, ARGS = open(os.path.join(os.path.dirname(sys.argv[0]), "how")).read().strip(), sys.argv[1:]
+at = ARGS.index("--rc-addr") + 1
+front = ARGS[at].removeprefix("unix://")
+back = front + "-real"
+ARGS[at] = "unix://" + back
+if HOW == "never starts":
+    sys.exit(3)
+real = subprocess.Popen(["rclone"] + ARGS)
+signal.signal(signal.SIGTERM, lambda *_: (real.kill(), os._exit(0)))
+while True:
+    probe = socket.socket(socket.AF_UNIX)
+    try:
+        probe.connect(back); break
+    except OSError:
+        time.sleep(0.01)
+def read_request(stream):
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = stream.recv(1)
+        if not byte: return None, None
+        head += byte
+    length = re.search(rb"content-length: *(\d+)", head, re.I)
+    body = b""
+    while length and len(body) < int(length.group(1)):
+        body += stream.recv(65536)
+    return head, body
+def answer(stream, value):
+    body = json.dumps(value).encode() if not isinstance(value, bytes) else value
+    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+def forward(head, body):
+    head = re.sub(rb"\r\n\r\n$", b"\r\nConnection: close\r\n\r\n", head)
+    real = socket.socket(socket.AF_UNIX); real.connect(back); real.sendall(head + body)
+    whole = b""
+    while True:
+        part = real.recv(65536)
+        if not part: return whole
+        whole += part
+def of_a_file(body):
+    return b"/things/" in body or b'"things/' in body
+def serve(stream):
+    head, body = read_request(stream)
+    if head is None: return
+    line = head.split(b"\r\n")[0]
+    copying = b"operations/copyfile" in line and b'"dstRemote":"things/' in body and b"owner.json" not in body
+    path = json.loads(body)["dstFs"] + "/" + json.loads(body)["dstRemote"] if copying else ""
+    if b"core/version" in line and HOW == "too old":
+        return answer(stream, {"version": "v1.60.1", "decomposed": [1, 60, 1]})
+    if copying and HOW == "drops a file":
+        return answer(stream, {})
+    if copying and HOW == "hangs":
+        return time.sleep(3600)
+    if copying and HOW == "dies midway":
+        real.kill(); os._exit(1)
+    if copying and HOW == "prints garbage":
+        return answer(stream, b"<html>certainly</html>")
+    if copying and HOW == "fills the disk":
+        whole = json.dumps({"error": "write: no space left on device", "status": 500}).encode()
+        return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
+    whole = forward(head, body)
+    if copying and HOW in ("truncates", "flips a byte"):
+        data = bytearray(open(path, "rb").read())
+        data = data[:-1] if HOW == "truncates" else bytes([data[0] ^ 1]) + data[1:]
+        open(path, "wb").write(data)
+    if b"operations/stat" in line and HOW == "blank hashes":
+        value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
+        if value.get("item"): value["item"]["Hashes"] = {"blake3": ""}
+        return answer(stream, value)
+    stream.sendall(whole)
+def one(stream):
+    try: serve(stream)
+    except (OSError, ValueError): pass
+    finally: stream.close()
+listener = socket.socket(socket.AF_UNIX); listener.bind(front); listener.listen(64)
+while True:
+    stream, _ = listener.accept()
+    threading.Thread(target=one, args=(stream,), daemon=True).start()
+"#;
+
+/// A node whose mirror is served by a stand-in.
+struct Node {
+    rig: Rig,
+    site: Site,
+    made: Arc<MadeMirror>,
+    programs: PathBuf,
+    _programs: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Node {
+    /// One file is pushed already, and another one waits.
+    fn new(place: Place) -> Self {
+        let (runtime, context) = context();
+        let programs = tempfile::tempdir().unwrap();
+        let stand_in = programs.path().join("stand-in");
+        fs::write(&stand_in, STAND_IN).unwrap();
+        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+        behave(programs.path(), "honest");
+        let made = Arc::new(MadeMirror::with(place, |options| {
+            options.program = stand_in;
+            options.stall = Duration::from_secs(3);
+        }));
+        let rig = Rig::new(&context).unwrap();
+        let site = rig.site_of(made.clone(), "there").unwrap();
+        let node = Self { rig, site, made, programs: programs.path().to_owned(), _programs: programs, _runtime: runtime };
+        node.rig.write(b"first", b"bytes of the first").unwrap();
+        node.rig.index().unwrap();
+        let pushed = node.rig.push(&node.site).unwrap();
+        assert_eq!(pushed.status, RunStatus::Success, "{:?}", pushed.outcome);
+        node.rig.write(b"second", b"bytes of the second").unwrap();
+        node
+    }
+
+    /// From the next start on, the stand-in behaves like this; the one that runs is ended.
+    fn behave(&self, how: &str) {
+        behave(&self.programs, how);
+        self.made.mirror().end();
+    }
+}
+
+fn behave(programs: &Path, how: &str) {
+    fs::write(programs.join("how"), how).unwrap();
+}
+
+fn breaks(test: &str, place: Place, how: &str, expected: RunStatus, says: &str) {
+    if no_rclone(test) {
+        return;
+    }
+    let node = Node::new(place);
+    let horizon = node.rig.index().unwrap();
+    let before = node.rig.store.own_component(node.rig.volume.id(), node.site.id).unwrap();
+    node.behave(how);
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, expected, "{how}: {outcome:?}");
+    let said = match &outcome {
+        Ok(report) => format!("{:?}", report.failed.first),
+        Err(error) => error.to_string(),
+    };
+    assert!(said.contains(says), "{how}: {said}");
+    let after = node.rig.store.own_component(node.rig.volume.id(), node.site.id).unwrap();
+    assert_eq!(before, after, "{how}: the vector moved");
+    for (facts, evidence) in node.rig.evidence(&node.site).unwrap() {
+        if facts.file.content == hash_bytes(b"bytes of the second") {
+            assert!(!gate_is_open(&facts, &evidence), "{how}: the gate is open");
+        }
+    }
+    node.behave("honest");
+    let again = node.rig.push(&node.site).unwrap();
+    assert_eq!(again.status, RunStatus::Success, "{how}, afterwards: {:?}", again.outcome);
+    assert!(holds(&node.site, hash_bytes(b"bytes of the second")).unwrap());
+    node.rig.converged(&node.site, horizon).unwrap();
+}
+
+macro_rules! broken {
+    ($($name:ident: $place:ident, $how:literal, $status:ident, $says:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            breaks(concat!("broken::", stringify!($name)), Place::$place, $how, RunStatus::$status, $says);
+        }
+    )*};
+}
+
+broken! {
+    it_drops_a_file_and_says_that_all_is_well: Local, "drops a file", Partial, "it is not there after it was sent";
+    it_truncates: Local, "truncates", Partial, "hash to";
+    it_flips_a_byte: Local, "flips a byte", Partial, "hash to";
+    it_gives_blank_hashes: SftpWithBlake3, "blank hashes", Partial, "gave no BLAKE3";
+    it_prints_garbage: Local, "prints garbage", Failed, "nonsense";
+    it_hangs: Local, "hangs", Failed, "no progress";
+    it_dies_midway: Local, "dies midway", Failed, "ended, or hangs";
+    it_never_starts: Local, "never starts", Failed, "did not start";
+    it_is_replaced_by_an_older_one: Local, "too old", Failed, "too old";
+    it_fills_the_disk: Local, "fills the disk", Failed, "no space left";
+}

@@ -1,0 +1,216 @@
+//! What is replaced, offloaded or deleted here stays there, and receipts follow it.
+
+use crate::context;
+use crate::servers::Place;
+use crate::skip::no_rclone;
+use crate::subject::{MadeMirror, files};
+use lastcopy_fs::hash_bytes;
+use lastcopy_store::{Location, ReceiptLevel, RunStatus, VerifyOrder};
+use lastcopy_sync::conformance::{Pushing, Rig, Site, gate_is_open, holds};
+use lastcopy_sync::{Extent, PushReport};
+use std::fs;
+use std::sync::Arc;
+
+/// A node that pushed to a mirror.
+struct Node {
+    rig: Rig,
+    site: Site,
+    made: Arc<MadeMirror>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Node {
+    fn new(place: Place) -> Self {
+        let (runtime, context) = context();
+        let rig = Rig::new(&context).unwrap();
+        let made = Arc::new(MadeMirror::at(place));
+        let site = rig.site_of(made.clone(), "there").unwrap();
+        Self { rig, site, made, _runtime: runtime }
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        self.rig.write(path.as_bytes(), bytes).unwrap();
+    }
+
+    #[track_caller]
+    fn push(&self) -> PushReport {
+        self.rig.index().unwrap();
+        let Pushing { outcome, status } = self.rig.push(&self.site).unwrap();
+        assert_eq!(status, RunStatus::Success, "{outcome:?}");
+        outcome.unwrap()
+    }
+
+    /// Everything that lies there, by its path in the volume's part; the name of a push in the history is left out.
+    fn lies(&self) -> Vec<(String, Vec<u8>)> {
+        let part = self.made.root().join("things");
+        let mut lies: Vec<_> = files(&part)
+            .into_iter()
+            .filter(|path| !path.ends_with(".lastcopy/owner.json"))
+            .map(|path| {
+                let name = path.strip_prefix(&part).unwrap().to_str().unwrap();
+                let name = match name.strip_prefix(".lastcopy/history/") {
+                    Some(rest) => format!("old {}", rest.split_once('/').unwrap().1),
+                    None => name.to_owned(),
+                };
+                (name, fs::read(&path).unwrap())
+            })
+            .collect();
+        lies.sort();
+        lies
+    }
+
+    /// The places of the live proven receipts for some bytes.
+    fn proven(&self, bytes: &[u8]) -> Vec<Location> {
+        let content = hash_bytes(bytes);
+        let mut rows = Vec::new();
+        let mut each = |row, _| {
+            rows.push(row);
+            Ok(())
+        };
+        self.rig.store.to_verify(self.site.id, None, VerifyOrder::Content, &mut each).unwrap();
+        rows.dedup();
+        let receipts = self.rig.store.receipts_at(self.site.id, &rows).unwrap().into_iter();
+        receipts
+            .filter(|receipt| receipt.content == content && receipt.level == ReceiptLevel::Verified && receipt.lost_at.is_none())
+            .map(|receipt| receipt.location)
+            .collect()
+    }
+}
+
+fn lies(all: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+    all.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect()
+}
+
+#[test]
+fn a_replaced_version_moves_to_the_history_with_its_receipt() {
+    if no_rclone("history::a_replaced_version_moves_to_the_history_with_its_receipt") {
+        return;
+    }
+    for place in [Place::Local, Place::SftpWithBlake3] {
+        let node = Node::new(place);
+        node.write("a/b", b"one");
+        node.push();
+        node.write("a/b", b"another");
+        assert_eq!(node.push().verified, 1);
+        assert_eq!(node.lies(), lies(&[("a/b", b"another"), ("old a/b", b"one")]), "{place:?}");
+        let old = node.proven(b"one");
+        assert!(old.len() == 1 && old[0].0.starts_with(b"things/.lastcopy/history/"), "{old:?}");
+        assert_eq!(node.proven(b"another"), [Location(b"things/a/b".to_vec())]);
+        let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+        assert_eq!((verified.verified, verified.lost), (2, 0));
+        assert!(node.rig.alarms().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_file_and_a_directory_take_each_others_place() {
+    if no_rclone("history::a_file_and_a_directory_take_each_others_place") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.write("a", b"file");
+    node.write("b/c", b"below");
+    node.push();
+    fs::remove_file(node.rig.tree().join("a")).unwrap();
+    fs::remove_dir_all(node.rig.tree().join("b")).unwrap();
+    node.write("a/c", b"in a");
+    node.write("b", b"now a file");
+    assert_eq!(node.push().verified, 2);
+    let expected: [(&str, &[u8]); 4] = [("a/c", b"in a"), ("b", b"now a file"), ("old a", b"file"), ("old b/c", b"below")];
+    assert_eq!(node.lies(), lies(&expected));
+    for bytes in [&b"file"[..], b"below"] {
+        assert_eq!(node.proven(bytes).len(), 1);
+    }
+}
+
+#[test]
+fn what_is_deleted_here_stays_there() {
+    if no_rclone("history::what_is_deleted_here_stays_there") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.write("keep", b"1");
+    node.write("gone", b"2");
+    node.push();
+    node.rig.remove(b"gone").unwrap();
+    node.push();
+    assert_eq!(node.lies(), lies(&[("gone", b"2"), ("keep", b"1")]));
+}
+
+#[test]
+fn each_path_has_its_own_copy_of_one_content() {
+    if no_rclone("history::each_path_has_its_own_copy_of_one_content") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.write("one", b"same");
+    node.write("two", b"same");
+    assert_eq!(node.push().verified, 2);
+    assert_eq!(node.proven(b"same").len(), 2);
+    // One of them goes: the content is held, the verify says so, and the next push mends the tree.
+    fs::remove_file(node.made.root().join("things/two")).unwrap();
+    let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.verified, verified.lost), (1, 1));
+    assert!(node.rig.alarms().unwrap().is_empty(), "nothing is lost while another place holds it");
+    for (facts, evidence) in node.rig.evidence(&node.site).unwrap() {
+        assert!(gate_is_open(&facts, &evidence));
+    }
+    assert_eq!(node.push().verified, 1);
+    assert_eq!(node.lies(), lies(&[("one", b"same"), ("two", b"same")]));
+    // Both go: now it is.
+    for name in ["one", "two"] {
+        fs::remove_file(node.made.root().join("things").join(name)).unwrap();
+    }
+    node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!(node.rig.alarms().unwrap().len(), 1);
+    for (facts, evidence) in node.rig.evidence(&node.site).unwrap() {
+        assert!(!gate_is_open(&facts, &evidence));
+    }
+}
+
+/// A file that somebody else put where one of ours goes is moved, not overwritten.
+#[test]
+fn what_somebody_else_put_there_is_kept() {
+    if no_rclone("history::what_somebody_else_put_there_is_kept") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    fs::create_dir_all(node.made.root().join("things")).unwrap();
+    fs::write(node.made.root().join("things/mine"), b"not yours").unwrap();
+    node.write("mine", b"yours");
+    node.push();
+    assert_eq!(node.lies(), lies(&[("mine", b"yours"), ("old mine", b"not yours")]));
+}
+
+/// What an interrupted push left whole is proven where it is, and not sent again.
+#[test]
+fn what_is_there_already_is_not_sent_again() {
+    if no_rclone("history::what_is_there_already_is_not_sent_again") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    fs::create_dir_all(node.made.root().join("things")).unwrap();
+    fs::write(node.made.root().join("things/same"), b"bytes").unwrap();
+    node.write("same", b"bytes");
+    let report = node.push();
+    assert_eq!((report.verified, report.stored), (1, 0));
+    assert!(holds(&node.site, hash_bytes(b"bytes")).unwrap());
+}
+
+/// The part of another volume that has the same name is never touched.
+#[test]
+fn the_part_of_another_volume_is_refused() {
+    if no_rclone("history::the_part_of_another_volume_is_refused") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    let part = node.made.root().join("things/.lastcopy");
+    fs::create_dir_all(&part).unwrap();
+    fs::write(part.join("owner.json"), br#"{"format":1,"volume":"0123456789abcdef0123456789abcdef"}"#).unwrap();
+    node.write("file", b"bytes");
+    node.rig.index().unwrap();
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Failed);
+    assert!(outcome.unwrap_err().to_string().contains("belongs to another volume"));
+    assert_eq!(files(&node.made.root().join("things")), [part.join("owner.json")]);
+}
