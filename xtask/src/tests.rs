@@ -11,7 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 pub(crate) const SKIPPED_TESTS: &str = "LASTCOPY_SKIPPED_TESTS";
 
 /// Each kind of destination registers with the conformance suite in a test module of this name.
-pub(crate) const CONFORMANCE: [&str; 4] = ["--package", "lastcopy-sync", "--package=lastcopy-sync-cas", "conformance"];
+pub(crate) const CONFORMANCE: [&str; 5] =
+    ["--package", "lastcopy-sync", "--package=lastcopy-sync-cas", "--package=lastcopy-sync-mirror", "conformance"];
 
 /// What a run of tests came to.
 #[derive(Debug)]

@@ -1,0 +1,145 @@
+//! Mirrors, driven as a person would: the whole story, the worst day, and configurations that could never work.
+
+use crate::home::Home;
+use crate::skip::{missing_program, skipped};
+use crate::tree::assert_same_tree;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// A volume that is pushed to a mirror; everything that starts rclone is counted.
+fn mirrored(lines: &str) -> Home {
+    let home = Home::empty();
+    let program = home.path("counted");
+    let count = home.path("count");
+    let script = format!("#!/bin/sh\necho started >> '{}'\nexec rclone \"$@\"\n", count.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let (volume, mirror) = (home.volume("photos"), home.destination("box"));
+    home.write_config(&format!(
+        "[volumes.photos]\npath = {volume:?}\nsync_to = [\"box\"]\n[volumes.photos.offload]\nrequire = [\"box\"]\n\
+         [destinations.box]\nkind = \"mirror\"\nremote = {mirror:?}\nprogram = {program:?}\n{lines}\n"
+    ));
+    home
+}
+
+fn starts(home: &Home) -> usize {
+    fs::read_to_string(home.path("count")).map_or(0, |text| text.lines().count())
+}
+
+fn no_rclone(test: &str) -> bool {
+    let missing = missing_program(&["rclone"]).is_some();
+    if missing {
+        skipped(test, "rclone is not installed");
+    }
+    missing
+}
+
+#[test]
+fn everything_is_offloaded_restored_and_recovered() {
+    if no_rclone("mirror::everything_is_offloaded_restored_and_recovered") {
+        return;
+    }
+    let home = mirrored("");
+    for number in 0..40 {
+        home.write("photos", &format!("trip {}/{number}.jpg", number % 3), format!("picture {number}").as_bytes());
+    }
+    home.write("photos", "twin.jpg", b"picture 1");
+    let before = home.tree("photos");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let looks_like: Vec<_> =
+        before.keys().map(|path| fs::read(home.destination("box").join("photos").join(path)).unwrap()).collect();
+    assert!(looks_like.iter().zip(before.values()).all(|(there, here)| *there == here.bytes));
+    let probe = home.json(&["destination", "probe", "box"]).expect(0);
+    assert!(probe.lines.iter().any(|line| line["methods"][0] == "read-back" && line["backend"].is_string()), "{probe:?}");
+    let started = starts(&home);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(starts(&home), started + 1, "a push with nothing to send needs one rclone");
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    assert!(home.tree("photos").is_empty());
+    // What was offloaded makes room for something else; the old bytes stay there, and proven.
+    home.write("photos", "twin.jpg", b"another picture");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["verify", "box"]).expect(0);
+    fs::remove_file(home.volume("photos").join("twin.jpg")).unwrap();
+    home.run(&["index", "--accept-loss"]).expect(0);
+    let started = starts(&home);
+    home.run(&["restore", "photos"]).expect(0);
+    assert_eq!(starts(&home), started + 1, "forty files need one rclone");
+    let twin = std::path::Path::new("twin.jpg");
+    let without = |mut tree: crate::tree::Tree| {
+        tree.remove(twin);
+        tree
+    };
+    assert_same_tree(&without(home.tree("photos")), &without(before.clone()));
+
+    // The worst day: only the mirror is left.
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let elsewhere = Home::empty();
+    let to = elsewhere.path("recovered");
+    let from = format!("file://{}", home.destination("box").display());
+    elsewhere.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    elsewhere.run(&["restore", "photos"]).expect(0);
+    assert_same_tree(&without(crate::tree::read_tree(&to.join("photos"))), &without(before));
+    elsewhere.run(&["verify", "recovered"]).expect(0);
+}
+
+#[test]
+fn one_that_is_not_verified_opens_no_gate() {
+    if no_rclone("mirror::one_that_is_not_verified_opens_no_gate") {
+        return;
+    }
+    let home = mirrored("verify = \"none\"");
+    let refused = home.json(&["status"]).expect(2);
+    assert_eq!(refused.error_code(), "config");
+    assert!(refused.error()["message"].as_str().unwrap().contains("never verified"), "{refused:?}");
+    // Without the policy, it stores, and says what that is worth.
+    let text = fs::read_to_string(home.config()).unwrap().replace("[volumes.photos.offload]\nrequire = [\"box\"]\n", "");
+    home.write_config(&text);
+    home.write("photos", "a", b"bytes");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    let pushed = home.run(&["sync"]).expect(1);
+    assert!(pushed.stderr.contains("nothing there proves it"), "{pushed}");
+    assert_eq!(fs::read(home.destination("box").join("photos/a")).unwrap(), b"bytes");
+    let probe = home.run(&["destination", "probe", "box"]).expect(0);
+    assert!(probe.stdout.contains("can never pass"), "{probe}");
+}
+
+#[test]
+fn without_the_program_it_says_what_to_install() {
+    let home = mirrored("");
+    let text = fs::read_to_string(home.config()).unwrap();
+    let (start, end) = (text.find("program = ").unwrap(), text.rfind("\"\n").unwrap());
+    home.write_config(&format!("{}program = \"no-such-rclone{}", &text[..start], &text[end..]));
+    let ran = home.json(&["destination", "init", "box"]).expect(3);
+    let message = ran.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("no-such-rclone") && message.contains("1.75"), "{message}");
+}
+
+#[test]
+fn keys_of_one_kind_are_refused_for_the_other() {
+    let home = Home::empty();
+    let config = |destination: &str| format!("[destinations.box]\n{destination}\n");
+    for (lines, says) in [
+        ("kind = \"mirror\"", "has no `remote`"),
+        ("kind = \"mirror\"\nremote = \"box\"", "no place that lastcopy can give to rclone"),
+        ("kind = \"mirror\"\nremote = \"box:x\"\nurl = \"file:///x\"", "`url` is for destinations of kind `cas`"),
+        ("kind = \"mirror\"\nremote = \"box:x\"\nverify = \"hope\"", "no way to verify"),
+        ("kind = \"mirror\"\nremote = \"box:x\"\ntransfers = 0", "so many at a time"),
+        ("kind = \"mirror\"\nremote = \"box:x\"\nrclone = { pass = { env = \"LASTCOPY_TEST_UNSET\" } }", "LASTCOPY_TEST_UNSET"),
+        ("kind = \"mirror\"\nremote = \"box:x\"\nrclone = { pass = { command = [] } }", "a secret comes from one place"),
+        ("kind = \"cas\"\nurl = \"file:///x\"\nverify = \"auto\"", "`verify` is for destinations of kind `mirror`"),
+    ] {
+        home.write_config(&config(lines));
+        let refused = home.json(&["status"]).expect(2);
+        assert_eq!(refused.error_code(), "config");
+        assert!(refused.error()["message"].as_str().unwrap().contains(says), "{lines}: {refused:?}");
+    }
+}
