@@ -40,7 +40,7 @@ const EDGES: &[Edges] = &[
     Edges {
         name: "lastcopy-sync-mirror",
         knows: &["lastcopy-fs", "lastcopy-store", "lastcopy-sync"],
-        tests_know: &["lastcopy-index"],
+        tests_know: &[],
         why: "a kind of destination knows no other kind",
     },
     Edges {
@@ -168,7 +168,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         names: &["tokio", "async-trait"],
-        users: &["lastcopy-sync", "lastcopy-sync-cas", "lastcopy-restore", "lastcopy"],
+        users: &["lastcopy-sync", "lastcopy-sync-cas", "lastcopy-sync-mirror", "lastcopy-restore", "lastcopy"],
         tests_of: &[],
         in_proofs: true,
         why: "asynchronous is only what waits on the world; index, gate and removal are blocking code",
