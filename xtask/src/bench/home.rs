@@ -12,14 +12,33 @@ pub(crate) struct Home {
     config: PathBuf,
 }
 
+/// The kind of the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Cas,
+    Mirror,
+}
+
 impl Home {
     /// Makes one for a tree, which forgets the node that had it before.
     pub(crate) fn new(bench: &Bench, volume: &Path) -> Result<Self> {
+        Self::with(bench, volume, Kind::Cas)
+    }
+
+    /// The same, with another kind of destination.
+    pub(crate) fn with(bench: &Bench, volume: &Path, kind: Kind) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("home-").tempdir_in(&bench.dir)?.keep();
         let config = dir.join("config.toml");
+        let place = match kind {
+            Kind::Cas => format!("kind = \"cas\"\nurl = \"file://{}/disk\"", dir.display()),
+            Kind::Mirror => {
+                let program = bench.tools.which("rclone").context("rclone is not installed")?;
+                format!("kind = \"mirror\"\nremote = \"{}/disk\"\nprogram = \"{}\"", dir.display(), program.display())
+            }
+        };
         let text = format!(
             "[node]\nname = \"bench\"\ndb = \"{0}/index.db\"\n\n[volumes.tree]\npath = \"{1}\"\nsync_to = [\"disk\"]\n\n\
-             [volumes.tree.offload]\nrequire = [\"disk\"]\n\n[destinations.disk]\nkind = \"cas\"\nurl = \"file://{0}/disk\"\n",
+             [volumes.tree.offload]\nrequire = [\"disk\"]\n\n[destinations.disk]\n{place}\n",
             dir.display(),
             volume.display()
         );

@@ -10,6 +10,7 @@ mod home;
 mod large_small;
 mod machine;
 mod many;
+mod mirror;
 mod offload;
 mod table;
 mod trees;
@@ -52,6 +53,9 @@ pub(crate) struct BenchArgs {
     /// Files to offload beside git annex [default: 10000, quick: 1000]
     #[arg(long, value_name = "COUNT")]
     offload_files: Option<u64>,
+    /// Small files to push to a mirror [default: 10000, quick: 1000]
+    #[arg(long, value_name = "COUNT")]
+    mirror_files: Option<u64>,
     /// Repetitions of each side [default: 3, quick: 1]
     #[arg(long, value_name = "COUNT")]
     repeat: Option<usize>,
@@ -68,6 +72,8 @@ enum Group {
     Many,
     /// The whole protocol of an offload
     Offload,
+    /// Push to a mirror, small files and large ones
+    Mirror,
     /// The offload gate alone
     Decisions,
 }
@@ -120,6 +126,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     if wanted(Group::Offload) {
         offload::measure(&mut bench, pick(args.offload_files, 10_000, 1000))?;
+    }
+    if wanted(Group::Mirror) {
+        mirror::measure(&mut bench, pick(args.mirror_files, 10_000, 1000), trees::Size::UpTo(8192))?;
+        let size = trees::Size::Exactly(pick(args.large_mib, 1024, 128) << 20);
+        mirror::measure(&mut bench, pick(args.large_files, 4, 2), size)?;
     }
     if wanted(Group::Many) {
         many::measure(&mut bench, pick(args.many_files, 1_000_000, 100_000))?;

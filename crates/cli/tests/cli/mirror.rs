@@ -1,6 +1,7 @@
 //! Mirrors, driven as a person would: the whole story, the worst day, and configurations that could never work.
 
 use crate::home::Home;
+use crate::ran::wait_for;
 use crate::skip::{missing_program, skipped};
 use crate::tree::assert_same_tree;
 use std::fs;
@@ -11,7 +12,7 @@ fn mirrored(lines: &str) -> Home {
     let home = Home::empty();
     let program = home.path("counted");
     let count = home.path("count");
-    let script = format!("#!/bin/sh\necho started >> '{}'\nexec rclone \"$@\"\n", count.display());
+    let script = format!("#!/bin/sh\necho $$ >> '{}'\nexec rclone \"$@\"\n", count.display());
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir_all(home.volume("photos")).unwrap();
@@ -142,4 +143,79 @@ fn keys_of_one_kind_are_refused_for_the_other() {
         assert_eq!(refused.error_code(), "config");
         assert!(refused.error()["message"].as_str().unwrap().contains(says), "{lines}: {refused:?}");
     }
+}
+
+/// A push that takes its time, once its rclone is at work; and that rclone's process.
+fn slow_push(home: &Home) -> (crate::ran::Background, String) {
+    home.write("photos", "large", &vec![7; 4 << 20]);
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    let before = starts(home);
+    let push = home.spawn(&["sync"]);
+    let process = || {
+        let text = fs::read_to_string(home.path("count")).unwrap_or_default();
+        text.lines().nth(before).map(str::to_owned)
+    };
+    let sends = || {
+        let Ok(entries) = fs::read_dir(home.destination("box").join("photos")) else { return false };
+        entries.map_while(Result::ok).any(|entry| entry.file_name().to_string_lossy().starts_with("large"))
+    };
+    wait_for("rclone sends", || process().is_some() && sends());
+    (push, process().unwrap())
+}
+
+/// Whether a process does nothing any more; whoever has to look after it may be late.
+fn is_over(process: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
+}
+
+fn goes_on(home: &Home) {
+    let text = fs::read_to_string(home.config()).unwrap().replace("bandwidth = \"512k\"", "");
+    home.write_config(&text);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(fs::read(home.destination("box").join("photos/large")).unwrap(), vec![7; 4 << 20]);
+    home.run(&["verify", "box"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+}
+
+#[test]
+fn rclone_dies_with_a_push_that_is_killed() {
+    if no_rclone("mirror::rclone_dies_with_a_push_that_is_killed") {
+        return;
+    }
+    let home = mirrored("bandwidth = \"512k\"");
+    let (push, rclone) = slow_push(&home);
+    push.kill().expect_killed();
+    wait_for("rclone ends, too", || is_over(&rclone));
+    goes_on(&home);
+}
+
+#[test]
+fn a_push_whose_rclone_is_killed_fails_and_can_be_repeated() {
+    if no_rclone("mirror::a_push_whose_rclone_is_killed_fails_and_can_be_repeated") {
+        return;
+    }
+    let home = mirrored("bandwidth = \"512k\"");
+    let (push, rclone) = slow_push(&home);
+    std::process::Command::new("kill").args(["-9", &rclone]).status().unwrap();
+    let ended = push.wait();
+    assert!(ended.code().is_some_and(|code| code != 0), "{ended}");
+    assert!(ended.stderr.contains("rclone"), "{ended}");
+    goes_on(&home);
+}
+
+#[test]
+fn a_push_that_is_interrupted_ends_its_rclone_and_goes_on_later() {
+    if no_rclone("mirror::a_push_that_is_interrupted_ends_its_rclone_and_goes_on_later") {
+        return;
+    }
+    let home = mirrored("bandwidth = \"512k\"");
+    let (mut push, rclone) = slow_push(&home);
+    push.signal(rustix::process::Signal::INT);
+    let ended = push.wait();
+    assert!(ended.code().is_some_and(|code| code != 0), "{ended}");
+    wait_for("rclone ends, too", || is_over(&rclone));
+    goes_on(&home);
 }
