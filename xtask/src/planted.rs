@@ -1,8 +1,9 @@
 //! `cargo xtask planted`: takes guards away, one at a time, in a scratch copy, and looks whether the tests notice.
 //!
 //! The list is `xtask/planted/bugs.toml`. A planted bug that does not compile, or whose tests were not found, is not caught: only a test
-//! that fails catches. Before that, the same tests have to pass without it. The scratch copies lie below the target directory, and
-//! share the dependencies that are built there; each worker but the first has a directory of its own to build in.
+//! that fails catches. Before that, the same tests have to pass without it. The scratch copies lie below the target directory. Each is built in
+//! a directory of its own, which begins with links to the dependencies that were built already: in a shared one, cargo would take a crate with a
+//! bug in it for the one of the workspace.
 
 use crate::cargo::{cargo, line, output, program, root, target};
 use crate::totals::Totals;
@@ -151,6 +152,28 @@ impl Bug {
     }
 }
 
+/// Links everything below a directory into another one, but what is made of the workspace itself. Nobody rewrites such files: cargo and the
+/// compiler put new ones in their places.
+fn link_all(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let own = |name: &str| ["lastcopy", "liblastcopy", "xtask", "libxtask"].iter().any(|own| name.starts_with(own));
+        if own(&name.to_string_lossy()) {
+            continue;
+        }
+        let (from, to) = (entry.path(), to.join(&name));
+        if entry.file_type()?.is_dir() {
+            link_all(&from, &to)?;
+        } else {
+            std::fs::hard_link(&from, &to).with_context(|| to.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// A copy of the tracked files, and where it is built.
 struct Scratch {
     tree: PathBuf,
@@ -162,7 +185,12 @@ impl Scratch {
         let shared = target()?;
         let own = shared.join("planted").join(number.to_string());
         let tree = own.join("tree");
-        let scratch = Self { target: if number == 0 { shared } else { own.join("target") }, tree };
+        let scratch = Self { target: own.join("target"), tree };
+        if !scratch.target.exists() {
+            for part in ["debug/.fingerprint", "debug/build", "debug/deps"] {
+                link_all(&shared.join(part), &scratch.target.join(part))?;
+            }
+        }
         let mut list = program("git");
         list.args(["ls-files", "-z"]);
         for name in output(list)?.split('\0').filter(|name| !name.is_empty()) {

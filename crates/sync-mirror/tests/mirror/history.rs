@@ -6,7 +6,7 @@ use crate::skip::no_rclone;
 use crate::subject::{MadeMirror, files};
 use lastcopy_fs::hash_bytes;
 use lastcopy_store::{Location, ReceiptLevel, RunStatus, VerifyOrder};
-use lastcopy_sync::conformance::{Pushing, Rig, Site, gate_is_open, holds};
+use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, Tamper, gate_is_open, holds};
 use lastcopy_sync::{Extent, PushReport};
 use std::fs;
 use std::sync::Arc;
@@ -152,6 +152,7 @@ fn each_path_has_its_own_copy_of_one_content() {
     let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
     assert_eq!((verified.verified, verified.lost), (1, 1));
     assert!(node.rig.alarms().unwrap().is_empty(), "nothing is lost while another place holds it");
+    assert_eq!(node.rig.store.count_receipts(node.site.id).unwrap(), (0, 1, 0));
     for (facts, evidence) in node.rig.evidence(&node.site).unwrap() {
         assert!(gate_is_open(&facts, &evidence));
     }
@@ -213,4 +214,18 @@ fn the_part_of_another_volume_is_refused() {
     assert_eq!(status, RunStatus::Failed);
     assert!(outcome.unwrap_err().to_string().contains("belongs to another volume"));
     assert_eq!(files(&node.made.root().join("things")), [part.join("owner.json")]);
+}
+
+/// Whoever answered first is the one that every later operation is with.
+#[test]
+fn another_repository_in_its_place_is_not_used() {
+    if no_rclone("history::another_repository_in_its_place_is_not_used") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.write("file", b"bytes");
+    node.push();
+    node.made.tamper(Tamper::Replace).unwrap();
+    let asked = node.rig.context.runtime.block_on(node.made.destination().heads(node.rig.volume.uuid()));
+    assert!(asked.unwrap_err().to_string().contains("is there now"));
 }
