@@ -209,8 +209,9 @@ impl Pushing<'_> {
             Err(OpenError::Drift(drift)) => return self.drifted(item, drift),
             Err(OpenError::Unreadable(error)) => return self.excluded(item, format!("cannot be read: {error}")),
         };
-        // Only where another name folds into this one; then one after the other.
-        let alone = lock(&self.listed).doubtful(&path).map(|_| lock(&self.alone));
+        // Only where another name folds into this one; then one after the other. The listing is let go first: whoever is alone needs it.
+        let doubtful = lock(&self.listed).doubtful(&path).is_some();
+        let alone = doubtful.then(|| lock(&self.alone));
         match self.clash(&path) {
             Ok(None) => {}
             Ok(Some(reason)) => return self.excluded(item, reason),

@@ -126,8 +126,19 @@ fn round_trips(test: &str, place: Place) {
     let (_runtime, context) = context();
     let all: BTreeSet<String> = ODD.iter().map(|name| (*name).to_owned()).collect();
     comes_back(place, &all, &context).unwrap();
-    let config = ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 8, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(names in names())| comes_back(place, &names, &context)?);
+}
+
+/// Each of these may be one with its neighbour there, so they are sent one after the other: no two of them may wait for each other.
+#[test]
+fn many_that_fold_alike() {
+    if no_rclone("names::many_that_fold_alike") {
+        return;
+    }
+    let (_runtime, context) = context();
+    let all: BTreeSet<String> = (0..100).flat_map(|number| [format!("name {number}"), format!("NAME {number}")]).collect();
+    comes_back(Place::Local, &all, &context).unwrap();
 }
 
 #[test]
