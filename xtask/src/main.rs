@@ -22,6 +22,7 @@ mod cargo;
 mod ci;
 mod fuzz;
 mod gates;
+mod patience;
 mod planted;
 mod proofs;
 mod references;

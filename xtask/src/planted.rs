@@ -6,6 +6,7 @@
 //! bug in it for the one of the workspace.
 
 use crate::cargo::{cargo, line, output, program, root, target};
+use crate::patience;
 use crate::totals::Totals;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -295,8 +296,7 @@ impl Scratch {
                 break Some(status);
             }
             if began.elapsed() > PATIENCE {
-                child.kill()?;
-                child.wait()?;
+                patience::end(&mut child)?;
                 break None;
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -1,11 +1,13 @@
 //! Running tests: their output as it comes, their totals, and what they skipped.
 
 use crate::cargo::{cargo, line};
+use crate::patience;
 use crate::tools::Tools;
 use crate::totals::Totals;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::channel;
 
 /// Names the file to which a test that cannot run here adds a line.
 pub(crate) const SKIPPED_TESTS: &str = "LASTCOPY_SKIPPED_TESTS";
@@ -44,15 +46,21 @@ pub(crate) fn run(mut command: Command, tools: &Tools) -> Result<Outcome> {
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {}", line(&command)))?;
     let mut totals = Totals::default();
     if let Some(stdout) = child.stdout.take() {
+        let (printed, seen) = channel();
+        let process = child.id();
+        let watch = std::thread::spawn(move || patience::watch(process, &seen));
         let mut lines = BufReader::new(stdout);
         let mut bytes = Vec::new();
         while lines.read_until(b'\n', &mut bytes)? > 0 {
+            printed.send(()).ok();
             drop(std::io::stdout().write_all(&bytes));
             if let Some(result) = std::str::from_utf8(&bytes).ok().and_then(Totals::of_result_line) {
                 totals += result;
             }
             bytes.clear();
         }
+        drop(printed);
+        watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
     let status = child.wait()?;
     // Tests that did not compile, or died before they could count themselves.
