@@ -3,8 +3,8 @@
 use crate::Result;
 use crate::home::said;
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, nth, references, strided, tell};
-use crate::workload::{WORKLOADS, Workload};
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, nth, references, strided, tell};
+use crate::workload::{Second, Workload};
 use lastcopy_stepper::{Ended, Kind, Plan, Report};
 use std::fmt;
 
@@ -15,6 +15,8 @@ pub struct Extent {
     pub one: usize,
     /// Of the other workloads, each so many-th call.
     pub others: usize,
+    /// The same of those with a mirror, whose every command starts rclone.
+    pub mirrors: usize,
     /// Of the pairs of crashes, each so many-th first and second call.
     pub pairs: (usize, usize),
     /// After each point of the one-file offload, and each so many-th of the others, everything is pushed, verified, restored and compared.
@@ -23,20 +25,21 @@ pub struct Extent {
 
 impl Extent {
     /// What fits in three minutes on two cores.
-    pub const QUICK: Self = Self { one: 1, others: 3, pairs: (4, 6), finish: 4 };
+    pub const QUICK: Self = Self { one: 1, others: 3, mirrors: 24, pairs: (4, 6), finish: 4 };
     /// Everything.
-    pub const LONG: Self = Self { one: 1, others: 1, pairs: (1, 1), finish: 1 };
+    pub const LONG: Self = Self { one: 1, others: 1, mirrors: 1, pairs: (1, 1), finish: 1 };
 }
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { one, others, pairs: (first, second), finish } = self;
+        let Self { one, others, mirrors, pairs: (first, second), finish } = self;
         write!(
             f,
-            "killed before each {}call of {TWICE} that changes something, each {}one of the other workloads; twice: each {}first and \
-             each {}second; everything restored and compared after each {}point",
+            "killed before each {}call of {TWICE} that changes something, each {}one of the other workloads, each {}one of those with a \
+             mirror; twice: each {}first and each {}second; everything restored and compared after each {}point",
             nth(*one),
             nth(*others),
+            nth(*mirrors),
             nth(*first),
             nth(*second),
             nth(*finish)
@@ -113,9 +116,8 @@ fn not_killed(report: &Report, exits: &[i32]) -> Vec<String> {
 
 /// Kills at all points of an extent. `only` names the one workload that is wanted.
 pub fn sweep(workers: &Workers, extent: Extent, only: Option<&'static Workload>, say: Say<'_>) -> Result<Totals> {
-    let workloads: Vec<_> = WORKLOADS.iter().filter(|workload| only.is_none_or(|only| only.name == workload.name)).collect();
+    let (workloads, mut totals) = chosen(|workload| only.is_none_or(|only| only.name == workload.name), say);
     let references = references(workers, &workloads)?;
-    let mut totals = Totals::default();
     for reference in &references {
         totals += single(workers, extent, reference, say)?;
     }
@@ -135,10 +137,14 @@ fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>
     let undisturbed = Finding { point: format!("{} undisturbed", workload.name), wrong: reference.wrong.clone() };
     if !reference.wrong.is_empty() {
         tell(&[undisturbed], say);
-        return Ok(Totals { passed: 0, failed: 1 });
+        return Ok(Totals { failed: 1, ..Totals::default() });
     }
     let all = changes(reference).count();
-    let stride = if workload.name == TWICE { extent.one } else { extent.others };
+    let stride = match workload.second {
+        Second::Mirror => extent.mirrors,
+        Second::Cas if workload.name == TWICE => extent.one,
+        Second::Cas => extent.others,
+    };
     let points: Vec<_> = strided(changes(reference), stride)
         .into_iter()
         .enumerate()
@@ -188,7 +194,8 @@ fn try_all(workers: &Workers, points: &[Point], fewest: usize, what: &str, say: 
         .filter(|(_, tried)| !tried.wrong.is_empty())
         .map(|(point, tried)| Finding { point: point.shown(tried.killed.as_ref()), wrong: tried.wrong.clone() })
         .collect();
-    let mut totals = Totals { failed: findings.len() as u64, passed: (points.len() - findings.len()) as u64 };
+    let failed = findings.len() as u64;
+    let mut totals = Totals { passed: points.len() as u64 - failed, failed, skipped: 0 };
     let killed = tried.iter().filter(|tried| tried.killed.is_some()).count();
     let seconds = began.elapsed().as_secs_f64();
     say(&format!("{what}; tried {}, killed {killed}, {} wrong, {seconds:.1} s", points.len(), findings.len()));
@@ -217,5 +224,5 @@ pub fn again(place: &mut Place, point: Point, say: Say<'_>) -> Result<Totals> {
     if failed {
         tell(&[finding], say);
     }
-    Ok(Totals { passed: u64::from(!failed), failed: u64::from(failed) })
+    Ok(Totals { passed: u64::from(!failed), failed: u64::from(failed), skipped: 0 })
 }

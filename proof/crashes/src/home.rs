@@ -1,5 +1,6 @@
 //! A home of its own for a workload: directories, environment, configuration, and the program run in it.
 
+use crate::workload::Second;
 use crate::{ProofError, Result};
 use lastcopy_stepper::{Plan, Report};
 use std::ffi::OsString;
@@ -66,8 +67,9 @@ impl Home {
         self.root.join("data")
     }
 
-    /// Makes the directories and writes a configuration with these further lines for the offload policy.
-    pub fn make(&self, policy: &str) -> Result<()> {
+    /// Makes the directories and writes a configuration with these further lines for the offload policy, and with the second destination
+    /// of a kind.
+    pub fn make(&self, policy: &str, second: Second) -> Result<()> {
         let config = self.config();
         for dir in [&self.volume(), &self.root.join("destinations"), &self.root.join("tmp"), &self.root.join("config")] {
             fs::create_dir_all(dir).map_err(ProofError::at(dir))?;
@@ -79,8 +81,14 @@ impl Home {
             self.volume()
         );
         for name in DESTINATIONS {
-            let url = format!("file://{}", self.destination(name).display());
-            text += &format!("\n[destinations.{name}]\nkind = \"cas\"\nurl = {url:?}\n");
+            let at = self.destination(name);
+            let kind = match (second, rclone()) {
+                (Second::Mirror, Some(program)) if name == DESTINATIONS[1] => {
+                    format!("kind = \"mirror\"\nremote = {at:?}\nprogram = {program:?}")
+                }
+                _ => format!("kind = \"cas\"\nurl = {:?}", format!("file://{}", at.display())),
+            };
+            text += &format!("\n[destinations.{name}]\n{kind}\n");
         }
         fs::write(&config, text).map_err(ProofError::at(&config))
     }
@@ -154,6 +162,12 @@ impl Home {
         };
         Ok(lastcopy_stepper::run(self.command(words), plan)?)
     }
+}
+
+/// Where rclone is, which writes mirrors; nothing if it is not installed.
+pub fn rclone() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join("rclone")).find(|program| program.is_file())
 }
 
 /// What a command said, for people.

@@ -85,7 +85,7 @@ fn say(line: &str) {
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(totals) => {
-            say(&format!("{} passed, {} failed, 0 skipped", totals.passed, totals.failed));
+            say(&format!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped));
             if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::home::{DESTINATIONS, Home};
 use crate::tree::{self, Tree};
+use crate::workload::Second;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -10,12 +11,14 @@ use std::path::{Path, PathBuf};
 const OWN: &str = ".lastcopy";
 
 /// What a person had, and what destinations held, before the command ran.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Expected {
     /// Every file of the volume, those that are away at the beginning included.
     pub originals: Tree,
     /// Those that may be held by destinations alone.
     pub leaving: BTreeSet<PathBuf>,
+    /// What the second destination is.
+    second: Second,
     /// Objects that each destination holds intact.
     held: BTreeMap<&'static str, BTreeSet<String>>,
     /// Objects there that do not hash to their names.
@@ -48,8 +51,11 @@ impl Disk {
     }
 }
 
-/// Objects of a destination: those that hash to their names, and those that do not.
-fn objects(home: &Home, destination: &str) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+/// Contents that a destination holds, by their hashes: those that lie where they should, and those that do not.
+fn objects(home: &Home, destination: &str, second: Second) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    if is_mirror(destination, second) {
+        return Ok((mirrored(home, destination)?, BTreeSet::new()));
+    }
     let (mut intact, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let root = home.destination(destination).join("objects");
     tree::each_file(&root, &mut |path, _| {
@@ -66,13 +72,35 @@ fn objects(home: &Home, destination: &str) -> Result<(BTreeSet<String>, BTreeSet
     Ok((intact, damaged))
 }
 
+fn is_mirror(destination: &str, second: Second) -> bool {
+    second == Second::Mirror && destination == DESTINATIONS[1]
+}
+
+/// The volume's part of a mirror, its history included.
+fn part(home: &Home, destination: &str) -> PathBuf {
+    home.destination(destination).join("photos")
+}
+
+/// What a mirror holds at any place. Whose part it is, and what rclone had not finished, is nobody's content.
+fn mirrored(home: &Home, destination: &str) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let owner = part(home, destination).join(OWN).join("owner.json");
+    tree::each_file(&part(home, destination), &mut |path, _| {
+        if path != owner && path.extension().is_none_or(|extension| extension != "partial") {
+            found.insert(tree::hash_file(path)?.to_hex().to_string());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 impl Expected {
     /// What a prepared home must keep. `originals` are the files that were there at any time and are to be kept.
-    pub fn of(home: &Home, originals: Tree, leaving: &dyn Fn(&Path) -> bool) -> Result<Self> {
-        let mut expected =
-            Self { leaving: originals.keys().filter(|path| leaving(path)).cloned().collect(), originals, ..Self::default() };
+    pub fn of(home: &Home, originals: Tree, leaving: &dyn Fn(&Path) -> bool, second: Second) -> Result<Self> {
+        let leaving = originals.keys().filter(|path| leaving(path)).cloned().collect();
+        let mut expected = Self { originals, leaving, second, held: BTreeMap::new(), damaged: BTreeMap::new() };
         for destination in DESTINATIONS {
-            let (intact, damaged) = objects(home, destination)?;
+            let (intact, damaged) = objects(home, destination, second)?;
             expected.held.insert(destination, intact);
             expected.damaged.insert(destination, damaged);
         }
@@ -83,7 +111,7 @@ impl Expected {
     pub fn check(&self, home: &Home) -> Result<Vec<String>> {
         let mut wrong = Vec::new();
         let disk = Disk::read(home)?;
-        let held: Vec<_> = DESTINATIONS.iter().map(|name| objects(home, name)).collect::<Result<_>>()?;
+        let held: Vec<_> = DESTINATIONS.iter().map(|name| objects(home, name, self.second)).collect::<Result<_>>()?;
         for (path, original) in &self.originals {
             let name = original.hash.to_hex();
             let at_all = held.iter().all(|(intact, _)| intact.contains(name.as_str()));
@@ -125,11 +153,19 @@ impl Expected {
         for object in damaged.iter().filter(|object| known.is_none_or(|known| !known.contains(*object))) {
             wrong.push(format!("{destination}: object {object} does not hash to its name"));
         }
+        let mirror = is_mirror(destination, self.second);
+        if mirror {
+            let written = |object: &str| self.originals.values().any(|original| original.hash.to_hex().as_str() == object);
+            let before = |object: &str| self.held.get(destination).is_some_and(|held| held.contains(object));
+            let nobodys = intact.iter().filter(|object| !written(object) && !before(object));
+            wrong.extend(nobodys.map(|object| format!("{destination}: {object} are bytes that nobody wrote")));
+        }
+        let areas: &[&str] = if mirror { &["photos", OWN] } else { &["objects", "volumes", "incoming", "damaged"] };
         let root = home.destination(destination);
         tree::each_file(&root, &mut |path, _| {
             let relative = path.strip_prefix(&root).unwrap_or(path);
             let first = relative.iter().next().unwrap_or_default().display().to_string();
-            let known = ["objects", "volumes", "incoming", "damaged"].contains(&first.as_str());
+            let known = areas.contains(&first.as_str());
             if !known && !first.starts_with(".lastcopy-destination.json") {
                 wrong.push(format!("{destination}: {} does not belong there", relative.display()));
             }
@@ -197,10 +233,17 @@ impl Expected {
     pub fn check_pushed(&self, home: &Home) -> Result<Vec<String>> {
         let mut wrong = Vec::new();
         for destination in DESTINATIONS {
-            let (intact, damaged) = objects(home, destination)?;
+            let (intact, damaged) = objects(home, destination, self.second)?;
             wrong.extend(damaged.iter().map(|object| format!("{destination}: object {object} is damaged")));
+            // A mirror holds each file at its own place.
+            let mirror = is_mirror(destination, self.second);
+            let places = if mirror { tree::read(&part(home, destination), Some(OWN))? } else { Tree::new() };
             for (path, original) in &self.originals {
-                if !intact.contains(original.hash.to_hex().as_str()) {
+                let held = match mirror {
+                    true => places.get(path).is_some_and(|seen| seen.hash == original.hash),
+                    false => intact.contains(original.hash.to_hex().as_str()),
+                };
+                if !held {
                     wrong.push(format!("{destination}: does not hold {}", path.display()));
                 }
             }

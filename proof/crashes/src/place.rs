@@ -35,10 +35,10 @@ impl Place {
         let base = self.dir.join(workload.name);
         if !self.prepared.contains_key(workload.name) {
             tree::remove(self.home.root())?;
-            self.home.make(workload.policy)?;
+            self.home.make(workload.policy, workload.second)?;
             let mut preparing = Preparing { home: &self.home, originals: Tree::new() };
             (workload.prepare)(&mut preparing)?;
-            let expected = Expected::of(&self.home, preparing.originals, &workload.leaving)?;
+            let expected = Expected::of(&self.home, preparing.originals, &workload.leaving, workload.second)?;
             std::fs::rename(self.home.root(), &base).map_err(ProofError::at(&base))?;
             self.prepared.insert(workload.name, expected);
         }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::place::Place;
-use crate::workload::{Goal, Workload};
+use crate::workload::{Goal, Second, WORKLOADS, Workload};
 use lastcopy_stepper::{Ended, Kind, Plan};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,13 +71,30 @@ pub struct Totals {
     pub passed: u64,
     /// Points that were not.
     pub failed: u64,
+    /// Workloads that cannot run here.
+    pub skipped: u64,
 }
 
 impl std::ops::AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
     }
+}
+
+/// The workloads that are wanted and can run here. What cannot is said, and counted.
+pub fn chosen(wanted: impl Fn(&Workload) -> bool, say: Say<'_>) -> (Vec<&'static Workload>, Totals) {
+    let (mut chosen, mut totals) = (Vec::new(), Totals::default());
+    for workload in WORKLOADS.iter().filter(|workload| wanted(workload)) {
+        if workload.second == Second::Mirror && crate::home::rclone().is_none() {
+            say(&format!("skipped: {}: rclone is not installed", workload.name));
+            totals.skipped += 1;
+        } else {
+            chosen.push(workload);
+        }
+    }
+    (chosen, totals)
 }
 
 /// A call of the undisturbed run.

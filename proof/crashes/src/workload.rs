@@ -22,6 +22,15 @@ pub enum Goal {
     Aside,
 }
 
+/// What the second destination of a workload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Second {
+    /// A content-addressed store, as the first one.
+    Cas,
+    /// A mirror in a directory, written by rclone: a child that is stopped, killed and made to fail like its parent.
+    Mirror,
+}
+
 /// A workload.
 #[derive(Debug)]
 pub struct Workload {
@@ -29,6 +38,8 @@ pub struct Workload {
     pub name: &'static str,
     /// What it is, for people.
     pub about: &'static str,
+    /// What `nas` is.
+    pub second: Second,
     /// More lines of the offload policy.
     pub policy: &'static str,
     /// Brings the home to where the command begins.
@@ -135,6 +146,39 @@ fn fresh(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.keep()
 }
 
+/// Files whose names a mirror can hold, under care.
+fn plain(preparing: &mut Preparing<'_>) -> Result<()> {
+    preparing.write(b"a.txt", &noise(b"a", 1000))?;
+    preparing.write(ONE.as_bytes(), &noise(b"big", 200_000))?;
+    preparing.write(b"2019/again", &noise(b"a", 1000))?;
+    preparing.run("volume add photos {home}/volumes/photos", 0)?;
+    preparing.run("destination init usb", 0)?;
+    preparing.run("destination init nas", 0)?;
+    preparing.keep()?;
+    preparing.run("index", 0)
+}
+
+fn plain_pushed(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain(preparing)?;
+    preparing.run("sync", 0)
+}
+
+/// Mirrored, and then replaced by a person: the old version has to make room there.
+fn plain_edited(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain_pushed(preparing)?;
+    preparing.originals.clear();
+    preparing.write(b"a.txt", &noise(b"a changed", 1000))?;
+    preparing.write(b"2019/again", &noise(b"big", 200_000))?;
+    preparing.keep()?;
+    preparing.run("index", 0)
+}
+
+fn plain_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain_pushed(preparing)?;
+    preparing.run("offload photos . --yes", 0)?;
+    preparing.run("sync", 0)
+}
+
 fn indexed(preparing: &mut Preparing<'_>) -> Result<()> {
     fresh(preparing)?;
     preparing.run("index", 0)
@@ -198,6 +242,7 @@ fn backed_up(preparing: &mut Preparing<'_>) -> Result<()> {
 const BASE: Workload = Workload {
     name: "",
     about: "",
+    second: Second::Cas,
     policy: "",
     prepare: pushed,
     leaving: nothing,
@@ -369,6 +414,50 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         shown_by: &[zero("db check")],
         done: Goal::Nothing,
+        ..BASE
+    },
+    Workload {
+        name: "mirror-push",
+        about: "a volume is pushed to a mirror, too",
+        second: Second::Mirror,
+        prepare: plain,
+        command: zero("sync"),
+        recover: &[NEXT_INDEX, zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "mirror-replace",
+        about: "old versions make room in a mirror",
+        second: Second::Mirror,
+        prepare: plain_edited,
+        command: zero("sync"),
+        recover: &[NEXT_INDEX, zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "mirror-offload",
+        about: "files are offloaded that a mirror holds, too",
+        second: Second::Mirror,
+        prepare: plain_pushed,
+        leaving: everything,
+        command: zero("offload photos . --yes"),
+        recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes")],
+        goal: Goal::Left,
+        done: Goal::Left,
+        ..BASE
+    },
+    Workload {
+        name: "mirror-restore",
+        about: "files come back from a mirror alone",
+        second: Second::Mirror,
+        prepare: plain_offloaded,
+        leaving: everything,
+        command: zero("restore photos --from nas"),
+        recover: &[NEXT_INDEX, zero("restore photos --from nas")],
+        goal: Goal::Home,
+        done: Goal::Home,
         ..BASE
     },
 ];

@@ -3,6 +3,7 @@
 use lastcopy_crashes::home::{DESTINATIONS, Home};
 use lastcopy_crashes::oracle::Expected;
 use lastcopy_crashes::tree;
+use lastcopy_crashes::workload::Second;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -21,7 +22,7 @@ impl World {
     fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let home = Home::new(&temporary.path().join("home"), Path::new("no program is needed"));
-        home.make("").unwrap();
+        home.make("", Second::Cas).unwrap();
         tree::write(&home.volume().join("dir/stays"), STAYS).unwrap();
         tree::write(&home.volume().join("leaves"), LEAVES).unwrap();
         for destination in DESTINATIONS {
@@ -30,7 +31,7 @@ impl World {
             }
         }
         let originals = tree::read(&home.volume(), None).unwrap();
-        let expected = Expected::of(&home, originals, &|path| path == Path::new("leaves")).unwrap();
+        let expected = Expected::of(&home, originals, &|path| path == Path::new("leaves"), Second::Cas).unwrap();
         Self { home, expected, _temporary: temporary }
     }
 
