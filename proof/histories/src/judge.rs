@@ -71,7 +71,9 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
         if !owed.loose && home.is_some_and(|home| home.hash == owed.hash) {
             continue;
         }
-        let kept = tree.kept.values().any(|found| found.hash == owed.hash);
+        // Below the run's number. Another file with the same bytes is another file.
+        let kept_as = |path: &[u8]| path.splitn(2, |byte| *byte == b'/').nth(1).is_some_and(|below| below == owed.path);
+        let kept = tree.kept.iter().any(|(path, found)| found.hash == owed.hash && kept_as(path));
         let aside = tree.aside.iter().any(|((_, path), found)| *path == owed.path && found.hash == owed.hash);
         if !owed.loose && home.is_some() {
             if !(kept && state.step.in_place.contains(&volume) || aside) {
