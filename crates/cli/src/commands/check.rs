@@ -2,12 +2,14 @@
 
 use crate::app::{App, connect};
 use crate::args::ConfigCommand;
+use crate::commands::standing;
 use crate::error::{Exit, Result};
 use crate::output::Fields;
 use crate::words::plural;
 use lastcopy_store::VolumeError;
 use lastcopy_sync::Probe;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 pub(crate) fn run(app: &App, command: &ConfigCommand) -> Result<Exit> {
     match command {
@@ -57,7 +59,17 @@ fn check(app: &App) -> Result<Exit> {
     for (name, configured) in &config.destinations {
         let record = if new { None } else { app.store()?.destination_record(name)? };
         let accepted = record.and_then(|record| record.incarnation);
-        let destination = connect(configured)?;
+        let mirror = app.mirror(name)?;
+        let destination = match &mirror {
+            Some(mirror) => Arc::new(mirror.clone()),
+            None => connect(configured)?,
+        };
+        // A mirror knows only once it was asked.
+        let answer = app.context().runtime.block_on(destination.probe());
+        let standing = match (&mirror, &answer) {
+            (Some(mirror), Ok(_)) => app.context().runtime.block_on(mirror.standing()).ok(),
+            _ => None,
+        };
         let capabilities = destination.capabilities();
         let (address, device) = (capabilities.address, capabilities.device);
         let others = config.destinations.iter().filter(|(other, _)| *other != name);
@@ -66,7 +78,7 @@ fn check(app: &App) -> Result<Exit> {
             .filter(|(_, other)| device.is_some() && device_of(&other.path) == device)
             .map(|(other, _)| other.clone())
             .collect();
-        let wrong = match app.context().runtime.block_on(destination.probe()) {
+        let wrong = match answer {
             Ok(Probe::Found(found)) if Some(&found) == accepted.as_ref() => None,
             Ok(Probe::Found(found)) if accepted.is_some() => Some(format!("another repository answers: {found}")),
             Ok(Probe::Found(found)) => {
@@ -80,21 +92,23 @@ fn check(app: &App) -> Result<Exit> {
             Ok(Probe::CannotTell(reason)) => Some(reason),
             Err(error) => Some(error.to_string()),
         };
-        problems += u64::from(wrong.is_some());
-        app.output.line(&format!(
-            "destination {name}: {} at {address}{}",
-            configured.kind,
-            if wrong.is_none() { ": ok" } else { "" }
-        ));
-        if let Some(problem) = &wrong {
-            app.output.line(&format!("  problem: {problem}"));
+        let mut wrong: Vec<_> = wrong.into_iter().collect();
+        if standing.is_some() {
+            wrong.extend(standing::never_accepted(config, name, &capabilities.methods));
+        }
+        problems += wrong.len() as u64;
+        let ok = if wrong.is_empty() { ": ok" } else { "" };
+        app.output.line(&format!("destination {name}: {} at {address}{ok}", configured.kind));
+        wrong.iter().for_each(|problem| app.output.line(&format!("  problem: {problem}")));
+        if standing.is_some() {
+            standing::tell(app, &standing::lines(standing.as_ref(), &capabilities.methods));
         }
         if !sharing.is_empty() {
             app.output.line(&format!("  shares its device with {}: they count once for `at_least`", sharing.join(", ")));
         }
         let fields = Fields::new().with("destination", name.as_str()).with("kind", configured.kind.name()).with("address", address);
-        let fields = fields.with("problems", wrong.into_iter().collect::<Vec<_>>());
-        app.output.json("destination", &fields.with("shares_device_with", sharing));
+        let fields = fields.with("problems", wrong).with("shares_device_with", sharing);
+        app.output.json("destination", &standing::fields(fields, standing, &capabilities.methods));
     }
     app.output.line(&if problems == 0 { "nothing is wrong".to_owned() } else { plural(problems, "problem", "problems") });
     let status = if problems == 0 { "success" } else { "partial" };

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::args::DestinationCommand;
+use crate::commands::standing;
 use crate::commands::sync::named;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
@@ -9,7 +10,6 @@ use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_store::{DestinationId, RunKind};
 use lastcopy_sync::{InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt, init, reset};
-use lastcopy_sync_mirror::Standing;
 
 pub(crate) fn run(app: &App, command: DestinationCommand) -> Result<Exit> {
     match command {
@@ -96,8 +96,8 @@ fn list(app: &App) -> Result<Exit> {
 
 fn probe(app: &App, name: &str) -> Result<Exit> {
     let (record, destination) = app.destination(name)?;
-    let standing = app.mirror(name)?.map(|mirror| app.context().runtime.block_on(mirror.standing())).transpose();
-    let standing = standing.map_err(|error| named(SyncError::from(error), name))?;
+    let mirror = app.mirror(name)?.map(|mirror| app.context().runtime.block_on(mirror.standing())).transpose();
+    let mirror = mirror.map_err(|error| named(SyncError::from(error), name))?;
     let answer = app.context().runtime.block_on(destination.probe()).map_err(|error| named(SyncError::from(error), name))?;
     let (word, detail, incarnation) = match &answer {
         Probe::Found(incarnation) => ("found", format!("repository {incarnation}"), Some(incarnation.clone())),
@@ -110,7 +110,6 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
     // A mirror knows only once it was asked.
     let capabilities = destination.capabilities();
     let accepted = incarnation.is_some() && incarnation == record.incarnation;
-    let methods: Vec<_> = capabilities.methods.iter().map(|method| method.name()).collect();
     app.output.line(&format!("{name}: {} at {}", record.kind, capabilities.address));
     app.output.line(&format!("  answers: {detail}"));
     let expected = match (&record.incarnation, accepted) {
@@ -119,17 +118,7 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         (Some(known), false) => format!("not the one that this index knows, {known}"),
     };
     app.output.line(&format!("  identity: {expected}"));
-    if let Some(standing) = &standing {
-        let Standing { program, backend, hashes, reason, .. } = standing;
-        app.output.line(&format!("  served by: rclone {}, {backend}", program.version));
-        app.output.line(&format!("  hashes there: {}", if hashes.is_empty() { "none".into() } else { hashes.join(", ") }));
-        app.output.line(&format!("  verified that way because {reason}"));
-    }
-    app.output.line(&if methods.is_empty() {
-        "  proves by: nothing; offload through it can never pass: set verify = \"auto\" or \"read-back\"".to_owned()
-    } else {
-        format!("  proves by: {}; offload through it can pass", methods.join(", "))
-    });
+    standing::tell(app, &standing::lines(mirror.as_ref(), &capabilities.methods));
     let fields = Fields::new()
         .with("destination", name)
         .with("kind", record.kind.name())
@@ -137,15 +126,8 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         .with("answer", word)
         .with("detail", detail)
         .with("incarnation", incarnation.map(|incarnation| incarnation.as_str().to_owned()))
-        .with("accepted", accepted)
-        .with("methods", methods);
-    let fields = match standing {
-        Some(Standing { program, backend, hashes, reason, .. }) => {
-            fields.with("program", program.version).with("backend", backend).with("hashes", hashes).with("reason", reason)
-        }
-        None => fields,
-    };
-    app.output.json("destination", &fields);
+        .with("accepted", accepted);
+    app.output.json("destination", &standing::fields(fields, mirror, &capabilities.methods));
     Ok(if accepted { Exit::Done } else { Exit::Attention })
 }
 

@@ -14,6 +14,7 @@ mod query;
 mod recover;
 mod restore;
 mod runs;
+mod standing;
 mod status;
 mod sync;
 mod verify;

@@ -113,6 +113,31 @@ fn one_that_is_not_verified_opens_no_gate() {
     assert!(probe.stdout.contains("can never pass"), "{probe}");
 }
 
+/// What a place can do is known only once it was asked: then a policy that it can never satisfy is told.
+#[test]
+fn a_check_says_what_a_place_can_prove() {
+    if no_rclone("mirror::a_check_says_what_a_place_can_prove") {
+        return;
+    }
+    let home = mirrored("");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    let said = home.run(&["config", "check"]).expect(0);
+    assert!(said.stdout.contains("proves by: read-back; offload through it can pass"), "{said}");
+    assert!(said.stdout.contains("served by: rclone v1."), "{said}");
+
+    // Storage in the memory of rclone serves MD5 alone.
+    let text = fs::read_to_string(home.config()).unwrap();
+    let remote = format!("remote = {:?}", home.destination("box"));
+    home.write_config(&text.replace(&remote, "remote = \"far:box\"\nrclone = { type = \"memory\" }\nverify = \"remote-hash\""));
+    let checked = home.json(&["config", "check"]).expect(1);
+    let line = checked.lines.iter().find(|line| line["destination"] == "box").unwrap();
+    assert_eq!(line["methods"].as_array().unwrap().len(), 0);
+    assert!(line["hashes"].as_array().unwrap().iter().any(|hash| hash == "md5"), "{line}");
+    let problems = line["problems"].to_string();
+    assert!(problems.contains("volume `photos` counts on it") && problems.contains("no file could ever pass"), "{problems}");
+}
+
 #[test]
 fn without_the_program_it_says_what_to_install() {
     let home = mirrored("");

@@ -1,0 +1,57 @@
+//! How a destination proves what it holds, and what it takes a mirror for that: for people, and in JSON.
+
+use crate::app::App;
+use crate::config::Config;
+use crate::output::Fields;
+use lastcopy_store::Method;
+use lastcopy_sync_mirror::Standing;
+
+/// What the place of a mirror can do, and whether offloads that count on the destination can pass.
+pub(super) fn lines(standing: Option<&Standing>, methods: &[Method]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(Standing { program, backend, hashes, reason, .. }) = standing {
+        lines.push(format!("served by: rclone {}, {backend}", program.version));
+        lines.push(format!("hashes there: {}", if hashes.is_empty() { "none".into() } else { hashes.join(", ") }));
+        lines.push(format!("verified that way because {reason}"));
+    }
+    lines.push(match methods {
+        [] => "proves by: nothing; offload through it can never pass: set verify = \"auto\" or \"read-back\"".to_owned(),
+        methods => format!("proves by: {}; offload through it can pass", names(methods)),
+    });
+    lines
+}
+
+/// The same for programs.
+pub(super) fn fields(fields: Fields, standing: Option<Standing>, methods: &[Method]) -> Fields {
+    let fields = fields.with("methods", methods.iter().map(|method| method.name()).collect::<Vec<_>>());
+    match standing {
+        Some(Standing { program, backend, hashes, reason, .. }) => {
+            fields.with("program", program.version).with("backend", backend).with("hashes", hashes).with("reason", reason)
+        }
+        None => fields,
+    }
+}
+
+/// Volumes that count on a destination whose proofs they do not accept: no file of theirs could ever leave.
+pub(super) fn never_accepted(config: &Config, destination: &str, methods: &[Method]) -> Vec<String> {
+    let counts = |names: &[String]| names.iter().any(|name| name == destination);
+    let policies = config.volumes.iter().filter_map(|(name, volume)| Some((name, volume.offload.as_ref()?)));
+    policies
+        .filter(|(_, policy)| counts(&policy.require) || policy.at_least.as_ref().is_some_and(|(_, of)| counts(of)))
+        .filter(|(_, policy)| !methods.iter().any(|method| policy.methods.contains(method)))
+        .map(|(volume, policy)| {
+            let proves =
+                if methods.is_empty() { "nothing can be proven there".into() } else { format!("it proves by {}", names(methods)) };
+            format!("volume `{volume}` counts on it and accepts {}, but {proves}: no file could ever pass", names(&policy.methods))
+        })
+        .collect()
+}
+
+fn names(methods: &[Method]) -> String {
+    methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Says lines below the name of a destination.
+pub(super) fn tell(app: &App, lines: &[String]) {
+    lines.iter().for_each(|line| app.output.line(&format!("  {line}")));
+}
