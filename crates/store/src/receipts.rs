@@ -83,14 +83,15 @@ fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Lo
     alarms::end(tx, AlarmKind::LostObject, Subject::content_there(probed.destination, content))
 }
 
-fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+/// Says whether the content is lost with that: the destination may hold it at another place.
+fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<bool> {
     probed.require_of(tx.run)?;
     let update = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1
          WHERE destination = ?2 AND content = ?3 AND location = ?4 AND incarnation = ?5";
     let values = (tx.now, probed.destination, content, &location.0, probed.incarnation.as_str());
     if tx.sql.prepare_cached(update)?.execute(values)? == 0 {
         // Another repository promised it, and this one did not.
-        return Ok(());
+        return Ok(true);
     }
     // Where files lie by their paths, several places may hold a content; while another one is proven to, nothing is lost.
     let elsewhere = "UPDATE receipt SET moved_to = o.location FROM
@@ -100,10 +101,10 @@ fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Loca
     if !location.0.is_empty()
         && tx.sql.prepare_cached(elsewhere)?.execute((probed.destination, content, &location.0, probed.incarnation.as_str()))? > 0
     {
-        return Ok(());
+        return Ok(false);
     }
     let subject = Subject::content_there(probed.destination, content);
-    alarms::raise(tx, AlarmKind::LostObject, subject, detail).map(drop)
+    alarms::raise(tx, AlarmKind::LostObject, subject, detail).map(|_| true)
 }
 
 /// A content that is being moved within a destination, because its place is needed.
@@ -134,7 +135,7 @@ impl Run<Sync> {
 
     /// Records that what a receipt counted on is not held there.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail))
+        self.write(|tx| record_lost(tx, probed, content, location, detail).map(drop))
     }
 
     /// Before something is moved within the destination: whatever counts on the old place may be at either from now on. Gives what does.
@@ -183,7 +184,7 @@ impl Run<Sync> {
                 }
                 Err(detail) => {
                     forget.execute((tx.now, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
-                    record_lost(tx, probed, content, from, detail)
+                    record_lost(tx, probed, content, from, detail).map(drop)
                 }
             }
         })
@@ -210,23 +211,32 @@ impl Run<Verify> {
         })
     }
 
-    /// Records that what a receipt counted on is not held there.
-    pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
+    /// Records that what a receipt counted on is not held there. Says whether the content is lost with that: where files lie by their
+    /// paths, another place may be proven to hold it.
+    pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<bool> {
         self.write(|tx| record_lost(tx, probed, content, location, detail))
+    }
+
+    /// Whether another place of the destination may hold the content: one that was not found to have lost it.
+    pub fn may_be_elsewhere(&self, probed: &Probed, content: ContentId, location: &Location) -> Result<bool> {
+        let other = "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND content = ? AND location <> ? AND incarnation = ?
+             AND lost_at IS NULL AND moved_to IS NULL)";
+        let who = probed.incarnation.as_str();
+        self.store().read(|tx| Ok(tx.query_row(other, (probed.destination, content, &location.0, who), |row| row.get(0))?))
     }
 }
 
 impl Run<Offload> {
     /// Records that what a receipt counted on is not held there.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail))
+        self.write(|tx| record_lost(tx, probed, content, location, detail).map(drop))
     }
 }
 
 impl Run<Restore> {
     /// Records that what a receipt counted on is not held there: whoever else had the bytes, this destination has not.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail))
+        self.write(|tx| record_lost(tx, probed, content, location, detail).map(drop))
     }
 }
 

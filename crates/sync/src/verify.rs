@@ -76,6 +76,16 @@ impl VerifyReport {
         }
     }
 
+    /// Records a loss; nothing is lost if another place was proven to hold it.
+    fn lost(&mut self, run: &Run<Verify>, probed: &Probed, item: HeldItem, detail: String) -> Result<(), StoreError> {
+        if run.lost(probed, item.content_id, &item.location, &detail)? {
+            self.checked += 1;
+            self.lost += 1;
+            self.name(item, detail);
+        }
+        Ok(())
+    }
+
     fn outcome(&self) -> Outcome {
         match (self.lost, self.unverifiable) {
             (0, 0) => Outcome::Success,
@@ -119,8 +129,9 @@ impl Verification {
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
         let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
         let pending = &Pending::new();
-        let recorder = Recorder { run, probed: &probed, report: &mut report, pending, proofs: Vec::new(), seen: Vec::new(), depth };
-        std::thread::scope(|scope| {
+        let (proofs, seen, elsewhere) = Default::default();
+        let recorder = Recorder { run, probed: &probed, report: &mut report, pending, proofs, seen, elsewhere, depth };
+        let elsewhere = std::thread::scope(|scope| {
             let planner = scope.spawn(move || self.plan(list, &give, pending));
             let recorder = scope.spawn(move || {
                 let recorded = recorder.work(&findings);
@@ -131,11 +142,14 @@ impl Verification {
             });
             let verified = context.runtime.block_on(self.destination.verify(take, depth, sink, &context));
             let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let elsewhere = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             planned?;
-            Ok::<_, SyncError>(verified?)
+            verified?;
+            Ok::<_, SyncError>(elsewhere)
         })?;
         self.context.cancel.check()?;
+        // Every place was looked at.
+        elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
         for item in pending.forgotten()? {
             report.checked += 1;
             report.unverifiable += 1;
@@ -258,25 +272,30 @@ struct Recorder<'a> {
     pending: &'a Pending<Place, HeldItem>,
     proofs: Vec<ProvenAt>,
     seen: Vec<(ContentId, Location)>,
+    /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
+    elsewhere: Vec<(HeldItem, String)>,
     depth: Depth,
 }
 
 impl Recorder<'_> {
-    fn work(mut self, events: &Receiver<(HeldItem, Finding)>) -> Result<(), StoreError> {
+    /// Records what is found. Gives what was not at one of its places, and may be at another one.
+    fn work(mut self, events: &Receiver<(HeldItem, Finding)>) -> Result<Vec<(HeldItem, String)>, StoreError> {
         loop {
             match events.recv_timeout(FLUSH) {
                 Ok((item, finding)) => self.take(item, finding)?,
                 Err(RecvTimeoutError::Timeout) => self.flush()?,
-                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.flush()?;
+        Ok(self.elsewhere)
     }
 
     fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), StoreError> {
         if !self.pending.answered(&place(&item)) {
             return Ok(());
         }
-        self.report.checked += 1;
+        self.report.checked += u64::from(!matches!(finding, Finding::Lost(_)));
         match finding {
             Finding::Verified(proven) => {
                 self.report.verified += 1;
@@ -287,9 +306,12 @@ impl Recorder<'_> {
             }
             Finding::Seen => self.seen.push((item.content_id, item.location)),
             Finding::Lost(detail) => {
-                self.run.lost(self.probed, item.content_id, &item.location, &detail)?;
-                self.report.lost += 1;
-                self.report.name(item, detail);
+                let located = !item.location.0.is_empty();
+                if located && self.run.may_be_elsewhere(self.probed, item.content_id, &item.location)? {
+                    self.elsewhere.push((item, detail));
+                } else {
+                    self.report.lost(self.run, self.probed, item, detail)?;
+                }
             }
             Finding::Unverifiable(reason) => {
                 self.report.unverifiable += 1;

@@ -7,7 +7,8 @@ use crate::skip::no_rclone;
 use crate::subject::MadeMirror;
 use lastcopy_fs::hash_bytes;
 use lastcopy_store::RunStatus;
-use lastcopy_sync::conformance::{Pushing, Rig, Site, gate_is_open, holds};
+use lastcopy_sync::Extent;
+use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, gate_is_open, holds};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ def serve(stream):
     if head is None: return
     line = head.split(b"\r\n")[0]
     copying = b"operations/copyfile" in line and b'"dstRemote":"things/' in body and b"owner.json" not in body
+    moving = b"operations/movefile" in line and b".lastcopy/history/" in body
     path = json.loads(body)["dstFs"] + "/" + json.loads(body)["dstRemote"] if copying else ""
     if b"core/version" in line and HOW == "too old":
         return answer(stream, {"version": "v1.60.1", "decomposed": [1, 60, 1]})
@@ -68,7 +70,7 @@ def serve(stream):
         return answer(stream, {})
     if copying and HOW == "hangs":
         return time.sleep(3600)
-    if copying and HOW == "dies midway":
+    if copying and HOW == "dies midway" or moving and HOW == "dies before a move":
         real.kill(); os._exit(1)
     if copying and HOW == "prints garbage":
         return answer(stream, b"<html>certainly</html>")
@@ -76,6 +78,8 @@ def serve(stream):
         whole = json.dumps({"error": "write: no space left on device", "status": 500}).encode()
         return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
     whole = forward(head, body)
+    if moving and HOW == "dies after a move":
+        real.kill(); os._exit(1)
     if copying and HOW in ("truncates", "flips a byte"):
         data = bytearray(open(path, "rb").read())
         data = data[:-1] if HOW == "truncates" else bytes([data[0] ^ 1]) + data[1:]
@@ -189,4 +193,32 @@ broken! {
     it_never_starts: Local, "never starts", Failed, "did not start";
     it_is_replaced_by_an_older_one: Local, "too old", Failed, "too old";
     it_fills_the_disk: Local, "fills the disk", Failed, "no space left";
+}
+
+/// The receipts of a version that makes room count on two places while it is moved. Once everything is looked at, it is at one of them, and
+/// nothing is lost; a verify that took the other place for a loss raised an alarm about a version that was there all the time.
+#[test]
+fn it_dies_around_a_move() {
+    if no_rclone("broken::it_dies_around_a_move") {
+        return;
+    }
+    for (how, moves) in [("dies before a move", false), ("dies after a move", true)] {
+        let node = Node::new(Place::Local);
+        node.rig.write(b"first", b"other bytes").unwrap();
+        node.rig.index().unwrap();
+        node.behave(how);
+        assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Failed, "{how}");
+        assert_eq!(node.made.root().join("things/first").exists(), !moves, "{how}");
+        node.behave("honest");
+        for pushed in [false, true] {
+            if pushed {
+                assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success, "{how}");
+            }
+            let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+            assert_eq!((verified.lost, verified.unverifiable), (0, 0), "{how}: {verified:?}");
+            assert!(verified.verified >= if pushed { 3 } else { 1 }, "{how}: {verified:?}");
+            assert!(node.rig.alarms().unwrap().is_empty(), "{how}");
+        }
+        assert!(holds(&node.site, hash_bytes(b"bytes of the first")).unwrap(), "{how}");
+    }
 }
