@@ -219,7 +219,8 @@ impl Run<Verify> {
 
     /// Whether another place of the destination may hold the content: one that was not found to have lost it.
     pub fn may_be_elsewhere(&self, probed: &Probed, content: ContentId, location: &Location) -> Result<bool> {
-        let other = "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND content = ? AND location <> ? AND incarnation = ?
+        let other =
+            "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND content = ? AND location <> ? AND incarnation = ?
              AND lost_at IS NULL AND moved_to IS NULL)";
         let who = probed.incarnation.as_str();
         self.store().read(|tx| Ok(tx.query_row(other, (probed.destination, content, &location.0, who), |row| row.get(0))?))

@@ -71,9 +71,7 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
         if !owed.loose && home.is_some_and(|home| home.hash == owed.hash) {
             continue;
         }
-        // Below the run's number. Another file with the same bytes is another file.
-        let kept_as = |path: &[u8]| path.splitn(2, |byte| *byte == b'/').nth(1).is_some_and(|below| below == owed.path);
-        let kept = tree.kept.iter().any(|(path, found)| found.hash == owed.hash && kept_as(path));
+        let kept = state.ledger.is_kept(&owed);
         let aside = tree.aside.iter().any(|((_, path), found)| *path == owed.path && found.hash == owed.hash);
         if !owed.loose && home.is_some() {
             if !(kept && state.step.in_place.contains(&volume) || aside) {
@@ -110,7 +108,7 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
 /// What was kept for a person stays, as it is.
 fn judge_kept(state: &mut State, volume: Vol, tree: &Tree) {
     let before: Vec<_> =
-        state.ledger.kept.iter().filter(|((of, _), _)| *of == volume).map(|(key, hash)| (key.clone(), *hash)).collect();
+        state.ledger.kept.iter().filter(|((of, _), _)| *of == volume).map(|(key, kept)| (key.clone(), kept.hash)).collect();
     for (key, hash) in before {
         let now = tree.kept.get(&key.1);
         if !now.is_some_and(|now| now.hash == hash || state.ledger.written.contains(&now.inode)) {
@@ -118,7 +116,7 @@ fn judge_kept(state: &mut State, volume: Vol, tree: &Tree) {
         }
     }
     for (path, found) in &tree.kept {
-        state.ledger.kept.insert((volume, path.clone()), found.hash);
+        state.ledger.keeps(volume, path, found.hash);
     }
 }
 

@@ -16,6 +16,16 @@ pub(crate) struct Owed {
     pub(crate) hash: Hash,
     /// The path is somebody else's by now: it can only lie aside, be kept, or be gone.
     pub(crate) loose: bool,
+    /// Since when it is this content at this path, by the ledger's own count of such things.
+    since: u64,
+}
+
+/// A file that was kept for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) hash: Hash,
+    /// Since when, by the same count.
+    since: u64,
 }
 
 /// When an object ceased to be intact, by something that befell its disk.
@@ -116,8 +126,8 @@ pub(crate) struct Ledger {
     pub(crate) ever: BTreeMap<String, BTreeSet<Hash>>,
     /// Since when something lies aside.
     pub(crate) aside_since: BTreeMap<(Vol, Vec<u8>, Hash), i64>,
-    /// What was kept, for good.
-    pub(crate) kept: BTreeMap<(Vol, Vec<u8>), Hash>,
+    /// What was kept, for good, by the path below the kept files.
+    pub(crate) kept: BTreeMap<(Vol, Vec<u8>), Kept>,
     /// Inodes that a person wrote to through an open descriptor, wherever they were.
     pub(crate) written: BTreeSet<u64>,
 }
@@ -127,7 +137,7 @@ impl Ledger {
     pub(crate) fn put(&mut self, volume: Vol, path: &[u8], hash: Hash) -> u64 {
         self.next += 1;
         let key = (volume, path.to_vec());
-        self.owed.insert(self.next, Owed { volume, path: path.to_vec(), hash, loose: false });
+        self.owed.insert(self.next, Owed { volume, path: path.to_vec(), hash, loose: false, since: self.next });
         self.home.insert(key.clone(), self.next);
         self.seen.entry(key).or_default().insert(hash);
         self.next
@@ -151,8 +161,9 @@ impl Ledger {
 
     /// A person changed the bytes of a file in place.
     pub(crate) fn change(&mut self, id: u64, hash: Hash) {
+        self.next += 1;
         if let Some(owed) = self.owed.get_mut(&id) {
-            owed.hash = hash;
+            (owed.hash, owed.since) = (hash, self.next);
             self.seen.entry((owed.volume, owed.path.clone())).or_default().insert(hash);
         }
     }
@@ -160,10 +171,12 @@ impl Ledger {
     /// A person renamed a file that was there.
     pub(crate) fn renamed(&mut self, volume: Vol, from: &[u8], to: &[u8], found: Found) {
         self.take(volume, to, None);
+        self.next += 1;
+        let since = self.next;
         let id = self.home.remove(&(volume, from.to_vec()));
         match id.and_then(|id| self.owed.get_mut(&id).map(|owed| (id, owed))) {
             Some((id, owed)) if owed.hash == found.hash => {
-                owed.path = to.to_vec();
+                (owed.path, owed.since) = (to.to_vec(), since);
                 self.home.insert((volume, to.to_vec()), id);
                 self.seen.entry((volume, to.to_vec())).or_default().insert(found.hash);
             }
@@ -211,6 +224,24 @@ impl Ledger {
         self.offloaded.remove(&(volume, path.to_vec(), hash));
         self.put(volume, path, hash);
         known
+    }
+
+    /// A file was seen among those that were kept.
+    pub(crate) fn keeps(&mut self, volume: Vol, path: &[u8], hash: Hash) {
+        let kept = Kept { hash, since: self.next };
+        let before = self.kept.entry((volume, path.to_vec())).or_insert(kept);
+        if before.hash != hash {
+            *before = kept;
+        }
+    }
+
+    /// Whether what is owed was kept. What was kept before it came to its path is another file, even with the same bytes.
+    pub(crate) fn is_kept(&self, owed: &Owed) -> bool {
+        let below_run = |path: &[u8]| path.splitn(2, |byte| *byte == b'/').nth(1) == Some(&owed.path);
+        let is = |(volume, path): &(Vol, Vec<u8>), kept: &Kept| {
+            *volume == owed.volume && kept.hash == owed.hash && kept.since >= owed.since && below_run(path)
+        };
+        self.kept.iter().any(|(key, kept)| is(key, kept))
     }
 
     /// The disk was looked at: what is there now. Says what is not intact any more, and was before.

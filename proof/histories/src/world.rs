@@ -337,12 +337,14 @@ impl World {
 
     /// The process is killed now: from a copy of everything as it is, the world goes on later; what the process still does is not real.
     fn crash(&self) -> Result<()> {
+        // A recovery that has not made its index yet has nothing to leave behind.
+        let Ok(store) = self.store() else { return Ok(()) };
         let next = self.base.join("next");
         remove_tree(&next)?;
         let state = next.join("state");
         fs::create_dir_all(&state).map_err(at(&state))?;
         // The index first: it must not know of what was done only after the rest was copied.
-        self.store()?.backup(&state.join("index.db"))?;
+        store.backup(&state.join("index.db"))?;
         let own = self.state_dir();
         for entry in fs::read_dir(&own).map_err(at(&own))? {
             let entry = entry.map_err(at(&own))?;
