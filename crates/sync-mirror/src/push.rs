@@ -368,29 +368,36 @@ impl Pushing<'_> {
             moved => moved?,
         }
         remote.settle().map_err(|error| RcError::Refused(error.to_string()))?;
-        let mut all_proven = true;
+        let mut all_told = true;
         for item in counting {
             let found = match self.look(item.content, &to) {
                 Ok(Look::Proven(proven)) => Ok(proven),
-                Ok(Look::Other(detail)) => Err(format!("when it was replaced there: {detail}")),
-                Ok(Look::Absent | Look::Seen) => Err("it was replaced there, and is not in the history".into()),
+                // Of a copy that is not what it should be, the original is if the copying went wrong. Then it stays.
+                Ok(Look::Other(detail)) if !by_copy || self.is_other(item.content, path) => {
+                    Err(format!("when it was replaced there: {detail}"))
+                }
+                Ok(Look::Absent | Look::Seen) if !by_copy => Err("it was replaced there, and is not in the history".into()),
                 // What cannot be told now is not proven: the next verify looks again, at both places.
-                Err(_) => {
-                    all_proven = false;
+                _ => {
+                    all_told = false;
                     continue;
                 }
             };
-            all_proven &= found.is_ok();
             self.sink.moved(item, &from, found);
         }
         if !by_copy {
             return Ok(());
         }
-        if all_proven {
+        if all_told {
             remote.remove_moved(path)
         } else {
             Err(RcError::Refused(format!("{path} could not be moved to the history")))
         }
+    }
+
+    /// Whether something else than this content surely is there.
+    fn is_other(&self, content: lastcopy_fs::Content, path: &str) -> bool {
+        matches!(self.look(content, path), Ok(Look::Other(_)))
     }
 
     fn look(&self, content: lastcopy_fs::Content, path: &str) -> Result<Look, Blind> {

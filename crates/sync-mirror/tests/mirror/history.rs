@@ -102,6 +102,25 @@ fn a_replaced_version_moves_to_the_history_with_its_receipt() {
     }
 }
 
+/// Where a move is a copy and a removal, the original was removed only when the copy was proven to be what a receipt said. What is damaged
+/// never is: it stayed in the way, and no push ever repaired it.
+#[test]
+fn what_is_damaged_in_a_bucket_makes_way() {
+    if no_rclone("history::what_is_damaged_in_a_bucket_makes_way") {
+        return;
+    }
+    let node = Node::new(Place::S3);
+    node.write("a", b"right");
+    node.push();
+    fs::write(node.made.root().join("things/a"), b"wrong").unwrap();
+    let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.verified, verified.lost), (0, 1));
+    assert_eq!(node.push().verified, 1);
+    assert_eq!(node.lies(), lies(&[("a", b"right"), ("old a", b"wrong")]));
+    assert_eq!(node.proven(b"right"), [Location(b"things/a".to_vec())]);
+    assert!(node.rig.alarms().unwrap().is_empty());
+}
+
 #[test]
 fn a_file_and_a_directory_take_each_others_place() {
     if no_rclone("history::a_file_and_a_directory_take_each_others_place") {
