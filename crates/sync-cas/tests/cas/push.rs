@@ -134,7 +134,7 @@ fn a_file_that_changes_while_it_is_sent() {
         let report = node.pushed(RunStatus::Partial);
         assert_eq!((report.drift.count, report.verified, report.failed.count), (1, 1, 0), "{name}: {report:?}");
         assert_eq!(report.drift.first[0].0, RelPath::new("file").unwrap());
-        assert_eq!(node.made.held(before).unwrap(), None, "{name}");
+        assert_eq!(node.made.bytes_at(before), None, "{name}");
         assert_eq!(node.component(), Some(first), "{name}");
         assert_eq!(node.open(), ["old"], "{name}");
         assert_eq!(node.lines(2), present(&["other"]), "{name}");
@@ -190,8 +190,8 @@ fn a_content_is_sent_from_whichever_file_still_has_it() {
     });
     let report = node.pushed(RunStatus::Partial);
     assert_eq!(report.verified + report.drift.count, 3, "{report:?}");
-    assert_eq!(node.made.held(hash_bytes(b"the same")).unwrap().unwrap(), b"the same");
-    assert_eq!(node.made.held(hash_bytes(b"another!")).unwrap(), None);
+    assert_eq!(node.made.bytes_at(hash_bytes(b"the same")).unwrap(), b"the same");
+    assert_eq!(node.made.bytes_at(hash_bytes(b"another!")), None);
     let horizon = node.rig.index().unwrap();
     node.pushed(RunStatus::Success);
     node.converged(horizon);
@@ -235,7 +235,7 @@ fn a_file_that_cannot_be_read() {
         assert!(report.excluded.first[0].1.starts_with("cannot be read: "), "{report:?}");
         assert_eq!(node.component(), Some(horizon));
         assert_eq!(node.open(), ["readable"]);
-        assert_eq!(node.made.held(secret).unwrap(), None);
+        assert_eq!(node.made.bytes_at(secret), None);
         assert_eq!(node.lines(1), present(&["readable"]));
     }
     fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
@@ -534,7 +534,7 @@ fn a_damaged_object_is_set_aside_and_stored_again() {
         let horizon = node.rig.index().unwrap();
         let report = node.pushed(RunStatus::Success);
         assert_eq!(report.stored, 1);
-        assert_eq!(node.made.held(content).unwrap().unwrap(), b"the right bytes");
+        assert_eq!(node.made.bytes_at(content).unwrap(), b"the right bytes");
         assert!(node.damaged().contains(&wrong.to_vec()), "{:?} was not kept", String::from_utf8_lossy(wrong));
         assert_eq!(node.damaged().len(), number + 1);
         node.converged(horizon);
@@ -555,7 +555,7 @@ fn nothing_is_set_aside_before_the_right_bytes_are_there() {
         node.site.liar.midway(move || fs::write(path, b"newer").unwrap());
         let report = node.pushed(RunStatus::Partial);
         assert_eq!((report.drift.count, report.verified), (1, 0), "{report:?}");
-        assert_eq!(node.made.held(content).unwrap().unwrap(), wrong);
+        assert_eq!(node.made.bytes_at(content).unwrap(), wrong);
         assert!(node.damaged().is_empty());
     }
 }

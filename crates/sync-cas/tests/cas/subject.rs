@@ -2,10 +2,11 @@
 //! paths that the format promises.
 
 use crate::faulty::{self, Faulty};
-use lastcopy_fs::Content;
+use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_sync::Destination;
 use lastcopy_sync::conformance::{Fault, Made, Subject, Tamper};
 use lastcopy_sync_cas::{Cas, Local};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,14 @@ impl MadeCas {
         object(&self.root, content)
     }
 
+    /// What lies at the place of an object, whatever bytes they are.
+    pub(crate) fn bytes_at(&self, content: Content) -> Option<Vec<u8>> {
+        match fs::read(self.object(content)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read.unwrap()),
+        }
+    }
+
     fn tampered(&self, tamper: Tamper) -> io::Result<()> {
         let kept = self.home.path().join("kept");
         match tamper {
@@ -88,12 +97,8 @@ impl Made for MadeCas {
         self.destination.clone()
     }
 
-    fn held(&self, content: Content) -> Result<Option<Vec<u8>>, String> {
-        match fs::read(self.object(content)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.to_string()),
-        }
+    fn held(&self) -> Result<HashSet<Content>, String> {
+        held_in(&self.root).map_err(|error| error.to_string())
     }
 
     fn tamper(&self, tamper: Tamper) -> Result<(), String> {
@@ -106,6 +111,28 @@ impl Made for MadeCas {
 
     fn struck(&self) -> u64 {
         self.faulty.struck()
+    }
+}
+
+/// The objects that hold what their names say.
+fn held_in(root: &Path) -> io::Result<HashSet<Content>> {
+    let mut held = HashSet::new();
+    for shard in entries(&root.join("objects"))? {
+        for path in entries(&shard)? {
+            let content = hash_bytes(&fs::read(&path)?);
+            if path == object(root, content) {
+                held.insert(content);
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// What lies in a directory, if there is one.
+fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.path())).collect(),
     }
 }
 

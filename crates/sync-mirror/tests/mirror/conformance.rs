@@ -2,7 +2,7 @@
 
 use crate::context;
 use crate::servers::{Place, SFTP_SERVER};
-use crate::skip::{no_rclone, skipped};
+use crate::skip::{no_moto, no_rclone, skipped};
 use crate::subject::{MadeMirror, Mirrors};
 use lastcopy_sync::conformance::{self, CheckResult, Made};
 
@@ -16,6 +16,11 @@ fn all_hold(results: &[CheckResult], at_least: usize) {
 fn honest(place: Place) {
     let (_runtime, context) = context();
     all_hold(&conformance::honest(&Mirrors { place }, &context), 16);
+}
+
+fn lying(place: Place) {
+    let (_runtime, context) = context();
+    all_hold(&conformance::lying(&Mirrors { place }, &context), 28);
 }
 
 #[test]
@@ -64,37 +69,59 @@ fn s3() {
 }
 
 #[test]
+fn moto() {
+    if !no_moto("conformance::moto") && !no_rclone("conformance::moto") {
+        honest(Place::Moto);
+    }
+}
+
+#[test]
 fn crypt() {
     if !no_rclone("conformance::crypt") {
-        let (_runtime, context) = context();
-        // What lies beneath is encrypted: only what the kind says of itself is looked at.
-        let made = MadeMirror::at(Place::Crypt);
-        all_hold(&conformance::alone(&made.destination(), &context), 15);
+        honest(Place::Crypt);
     }
 }
 
 #[test]
 fn chunker() {
     if !no_rclone("conformance::chunker") {
-        let (_runtime, context) = context();
-        let made = MadeMirror::at(Place::Chunker);
-        all_hold(&conformance::alone(&made.destination(), &context), 15);
+        honest(Place::Chunker);
     }
 }
 
 #[test]
 fn nothing_is_believed_when_a_directory_lies() {
     if !no_rclone("conformance::nothing_is_believed_when_a_directory_lies") {
-        let (_runtime, context) = context();
-        all_hold(&conformance::lying(&Mirrors { place: Place::Local }, &context), 27);
+        lying(Place::Local);
     }
 }
 
 #[test]
 fn nothing_is_believed_when_a_server_lies() {
     if !no_rclone("conformance::nothing_is_believed_when_a_server_lies") {
-        let (_runtime, context) = context();
-        all_hold(&conformance::lying(&Mirrors { place: Place::SftpWithBlake3 }, &context), 27);
+        lying(Place::SftpWithBlake3);
+    }
+}
+
+#[test]
+fn nothing_is_believed_when_a_bucket_lies() {
+    let name = "conformance::nothing_is_believed_when_a_bucket_lies";
+    if !no_moto(name) && !no_rclone(name) {
+        lying(Place::Moto);
+    }
+}
+
+#[test]
+fn nothing_is_believed_when_an_encrypted_place_lies() {
+    if !no_rclone("conformance::nothing_is_believed_when_an_encrypted_place_lies") {
+        lying(Place::Crypt);
+    }
+}
+
+#[test]
+fn nothing_is_believed_when_a_place_of_pieces_lies() {
+    if !no_rclone("conformance::nothing_is_believed_when_a_place_of_pieces_lies") {
+        lying(Place::Chunker);
     }
 }
 

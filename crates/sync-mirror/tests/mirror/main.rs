@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "so do helpers of tests")]
 
 mod broken;
+mod checkout;
 mod conformance;
 mod history;
 mod names;

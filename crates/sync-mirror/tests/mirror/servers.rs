@@ -1,11 +1,14 @@
-//! Servers on this machine, started and ended by the tests, each over a local directory.
+//! Servers on this machine, started and ended by the tests, each over a local directory or over memory of its own.
 
+use crate::checkout::Beneath;
+use lastcopy_fs::Id128;
 use lastcopy_sync_mirror::Options;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Where a mirror may be.
@@ -23,38 +26,64 @@ pub(crate) enum Place {
     Webdav,
     /// rclone's own S3 server.
     S3,
+    /// moto's S3 server, a simulation of Amazon's.
+    Moto,
     /// Encrypted, over a directory.
     Crypt,
     /// Cut into pieces, over a directory.
     Chunker,
 }
 
-/// A server, for as long as the test lives.
-pub(crate) struct Server(Child);
+/// A place that is served.
+pub(crate) struct Served {
+    /// The server, if there is one.
+    pub(crate) server: Option<Server>,
+    /// The way to `store` in it.
+    pub(crate) options: Options,
+    /// What lies beneath that.
+    pub(crate) beneath: Beneath,
+}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+/// A server, for as long as somebody needs it.
+pub(crate) type Server = Arc<Running>;
+
+pub(crate) struct Running {
+    child: Child,
+    port: u16,
+}
+
+impl Running {
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// moto's program.
+pub(crate) const MOTO_SERVER: &str = "moto_server";
 /// Where Debian keeps it.
 pub(crate) const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 impl Place {
-    /// Serves a directory: the server, if there is one, and the way to `store` in it.
-    pub(crate) fn serve(self, beneath: &Path) -> (Option<Server>, Options) {
-        let at = beneath.display().to_string();
+    /// Serves an empty directory.
+    pub(crate) fn serve(self, dir: &Path) -> Served {
+        let at = dir.display().to_string();
         let set = |options: &mut Options, all: &[(&str, &str)]| {
             options.settings.extend(all.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
         };
         let mut options = Options::at("far:store");
         options.stall = Duration::from_secs(60);
+        let (mut server, mut beneath) = (None, Beneath::Files(dir.join("store")));
         match self {
-            Self::Local => (None, Options { remote: format!("{at}/store"), ..options }),
+            Self::Local => options.remote = format!("{at}/store"),
             Self::Sftp | Self::SftpWithBlake3 => {
-                let (server, port) = serve("sftp", beneath, &["--user", "me", "--pass", "secret"]);
+                let port = server.insert(serve("sftp", dir, &["--user", "me", "--pass", "secret"])).port.to_string();
                 let hashes = if self == Self::Sftp { "" } else { "blake3" };
                 let all = [("type", "sftp"), ("host", "127.0.0.1"), ("port", &port), ("user", "me"), ("hashes", hashes)];
                 set(&mut options, &all);
@@ -62,40 +91,43 @@ impl Place {
                 if self == Self::Sftp {
                     set(&mut options, &[("disable_hashcheck", "true")]);
                 }
-                (Some(server), options)
             }
             Self::OpenSsh => {
                 // What `ssh HOST -s sftp` would start there.
-                let script = beneath.parent().unwrap().join("ssh");
+                let script = dir.parent().unwrap().join("ssh");
                 std::fs::write(&script, format!("#!/bin/sh\ncd '{at}' && exec {SFTP_SERVER}\n")).unwrap();
                 std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
                 set(&mut options, &[("type", "sftp"), ("ssh", script.to_str().unwrap()), ("disable_hashcheck", "true")]);
-                (None, options)
             }
             Self::Webdav => {
-                let (server, port) = serve("webdav", beneath, &[]);
-                let url = format!("http://127.0.0.1:{port}");
+                let url = server.insert(serve("webdav", dir, &[])).url();
                 set(&mut options, &[("type", "webdav"), ("url", &url), ("vendor", "other"), ("pacer_min_sleep", "1ms")]);
-                (Some(server), options)
             }
             Self::S3 => {
-                let (server, port) = serve("s3", beneath, &["--auth-key", "TESTACCESSKEY,TESTSECRETKEY"]);
-                let endpoint = format!("http://127.0.0.1:{port}");
+                let endpoint = server.insert(serve("s3", dir, &["--auth-key", "TESTACCESSKEY,TESTSECRETKEY"])).url();
                 set(&mut options, &[("type", "s3"), ("provider", "Rclone"), ("endpoint", &endpoint)]);
                 set(&mut options, &[("access_key_id", "TESTACCESSKEY"), ("secret_access_key", "TESTSECRETKEY")]);
                 set(&mut options, &[("use_multipart_etag", "false")]);
-                (Some(server), options)
+            }
+            Self::Moto => {
+                let endpoint = server.insert(moto()).url();
+                set(&mut options, &[("type", "s3"), ("provider", "Other"), ("endpoint", &endpoint)]);
+                set(&mut options, &[("access_key_id", "any"), ("secret_access_key", "any")]);
+                // One server has many buckets.
+                options.remote = format!("far:{}/store", Id128::random().unwrap());
+                beneath = Beneath::Hashed;
             }
             Self::Crypt => {
                 let password = obscured("a long password");
                 set(&mut options, &[("type", "crypt"), ("remote", &at), ("password", &password)]);
-                (None, options)
+                beneath = Beneath::Wrapped(dir.to_owned());
             }
             Self::Chunker => {
                 set(&mut options, &[("type", "chunker"), ("remote", &at), ("chunk_size", "1Mi")]);
-                (None, options)
+                beneath = Beneath::Wrapped(dir.to_owned());
             }
         }
+        Served { server, options, beneath }
     }
 }
 
@@ -105,21 +137,44 @@ fn obscured(password: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Starts one of rclone's own servers over a directory; gives its port.
-fn serve(protocol: &str, beneath: &Path, more: &[&str]) -> (Server, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+/// Starts one of rclone's own servers over a directory.
+fn serve(protocol: &str, dir: &Path, more: &[&str]) -> Server {
+    let port = free_port();
     let mut command = Command::new("rclone");
     command.args(["serve", protocol, "--config", "/dev/null", "--vfs-cache-mode", "off", "--dir-cache-time", "10ms"]);
-    command.arg("--addr").arg(format!("127.0.0.1:{port}")).args(more).arg(beneath);
+    command.arg("--addr").arg(format!("127.0.0.1:{port}")).args(more).arg(dir);
+    start(command, port)
+}
+
+/// moto's server: it takes long to start, so all who need one at the same time have the same.
+fn moto() -> Server {
+    static RUNNING: Mutex<Weak<Running>> = Mutex::new(Weak::new());
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.upgrade().unwrap_or_else(|| {
+        let port = free_port();
+        let mut command = Command::new(MOTO_SERVER);
+        command.args(["-H", "127.0.0.1", "-p"]).arg(port.to_string());
+        let server = start(command, port);
+        *running = Arc::downgrade(&server);
+        server
+    })
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a server, and waits until it listens.
+fn start(mut command: Command, port: u16) -> Server {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = child.stderr.take().unwrap();
     // Its log must go somewhere, or it stops.
     std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).for_each(drop));
-    let server = Server(child);
+    let server = Running { child, port };
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "rclone serve {protocol} did not start");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{command:?} did not start");
         std::thread::sleep(Duration::from_millis(20));
     }
-    (server, port.to_string())
+    Arc::new(server)
 }

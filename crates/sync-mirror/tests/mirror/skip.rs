@@ -1,17 +1,27 @@
 //! Tests that cannot run on this machine are skipped by name, and counted.
 
+use crate::servers::MOTO_SERVER;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// Whether there is an rclone to test with; if not, the test is skipped by its name.
 pub(crate) fn no_rclone(test: &str) -> bool {
-    let asked = Command::new("rclone").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if asked.is_ok_and(|status| status.success()) {
-        return false;
+    missing(test, "rclone", "version", "rclone is not installed")
+}
+
+/// The same of moto's server.
+pub(crate) fn no_moto(test: &str) -> bool {
+    missing(test, MOTO_SERVER, "--help", "moto's server is not installed")
+}
+
+fn missing(test: &str, program: &str, question: &str, why: &str) -> bool {
+    let asked = Command::new(program).arg(question).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let missing = !asked.is_ok_and(|status| status.success());
+    if missing {
+        skipped(test, why);
     }
-    skipped(test, "rclone is not installed");
-    true
+    missing
 }
 
 /// Tells that a test was skipped, and why.

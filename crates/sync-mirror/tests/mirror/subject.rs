@@ -1,11 +1,13 @@
-//! Mirrors as the conformance suite drives them. What lies beneath is a local directory, which is looked at and damaged with plain file
-//! calls, whatever server stands before it.
+//! Mirrors as the conformance suite drives them. What they hold is looked at and damaged with plain file calls: beneath whatever server
+//! stands before it, or in a checkout.
 
-use crate::servers::{Place, Server};
+use crate::checkout::Checkout;
+use crate::servers::{Place, Served, Server};
 use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_sync::Destination;
 use lastcopy_sync::conformance::{Fault, Made, Subject, Tamper};
 use lastcopy_sync_mirror::{Mirror, Options};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +18,10 @@ pub(crate) struct Mirrors {
     pub(crate) place: Place,
 }
 
-/// One mirror, and the directory beneath.
+/// One mirror, and what it holds.
 pub(crate) struct MadeMirror {
     home: tempfile::TempDir,
-    root: PathBuf,
+    checkout: Checkout,
     destination: Arc<Mirror>,
     _server: Option<Server>,
 }
@@ -42,15 +44,17 @@ impl MadeMirror {
     /// With other options than the default.
     pub(crate) fn with(place: Place, change: impl FnOnce(&mut Options)) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let beneath = home.path().join("beneath");
-        fs::create_dir(&beneath).unwrap();
-        let (server, mut options) = place.serve(&beneath);
+        let dir = home.path().join("beneath");
+        fs::create_dir(&dir).unwrap();
+        let Served { server, mut options, beneath } = place.serve(&dir);
         change(&mut options);
-        Self { root: beneath.join("store"), home, destination: Arc::new(Mirror::new(options)), _server: server }
+        let checkout = Checkout::new(home.path(), beneath, &options);
+        Self { checkout, home, destination: Arc::new(Mirror::new(options)), _server: server }
     }
 
+    /// Where its files are, as far as they lie in a directory of this machine.
     pub(crate) fn root(&self) -> &Path {
-        &self.root
+        self.checkout.tree()
     }
 
     pub(crate) fn mirror(&self) -> &Arc<Mirror> {
@@ -59,7 +63,7 @@ impl MadeMirror {
 
     /// The files that hold a content.
     fn files_with(&self, content: Content) -> Vec<PathBuf> {
-        files(&self.root).into_iter().filter(|path| fs::read(path).is_ok_and(|bytes| hash_bytes(&bytes) == content)).collect()
+        files(self.root()).into_iter().filter(|path| fs::read(path).is_ok_and(|bytes| hash_bytes(&bytes) == content)).collect()
     }
 
     fn rewrite(&self, content: Content, change: impl Fn(&mut Vec<u8>)) -> io::Result<()> {
@@ -88,19 +92,19 @@ impl MadeMirror {
                 self.empty()?;
                 let marker =
                     r#"{"format":1,"id":"0123456789abcdef0123456789abcdef","kind":"mirror","created":"2000-01-01T00:00:00Z"}"#;
-                fs::write(self.root.join(".lastcopy-destination.json"), marker)
+                fs::write(self.root().join(".lastcopy-destination.json"), marker)
             }
-            Tamper::Keep => copy_tree(&self.root, &kept),
+            Tamper::Keep => copy_tree(self.root(), &kept),
             Tamper::RollBack => {
                 self.empty()?;
-                copy_tree(&kept, &self.root)
+                copy_tree(&kept, self.root())
             }
         }
     }
 
     fn empty(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.root)?;
-        fs::create_dir(&self.root)
+        fs::remove_dir_all(self.root())?;
+        fs::create_dir(self.root())
     }
 }
 
@@ -109,12 +113,15 @@ impl Made for MadeMirror {
         self.destination.clone()
     }
 
-    fn held(&self, content: Content) -> Result<Option<Vec<u8>>, String> {
-        self.files_with(content).first().map(|path| fs::read(path).map_err(|error| error.to_string())).transpose()
+    fn held(&self) -> Result<HashSet<Content>, String> {
+        let held =
+            self.checkout.look().and_then(|()| files(self.root()).iter().map(|path| Ok(hash_bytes(&fs::read(path)?))).collect());
+        held.map_err(|error| error.to_string())
     }
 
     fn tamper(&self, tamper: Tamper) -> Result<(), String> {
-        self.tampered(tamper).map_err(|error| format!("{tamper:?}: {error}"))
+        let tampered = self.checkout.look().and_then(|()| self.tampered(tamper)).and_then(|()| self.checkout.put_back());
+        tampered.map_err(|error| format!("{tamper:?}: {error}"))
     }
 }
 

@@ -108,7 +108,7 @@ impl Suite<'_> {
     }
 
     fn stores_many(&mut self) -> Checked {
-        self.store((100..400).map(|number| Sample::new(number, usize::try_from(number).unwrap_or(100) * 7)).collect())
+        self.store((100..250).map(|number| Sample::new(number, usize::try_from(number).unwrap_or(100) * 7)).collect())
     }
 
     fn held(&self) -> Vec<crate::destination::HeldItem> {

@@ -5,8 +5,9 @@ use super::rig::words;
 use super::subject::{Made, Subject, Tamper};
 use crate::destination::{Context, Destination, HeldItem, Scratch};
 use crate::error::DestinationError;
-use lastcopy_fs::Content;
+use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_store::ContentId;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Removal = Box<dyn FnOnce() -> Result<(), DestinationError> + Send>;
@@ -48,17 +49,13 @@ impl Made for Part {
         self.destination.clone()
     }
 
-    fn held(&self, content: Content) -> Result<Option<Vec<u8>>, String> {
-        let mut location = None;
-        let mut each = |listed, at| {
-            if listed == content {
-                location = Some(at);
-            }
-        };
+    fn held(&self) -> Result<HashSet<Content>, String> {
+        let mut listed = Vec::new();
+        let mut each = |content, location| listed.push((content, location));
         self.context.runtime.block_on(self.destination.list(&mut each)).map_err(words)?;
-        let Some(location) = location else { return Ok(None) };
-        let item = HeldItem { content_id: ContentId::spooled(1), content, location };
-        Ok(fetch(self.destination.as_ref(), vec![item], &self.context)?.pop().and_then(Result::ok))
+        let item = |(number, (content, location))| HeldItem { content_id: ContentId::spooled(number), content, location };
+        let fetched = fetch(self.destination.as_ref(), (1..).zip(listed).map(item).collect(), &self.context)?;
+        Ok(fetched.into_iter().flatten().map(|bytes| hash_bytes(&bytes)).collect())
     }
 
     fn tamper(&self, tamper: Tamper) -> Result<(), String> {

@@ -17,7 +17,7 @@ use lastcopy_store::{
     Alarm, DestinationId, DestinationRecord, Evidence, FileFacts, FileId, FileStatus, Observation, Outcome, ReceiptLevel, RunId,
     RunStatus, Seen, Selection, Store, StoreOptions, Timestamp, Volume, VolumeClaim,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -183,22 +183,23 @@ impl Rig {
             expect(counted == report.planned, || format!("{} files were planned, and {counted} counted", report.planned))?;
         }
         let excluded = outcome.as_ref().map_or_else(|_| Vec::new(), |report| report.excluded.first.clone());
+        let held = site.made.held()?;
         if after > before {
-            self.carried(site, newest.id, after, &excluded)?;
+            self.carried(&held, newest.id, after, &excluded)?;
         }
         if newest.status == RunStatus::Success {
-            self.carried(site, newest.id, Some(RunId::from_user(i64::MAX)), &excluded)?;
+            self.carried(&held, newest.id, Some(RunId::from_user(i64::MAX)), &excluded)?;
         }
-        self.judge(site)?;
+        self.judge_by(site, &held)?;
         Ok(Pushing { outcome, status: newest.status })
     }
 
     /// That the storage holds every present file up to a run.
-    fn carried(&self, site: &Site, by: RunId, up_to: Option<RunId>, excluded: &[(RelPath, String)]) -> Checked {
+    fn carried(&self, held: &HashSet<Content>, by: RunId, up_to: Option<RunId>, excluded: &[(RelPath, String)]) -> Checked {
         for file in self.present()? {
             let file = self.store.file(file).map_err(words)?;
             let said = excluded.iter().any(|(path, _)| *path == file.path);
-            if Some(file.present_since) <= up_to && !said && !holds(site, file.content)? {
+            if Some(file.present_since) <= up_to && !said && !held.contains(&file.content) {
                 return Err(format!("run {by} claims more than is held: {} is not there", file.path));
             }
         }
@@ -228,9 +229,13 @@ impl Rig {
     /// The oracle: nothing counts as proven that the storage does not hold. What a standing alarm on the destination, or on the
     /// content there, has taken out of the count is left aside.
     pub fn judge(&self, site: &Site) -> Checked {
+        self.judge_by(site, &site.made.held()?)
+    }
+
+    fn judge_by(&self, site: &Site, held: &HashSet<Content>) -> Checked {
         for (facts, evidence) in self.evidence(site)? {
             let file = &facts.file;
-            let there = holds(site, file.content)?;
+            let there = held.contains(&file.content);
             if gate_is_open(&facts, &evidence) && !there {
                 return Err(format!("the gate is open for {}, and its bytes are not there", file.path));
             }
@@ -251,7 +256,8 @@ impl Rig {
     /// That everything is proven and held, the vector at the horizon, the gate open for every file, all bytes come back, and the
     /// segments rebuild all paths.
     pub fn converged(&self, site: &Site, horizon: RunId) -> Checked {
-        self.judge(site)?;
+        let held = site.made.held()?;
+        self.judge_by(site, &held)?;
         let component = self.store.own_component(self.volume.id(), site.id).map_err(words)?;
         expect(component == Some(horizon), || format!("the vector is at {component:?}, the horizon at {horizon}"))?;
         let alarms = self.alarms()?;
@@ -260,7 +266,7 @@ impl Rig {
         for (facts, evidence) in self.evidence(site)? {
             let path = &facts.file.path;
             expect(gate_is_open(&facts, &evidence), || format!("the gate is shut for {path}: {evidence:?}"))?;
-            expect(holds(site, facts.file.content)?, || format!("{path} is not held"))?;
+            expect(held.contains(&facts.file.content), || format!("{path} is not held"))?;
             wanted.push(facts.file.content_id);
         }
         wanted.sort_unstable();
@@ -331,7 +337,7 @@ pub fn gate_is_open(facts: &FileFacts, evidence: &Evidence) -> bool {
 
 /// Whether the storage holds the very bytes.
 pub fn holds(site: &Site, content: Content) -> Checked<bool> {
-    Ok(site.made.held(content)?.is_some_and(|bytes| hash_bytes(&bytes) == content))
+    Ok(site.made.held()?.contains(&content))
 }
 
 pub(super) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {

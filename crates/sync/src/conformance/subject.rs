@@ -2,6 +2,7 @@
 
 use crate::destination::Destination;
 use lastcopy_fs::Content;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A kind of destination that is put to the test.
@@ -20,8 +21,8 @@ pub trait Made: Send + Sync {
     /// The destination, honest.
     fn destination(&self) -> Arc<dyn Destination>;
 
-    /// What the storage holds of a content, read by plain means that share nothing with the destination; whatever bytes they are.
-    fn held(&self, content: Content) -> Result<Option<Vec<u8>>, String>;
+    /// Every content of which the storage holds the very bytes, read by plain means that share nothing with the destination.
+    fn held(&self) -> Result<HashSet<Content>, String>;
 
     /// Does this to the storage, behind the destination's back.
     fn tamper(&self, tamper: Tamper) -> Result<(), String>;

@@ -106,9 +106,8 @@ impl Trial<'_> {
         let site = rig.site(self.subject, "there")?;
         for number in [1, 2] {
             fill(&rig, &site, number)?;
-            let horizon = rig.index()?;
+            rig.index()?;
             ended(&rig.push(&site)?, RunStatus::Success)?;
-            rig.converged(&site, horizon)?;
         }
         fill(&rig, &site, 3)?;
         let horizon = rig.index()?;
@@ -119,7 +118,6 @@ impl Trial<'_> {
     fn settled(&self) -> Checked<(Rig, Site, RunId, FileFacts)> {
         let (rig, site, horizon) = self.waiting()?;
         ended(&rig.push(&site)?, RunStatus::Success)?;
-        rig.converged(&site, horizon)?;
         let victim = file_named(&rig, &site, b"2/larger")?;
         Ok((rig, site, horizon, victim))
     }
@@ -157,9 +155,9 @@ impl Trial<'_> {
 
     /// Each call of a push fails once.
     pub(super) fn each_call_fails(&self) -> Checked {
+        let (rig, site, mut horizon) = self.waiting()?;
         let mut number = 1;
         loop {
-            let (rig, site, horizon) = self.waiting()?;
             site.liar.lie(Lie::FailsCall(number));
             let pushing = rig.push(&site)?;
             if site.liar.told() == 0 {
@@ -169,14 +167,16 @@ impl Trial<'_> {
             ended(&pushing, RunStatus::Failed).map_err(|why| format!("call {number}: {why}"))?;
             site.liar.lie(Lie::None);
             heal(&rig, &site, Cure::Push, horizon).map_err(|why| format!("call {number}: {why}"))?;
+            rig.write(format!("after call {number}").as_bytes(), format!("bytes after call {number}").as_bytes())?;
+            horizon = rig.index()?;
             number += 1;
         }
     }
 
     /// A verify that gets no answers, or false ones, does not pass for one that found everything well.
     pub(super) fn verify_is_lied_to(&self) -> Checked {
+        let (rig, site, horizon, _) = self.settled()?;
         for (lie, expected) in [(Lie::Silent, RunStatus::Partial), (Lie::ProofsSwapped, RunStatus::Failed)] {
-            let (rig, site, horizon, _) = self.settled()?;
             site.liar.lie(lie);
             let verified = rig.verify(&site, Extent::All)?;
             expect(site.liar.told() > 0, || "nobody lied".into())?;
@@ -238,13 +238,6 @@ impl Trial<'_> {
 
     /// A repair takes nothing from another destination but the very bytes.
     pub(super) fn repair_is_fed(&self) -> Checked {
-        for lie in [Lie::FetchTruncates, Lie::FetchFlips, Lie::FetchAppends, Lie::FetchSwaps] {
-            self.repair_from(lie).map_err(|why| format!("{lie:?}: {why}"))?;
-        }
-        Ok(())
-    }
-
-    fn repair_from(&self, lie: Lie) -> Checked {
         let (rig, site, _, victim) = self.settled()?;
         let other = rig.site(self.subject, "elsewhere")?;
         ended(&rig.push(&other)?, RunStatus::Success)?;
@@ -264,13 +257,15 @@ impl Trial<'_> {
             };
             repair.run(|_| String::new()).map_err(words)
         };
-        other.liar.lie(lie);
-        let report = repair()?;
-        expect(other.liar.told() > 0, || "nobody lied".into())?;
-        expect(report.repaired == 0 && report.beyond.len() == 1, || format!("{report:?}"))?;
-        expect(!holds(&site, victim.file.content)?, || "the bytes came from nowhere".into())?;
-        let lost = rig.store.lost_at(site.id).map_err(words)?;
-        expect(lost.len() == 1, || format!("these are known as lost: {lost:?}"))?;
+        for lie in [Lie::FetchTruncates, Lie::FetchFlips, Lie::FetchAppends, Lie::FetchSwaps] {
+            other.liar.lie(lie);
+            let report = repair()?;
+            expect(other.liar.told() > 0, || "nobody lied".into())?;
+            expect(report.repaired == 0 && report.beyond.len() == 1, || format!("{lie:?}: {report:?}"))?;
+            expect(!holds(&site, victim.file.content)?, || format!("{lie:?}: the bytes came from nowhere"))?;
+            let lost = rig.store.lost_at(site.id).map_err(words)?;
+            expect(lost.len() == 1, || format!("{lie:?}: these are known as lost: {lost:?}"))?;
+        }
         other.liar.lie(Lie::None);
         let report = repair()?;
         expect(report.repaired == 1 && holds(&site, victim.file.content)?, || format!("{report:?}"))?;
@@ -309,8 +304,8 @@ impl Trial<'_> {
 
     /// An object is damaged, and nobody verified: a push that has to prove it anew finds it, and stores it again.
     pub(super) fn push_finds_damage(&self) -> Checked {
+        let (rig, site, horizon, victim) = self.settled()?;
         for tamper in [Tamper::Drop, Tamper::Truncate, Tamper::Flip, Tamper::Empty] {
-            let (rig, site, horizon, victim) = self.settled()?;
             site.made.tamper(tamper(victim.file.content))?;
             let record = rig.record(&site).map_err(words)?;
             let reset = crate::manage::reset(&rig.store, &record, site.liar.as_ref(), "a test says so", self.context);
