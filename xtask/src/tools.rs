@@ -27,8 +27,6 @@ const STOCK: &[Stock] = &[
     Stock { program: "mkfs.btrfs", package: "btrfs-progs", needed_for: "the order of durability on btrfs" },
 ];
 
-/// The version of b3sum that comes with the workspace's BLAKE3.
-const B3SUM: &str = "1.8.7";
 /// A program that comes with packages of Python's.
 struct FromPython {
     program: &'static str,
@@ -47,6 +45,8 @@ const FROM_PYTHON: &[FromPython] = &[
     },
 ];
 
+/// The version of b3sum that comes with the workspace's BLAKE3.
+const B3SUM: &str = "1.8.7";
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// The tools that there are.

@@ -8,7 +8,7 @@ use crate::subject::MadeMirror;
 use lastcopy_fs::hash_bytes;
 use lastcopy_store::RunStatus;
 use lastcopy_sync::Extent;
-use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, gate_is_open, holds};
+use lastcopy_sync::conformance::{Pushing, Rig, Site, gate_is_open, holds};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -80,6 +80,10 @@ def serve(stream):
     whole = forward(head, body)
     if moving and HOW == "dies after a move":
         real.kill(); os._exit(1)
+    if copying and HOW.startswith("spoils copies in ") and b'"srcRemote":"things/' in body:
+        path = HOW.removeprefix("spoils copies in ") + "/" + json.loads(body)["dstRemote"]
+        data = open(path, "rb").read()
+        open(path, "wb").write(bytes([data[0] ^ 1]) + data[1:])
     if copying and HOW in ("truncates", "flips a byte"):
         data = bytearray(open(path, "rb").read())
         data = data[:-1] if HOW == "truncates" else bytes([data[0] ^ 1]) + data[1:]
@@ -221,4 +225,26 @@ fn it_dies_around_a_move() {
         }
         assert!(holds(&node.site, hash_bytes(b"bytes of the first")).unwrap(), "{how}");
     }
+}
+
+/// Where a move is a copy and a removal, and the copy goes wrong, what it was made from stays, and so does its receipt.
+#[test]
+fn it_spoils_what_it_copies_to_the_history() {
+    if no_rclone("broken::it_spoils_what_it_copies_to_the_history") {
+        return;
+    }
+    let node = Node::new(Place::S3);
+    node.rig.write(b"first", b"other bytes").unwrap();
+    node.rig.index().unwrap();
+    node.behave(&format!("spoils copies in {}", node.made.root().display()));
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Partial, "{outcome:?}");
+    assert!(format!("{:?}", outcome.unwrap().failed.first).contains("could not be moved to the history"));
+    assert_eq!(fs::read(node.made.root().join("things/first")).unwrap(), b"bytes of the first");
+    node.behave("honest");
+    assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success);
+    assert!(holds(&node.site, hash_bytes(b"bytes of the first")).unwrap());
+    let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.verified, verified.lost), (3, 0), "{verified:?}");
+    assert!(node.rig.alarms().unwrap().is_empty());
 }
