@@ -228,6 +228,8 @@ impl Pushing<'_> {
             Err(RcError::Refused(reason)) if in_the_way(&reason) => {
                 self.clear_above(&path).and_then(|()| self.remote().send(source.file(), &path))
             }
+            // It was stored, and did not show at once. By now it does, and stays; or it is sent again.
+            Err(RcError::NotFound(_)) => self.remote().send(source.file(), &path),
             sent => sent,
         };
         match sent {

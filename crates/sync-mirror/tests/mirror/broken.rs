@@ -26,6 +26,7 @@ ARGS[at] = "unix://" + back
 if HOW == "never starts":
     sys.exit(3)
 real = subprocess.Popen(["rclone"] + ARGS)
+late = set()
 signal.signal(signal.SIGTERM, lambda *_: (real.kill(), os._exit(0)))
 while True:
     probe = socket.socket(socket.AF_UNIX)
@@ -66,6 +67,11 @@ def serve(stream):
     path = json.loads(body)["dstFs"] + "/" + json.loads(body)["dstRemote"] if copying else ""
     if b"core/version" in line and HOW == "too old":
         return answer(stream, {"version": "v1.60.1", "decomposed": [1, 60, 1]})
+    if copying and HOW == "shows late" and body not in late:
+        late.add(body)
+        forward(head, body)
+        whole = json.dumps({"error": "Move NewObject failed: object not found", "status": 404}).encode()
+        return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
     if copying and HOW == "drops a file":
         return answer(stream, {})
     if copying and HOW == "hangs":
@@ -247,4 +253,18 @@ fn it_spoils_what_it_copies_to_the_history() {
     let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
     assert_eq!((verified.verified, verified.lost), (3, 0), "{verified:?}");
     assert!(node.rig.alarms().unwrap().is_empty());
+}
+
+/// rclone's own sftp server, under load, did not know a file that it had just stored, and rclone said that sending it failed.
+#[test]
+fn it_shows_late_what_it_stored() {
+    if no_rclone("broken::it_shows_late_what_it_stored") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    let horizon = node.rig.index().unwrap();
+    node.behave("shows late");
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Success, "{outcome:?}");
+    node.rig.converged(&node.site, horizon).unwrap();
 }
