@@ -105,9 +105,9 @@ fn nothing_is_believed_when_a_server_lies() {
 
 #[test]
 fn nothing_is_believed_when_a_bucket_lies() {
-    let name = "conformance::nothing_is_believed_when_a_bucket_lies";
-    if !no_moto(name) && !no_rclone(name) {
-        lying(Place::Moto);
+    // rclone's own server: what lies beneath it is looked at directly, which is three times as fast as asking moto's.
+    if !no_rclone("conformance::nothing_is_believed_when_a_bucket_lies") {
+        lying(Place::S3);
     }
 }
 
