@@ -12,6 +12,7 @@
 
 mod alarms;
 mod backup;
+mod checksum;
 mod db;
 mod destination;
 mod error;
@@ -36,6 +37,7 @@ mod witness;
 
 pub use alarms::{Alarm, AlarmKind};
 pub use backup::{check_copy, restore_index};
+pub use checksum::{Algorithm, BoundChecksum, Checksum, ParseChecksumError};
 pub use destination::{DestinationRecord, IdentityError, Incarnation, Probed};
 pub use error::{Result, StoreError};
 pub use evidence::{Evidence, FileFacts, ReceiptFacts, Selection};
@@ -48,7 +50,7 @@ pub use ids::{
 };
 pub use offloads::{DecideAgain, Intent, IntentState, Leaving, Settled};
 pub use policy::{AcceptedPolicy, AtLeast, Confirm, Method, Policy, Weakening};
-pub use proof::{Proof, ProofError, ProofMethod, Proven, ReadBack, RemoteHash};
+pub use proof::{Fingerprint, Proof, ProofError, ProofMethod, Proven, ReadBack, RemoteHash};
 pub use receipts::{Location, Moving, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
 pub use restores::{Recovered, Restored};
 pub use runs::{

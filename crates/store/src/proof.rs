@@ -3,6 +3,7 @@
 //! A proof is typed by its method, and its constructor does the checking itself: there is no way to say "verified" without having
 //! compared a digest of stored bytes.
 
+use crate::checksum::{Algorithm, BoundChecksum, Checksum};
 use crate::policy::Method;
 use lastcopy_fs::{Cancel, Content, HashBuffer, Progress};
 use std::fs::File;
@@ -35,11 +36,21 @@ impl ProofMethod for RemoteHash {
     const METHOD: Method = Method::RemoteHash;
 }
 
+/// The checksum that the provider computed of what it stores is the one that was computed here over the very bytes.
+#[derive(Debug)]
+pub enum Fingerprint {}
+impl sealed::Sealed for Fingerprint {}
+impl ProofMethod for Fingerprint {
+    const METHOD: Method = Method::Fingerprint;
+}
+
 /// That stored bytes hash to a content, by the method `M`.
 #[derive(Debug)]
 #[must_use = "a proof that is not recorded proves nothing tomorrow"]
 pub struct Proof<M: ProofMethod> {
     content: Content,
+    /// What the method may compare again later.
+    fingerprint: Option<Checksum>,
     method: PhantomData<fn() -> M>,
 }
 
@@ -53,6 +64,20 @@ pub enum ProofError {
         /// What is held instead.
         found: Content,
     },
+    /// What was read here is not the content: its checksum says nothing about what is held.
+    #[error("what was read here hashes to {} ({} bytes)", found.hash, found.size)]
+    Source {
+        /// What was read instead.
+        found: Content,
+    },
+    /// The provider gives another checksum.
+    #[error("its checksum there is {found}, and should be {expected}")]
+    Checksum {
+        /// What it should be.
+        expected: Checksum,
+        /// What the provider says.
+        found: Checksum,
+    },
     /// They could not be read.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -65,7 +90,11 @@ impl<M: ProofMethod> Proof<M> {
     }
 
     fn compared(expected: Content, found: Content) -> Result<Self, ProofError> {
-        if found == expected { Ok(Self { content: expected, method: PhantomData }) } else { Err(ProofError::Differs { found }) }
+        if found == expected {
+            Ok(Self { content: expected, fingerprint: None, method: PhantomData })
+        } else {
+            Err(ProofError::Differs { found })
+        }
     }
 }
 
@@ -105,11 +134,40 @@ impl Proof<RemoteHash> {
     }
 }
 
+impl Proof<Fingerprint> {
+    /// Reads the bytes that were sent, once, from a reader at their beginning: they are the content, and their checksum is the one that the
+    /// provider computed, in hex. Whether the provider computes it from what it stores is for the caller to know; that it is no
+    /// blank, and no other checksum, is looked at here. No more than the content's size, and a byte, is read.
+    pub fn of_source(expected: Content, source: impl Read, algorithm: Algorithm, reported: &str) -> Result<Self, ProofError> {
+        let reported = Checksum::from_hex(algorithm, reported).map_err(io::Error::other)?;
+        let (content, checksum) = Checksum::read(source.take(expected.size.saturating_add(1)), algorithm)?;
+        if content != expected {
+            return Err(ProofError::Source { found: content });
+        }
+        Self::equal(expected, checksum, reported)
+    }
+
+    /// The provider's checksum is still the one that an earlier proof bound to the content.
+    pub fn unchanged(bound: &BoundChecksum, reported: &str) -> Result<Self, ProofError> {
+        let reported = Checksum::from_hex(bound.checksum().algorithm(), reported).map_err(io::Error::other)?;
+        Self::equal(bound.content(), bound.checksum(), reported)
+    }
+
+    fn equal(content: Content, expected: Checksum, found: Checksum) -> Result<Self, ProofError> {
+        if found == expected {
+            Ok(Self { content, fingerprint: Some(expected), method: PhantomData })
+        } else {
+            Err(ProofError::Checksum { expected, found })
+        }
+    }
+}
+
 /// A proof whose method is no longer a type; what a receipt is recorded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proven {
     content: Content,
     method: Method,
+    fingerprint: Option<Checksum>,
 }
 
 impl Proven {
@@ -122,11 +180,16 @@ impl Proven {
     pub fn method(&self) -> Method {
         self.method
     }
+
+    /// The checksum that may be compared again later, where that is the method.
+    pub fn fingerprint(&self) -> Option<Checksum> {
+        self.fingerprint
+    }
 }
 
 impl<M: ProofMethod> From<Proof<M>> for Proven {
     fn from(proof: Proof<M>) -> Self {
-        Self { content: proof.content, method: M::METHOD }
+        Self { content: proof.content, method: M::METHOD, fingerprint: proof.fingerprint }
     }
 }
 
@@ -153,5 +216,51 @@ mod tests {
         for other in ["", " ", "UNSUPPORTED", &cut, &hash_bytes(b"").hash.to_string()] {
             assert!(Proof::reported(expected, other).is_err(), "{other}");
         }
+    }
+
+    const SHA1_OF_ABC: &str = "a9993e364706816aba3e25717850c26c9cd0d89d";
+
+    #[test]
+    fn a_checksum_proves_only_the_bytes_that_were_read_here() {
+        let expected = hash_bytes(b"abc");
+        let proof = Proof::of_source(expected, &b"abc"[..], Algorithm::Sha1, SHA1_OF_ABC).expect("the very bytes");
+        assert_eq!(Proven::from(proof).fingerprint().map(|sum| sum.to_string()), Some(format!("sha1:{SHA1_OF_ABC}")));
+        // Other bytes here: even where the provider has the same other ones, they are not the content.
+        for other in [&b"abd"[..], b"abcd", b"ab", b""] {
+            let (_, theirs) = Checksum::read(other, Algorithm::Sha1).expect("memory");
+            let theirs = theirs.to_string()["sha1:".len()..].to_owned();
+            let found = Proof::of_source(expected, other, Algorithm::Sha1, &theirs);
+            assert!(matches!(found, Err(ProofError::Source { .. })), "{found:?}");
+            let found = Proof::of_source(expected, &b"abc"[..], Algorithm::Sha1, &theirs);
+            assert!(matches!(found, Err(ProofError::Checksum { .. })), "{found:?}");
+        }
+        // A blank says nothing, nor does what is no such checksum.
+        for blank in ["", " ", "UNSUPPORTED", "0", &SHA1_OF_ABC[1..], &expected.hash.to_string()] {
+            let found = Proof::of_source(expected, &b"abc"[..], Algorithm::Sha1, blank);
+            assert!(matches!(found, Err(ProofError::Io(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_recorded_checksum_proves_as_long_as_it_stays_the_same() {
+        let content = hash_bytes(b"abc");
+        let bound = BoundChecksum::recorded(content, Some(&format!("sha1:{SHA1_OF_ABC}"))).expect("a checksum");
+        assert_eq!(Proof::unchanged(&bound, SHA1_OF_ABC).expect("the same").content(), content);
+        let other = SHA1_OF_ABC.replace('a', "b");
+        assert!(matches!(Proof::unchanged(&bound, &other), Err(ProofError::Checksum { .. })));
+        for blank in ["", &SHA1_OF_ABC[1..]] {
+            assert!(matches!(Proof::unchanged(&bound, blank), Err(ProofError::Io(_))));
+        }
+        for unreadable in [None, Some(""), Some("sha1:"), Some(SHA1_OF_ABC), Some("crc32:00000000")] {
+            assert_eq!(BoundChecksum::recorded(content, unreadable), None);
+        }
+    }
+
+    /// A stream that never ends is not read for ever.
+    #[test]
+    fn no_more_is_read_than_the_content_has() {
+        let expected = hash_bytes(b"abc");
+        let found = Proof::of_source(expected, io::repeat(b'a'), Algorithm::Sha1, SHA1_OF_ABC);
+        assert!(matches!(found, Err(ProofError::Source { found }) if found.size == 4));
     }
 }

@@ -1,6 +1,7 @@
 //! Receipts: what a destination holds, and how that was proven.
 
 use crate::alarms::{self, AlarmKind, Subject};
+use crate::checksum::BoundChecksum;
 use crate::destination::Probed;
 use crate::error::{Result, StoreError};
 use crate::ids::{ContentId, DestinationId, RunId, Timestamp, VolumeId, text_enum};
@@ -42,6 +43,8 @@ pub struct Receipt {
     pub method: Method,
     /// Who said so.
     pub incarnation: String,
+    /// The provider's checksum that proved it, as long as the receipt stands: it may be compared again.
+    pub fingerprint: Option<BoundChecksum>,
     /// When the bytes, or a fingerprint bound to them, were last checked.
     pub verified_at: Option<Timestamp>,
     /// When it was last looked at by any means.
@@ -61,10 +64,11 @@ pub enum VerifyOrder {
 
 fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, proven: Proven) -> Result<()> {
     probed.require_of(tx.run)?;
-    let upsert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, verified_at, checked_at, run)
-         SELECT ?1, id, ?3, 'verified', ?4, ?5, ?6, ?6, ?7 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
+    let upsert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, verified_at, checked_at, run,
+            fingerprint)
+         SELECT ?1, id, ?3, 'verified', ?4, ?5, ?6, ?6, ?7, ?10 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
          ON CONFLICT DO UPDATE SET level = 'verified', method = ?4, incarnation = ?5, verified_at = ?6, checked_at = ?6,
-            lost_at = NULL, moved_to = NULL, source = NULL, run = ?7";
+            lost_at = NULL, moved_to = NULL, source = NULL, run = ?7, fingerprint = ?10";
     let rows = tx.sql.prepare_cached(upsert)?.execute((
         probed.destination,
         content,
@@ -75,6 +79,7 @@ fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Lo
         tx.run,
         proven.content().hash.0,
         proven.content().size,
+        proven.fingerprint().map(|checksum| checksum.to_string()),
     ))?;
     if rows != 1 {
         return Err(StoreError::Refused(format!("a proof of {} is no proof of content {content}", proven.content().hash)));
@@ -114,6 +119,8 @@ pub struct Moving {
     pub content_id: ContentId,
     /// The content that a receipt says lay there.
     pub content: Content,
+    /// The provider's checksum that proved it.
+    pub fingerprint: Option<BoundChecksum>,
 }
 
 /// A content that was proven to be held somewhere.
@@ -143,12 +150,14 @@ impl Run<Sync> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             let who = probed.incarnation.as_str();
-            let counting = "SELECT r.content, c.blake3, c.size FROM receipt r JOIN content c ON c.id = r.content
-                 WHERE r.destination = ? AND r.location = ? AND length(r.location) > 0 AND r.incarnation = ? AND r.moved_to IS NULL";
-            let mut counting = tx.sql.prepare_cached(counting)?;
+            let counting = format!(
+                "SELECT r.content, c.blake3, c.size, {BOUND} FROM receipt r JOIN content c ON c.id = r.content
+                 WHERE r.destination = ? AND r.location = ? AND length(r.location) > 0 AND r.incarnation = ? AND r.moved_to IS NULL"
+            );
+            let mut counting = tx.sql.prepare_cached(&counting)?;
             let moving = counting.query_map((probed.destination, &from.0, who), |row| {
                 let content = Content { hash: ContentHash(row.get(1)?), size: row.get(2)? };
-                Ok(Moving { content_id: row.get(0)?, content })
+                Ok(Moving { content_id: row.get(0)?, content, fingerprint: bound(row, 3, content)? })
             })?;
             let moving = moving.collect::<rusqlite::Result<Vec<_>>>()?;
             let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
@@ -283,22 +292,36 @@ impl Run<EvidenceChange> {
     }
 }
 
-const RECORD: &str =
-    "SELECT r.destination, r.content, c.blake3, c.size, r.location, r.level, r.method, r.incarnation, r.verified_at,
-    r.checked_at, r.lost_at FROM receipt r JOIN content c ON c.id = r.content AND r.moved_to IS NULL";
+/// The fingerprint of a receipt that stands. Once lost, it counts no more: a provider whose checksum stayed the same while other bytes came
+/// back is asked for the bytes.
+const BOUND: &str = "iif(r.level = 'verified' AND r.method = 'fingerprint' AND r.lost_at IS NULL, r.fingerprint, NULL)";
+
+fn bound(row: &rusqlite::Row<'_>, column: usize, content: Content) -> rusqlite::Result<Option<BoundChecksum>> {
+    Ok(BoundChecksum::recorded(content, row.get_ref(column)?.as_str_or_null()?))
+}
+
+/// Every receipt, but of what was moved on.
+fn select() -> String {
+    format!(
+        "SELECT r.destination, r.content, c.blake3, c.size, r.location, r.level, r.method, r.incarnation, r.verified_at,
+         r.checked_at, r.lost_at, {BOUND} FROM receipt r JOIN content c ON c.id = r.content AND r.moved_to IS NULL"
+    )
+}
 
 /// Who is accepted at a receipt's destination.
 const ACCEPTED: &str = "(SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
 
 fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Receipt> {
+    let content = Content { hash: ContentHash(row.get(2)?), size: row.get(3)? };
     Ok(Receipt {
         destination: row.get(0)?,
         content_id: row.get(1)?,
-        content: Content { hash: ContentHash(row.get(2)?), size: row.get(3)? },
+        content,
         location: Location(row.get(4)?),
         level: row.get(5)?,
         method: row.get(6)?,
         incarnation: row.get(7)?,
+        fingerprint: bound(row, 11, content)?,
         verified_at: row.get(8)?,
         checked_at: row.get(9)?,
         lost_at: row.get(10)?,
@@ -314,14 +337,15 @@ fn collect(tx: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Re
 impl Store {
     /// Every receipt of a content, live or not.
     pub fn receipts_of(&self, content: ContentId) -> Result<Vec<Receipt>> {
-        let sql = format!("{RECORD} WHERE r.destination IN (SELECT id FROM destination) AND r.content = ? ORDER BY r.destination");
+        let sql =
+            format!("{} WHERE r.destination IN (SELECT id FROM destination) AND r.content = ? ORDER BY r.destination", select());
         self.read(|tx| collect(tx, &sql, [content]))
     }
 
     /// The receipts of some contents at one destination, in the incarnation that was accepted last, lost ones included, in the order
     /// given.
     pub fn receipts_at(&self, destination: DestinationId, contents: &[ContentId]) -> Result<Vec<Receipt>> {
-        let sql = format!("{RECORD} WHERE r.destination = ? AND r.content = ? AND r.incarnation = {ACCEPTED}");
+        let sql = format!("{} WHERE r.destination = ? AND r.content = ? AND r.incarnation = {ACCEPTED}", select());
         self.read(|tx| {
             let mut found = Vec::with_capacity(contents.len());
             for content in contents {
@@ -333,7 +357,7 @@ impl Store {
 
     /// The contents that a destination was found not to hold any more.
     pub fn lost_at(&self, destination: DestinationId) -> Result<Vec<Receipt>> {
-        let sql = format!("{RECORD} WHERE r.destination = ? AND r.lost_at IS NOT NULL ORDER BY r.content");
+        let sql = format!("{} WHERE r.destination = ? AND r.lost_at IS NOT NULL ORDER BY r.content", select());
         self.read(|tx| collect(tx, &sql, [destination]))
     }
 

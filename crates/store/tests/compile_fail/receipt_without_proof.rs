@@ -6,7 +6,7 @@ use lastcopy_store::{Method, Proof, ProofError, Proven, ReadBack};
 
 fn proven(content: Content, stored: &[u8]) -> Result<(Proof<ReadBack>, Proven), ProofError> {
     let proof: Proof<ReadBack> = Proof::read_stream(content, stored)?;
-    Ok((proof, Proven { content, method: Method::ReadBack }))
+    Ok((proof, Proven { content, method: Method::ReadBack, fingerprint: None }))
 }
 
 fn main() {}

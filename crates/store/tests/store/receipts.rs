@@ -2,8 +2,8 @@
 
 use crate::support::{Node, Push, proof, proof_of_file, rel, requiring};
 use lastcopy_store::{
-    DestinationRecord, Evidence, EvidenceEvent, HeadVerdict, IdentityError, Incarnation, Location, Method, Proof, ProofError,
-    ProvenAt, ReadBack, ReceiptFacts, ReceiptLevel, RunId, StoreError, Timestamp, VerifyOrder, Volume,
+    Algorithm, BoundChecksum, DestinationRecord, Evidence, EvidenceEvent, HeadVerdict, IdentityError, Incarnation, Location,
+    Method, Proof, ProofError, ProvenAt, ReadBack, ReceiptFacts, ReceiptLevel, RunId, StoreError, Timestamp, VerifyOrder, Volume,
 };
 
 fn at(node: &Node, word: &str, location: &str) -> ProvenAt {
@@ -331,4 +331,66 @@ fn last_of(
 ) -> lastcopy_store::EvidenceEntry {
     let log = node.store.evidence_log().unwrap();
     log.into_iter().rfind(|entry| entry.event == event && also(entry)).unwrap()
+}
+
+const MD5_OF_ONE: &str = "f97c5d29941bfb1b2fdab0874906ab82";
+
+fn fingerprint_of(node: &Node, word: &str) -> Option<BoundChecksum> {
+    node.store.receipts_of(node.content(word)).unwrap().remove(0).fingerprint
+}
+
+/// A receipt keeps the provider's checksum that proved it for as long as it stands: it proves again what it proved once. With any other
+/// proof, after a loss, or when the receipt has to be proven anew, there is none, and bytes are read.
+#[test]
+fn a_checksum_lasts_as_long_as_its_receipt() {
+    let (node, volume, vault) = pushed();
+    assert_eq!(fingerprint_of(&node, "one"), None, "it was read back");
+    let record = |at: &ProvenAt| {
+        let run = node.store.begin_verify(vault.id, None).unwrap();
+        let probed = run.probed(vault.id, Some(&Incarnation::new("vault"))).unwrap();
+        run.record(&probed, std::slice::from_ref(at)).unwrap();
+    };
+    let content = proof("one").content();
+    let bind = || Proof::of_source(content, &b"one"[..], Algorithm::Md5, MD5_OF_ONE).unwrap();
+    let bound = ProvenAt { proven: bind().into(), ..at(&node, "one", "") };
+    record(&bound);
+    let receipt = node.store.receipts_of(node.content("one")).unwrap().remove(0);
+    assert_eq!((receipt.level, receipt.method), (ReceiptLevel::Verified, Method::Fingerprint));
+    let found = fingerprint_of(&node, "one").unwrap();
+    assert_eq!((found.content(), found.checksum().to_string()), (content, format!("md5:{MD5_OF_ONE}")));
+    let again: Result<Proof<lastcopy_store::Fingerprint>, _> = Proof::unchanged(&found, MD5_OF_ONE);
+    record(&ProvenAt { proven: again.unwrap().into(), ..at(&node, "one", "") });
+    assert_eq!(fingerprint_of(&node, "one"), Some(found));
+
+    record(&at(&node, "one", ""));
+    assert_eq!(fingerprint_of(&node, "one"), None, "what was read back needs no checksum");
+
+    record(&bound);
+    let run = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = run.probed(vault.id, Some(&Incarnation::new("vault"))).unwrap();
+    run.lost(&probed, node.content("one"), &Location::default(), "other bytes came back").unwrap();
+    drop(run);
+    assert_eq!(fingerprint_of(&node, "one"), None, "a checksum that stayed the same while the bytes did not is believed no more");
+
+    record(&bound);
+    assert!(fingerprint_of(&node, "one").is_some());
+    node.raw().execute("UPDATE receipt SET level = 'stored'", []).unwrap();
+    assert_eq!(fingerprint_of(&node, "one"), None);
+    drop(volume);
+}
+
+/// What a move leads to another place of a destination takes its checksum along.
+#[test]
+fn a_checksum_follows_a_move() {
+    let (node, volume, vault) = pushed();
+    let push = Push::begin(&node.store, &volume, &vault);
+    let (from, to) = (Location(b"photos/a".into()), Location(b"old/a".into()));
+    let content = proof("one").content();
+    let bound: Proof<lastcopy_store::Fingerprint> = Proof::of_source(content, &b"one"[..], Algorithm::Md5, MD5_OF_ONE).unwrap();
+    push.run.record(&push.probed, &[ProvenAt { proven: bound.into(), ..at(&node, "one", "photos/a") }]).unwrap();
+    let moving = push.run.moving(&push.probed, &from, &to).unwrap();
+    assert_eq!(moving[0].fingerprint.unwrap().checksum().to_string(), format!("md5:{MD5_OF_ONE}"));
+    // A move of what was read back has none.
+    push.run.record(&push.probed, &[at(&node, "one", "photos/a")]).unwrap();
+    assert_eq!(push.run.moving(&push.probed, &from, &to).unwrap()[0].fingerprint, None);
 }
