@@ -49,11 +49,14 @@ const KEPT_SUFFIX: &str = "_proxy";
 /// How what is stored is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verify {
-    /// The best that the place allows: its own BLAKE3, else reading back. A local directory is always read back.
+    /// The best that the place allows: its own BLAKE3, else another checksum of its own, else reading back. A local directory is
+    /// always read back.
     #[default]
     Auto,
     /// By the BLAKE3 that the far side computes when it is asked.
     RemoteHash,
+    /// By another checksum that the provider computes of what it stores; what has none is read back.
+    Fingerprint,
     /// By reading every byte back.
     ReadBack,
     /// Not at all: what is there can never open the offload gate.
@@ -94,6 +97,17 @@ impl Options {
             bandwidth: None,
             stall: Duration::from_secs(300),
         }
+    }
+
+    fn remote_name(&self) -> &str {
+        self.remote.split(':').next().unwrap_or_default()
+    }
+
+    /// The kind of a remote of this name, if it is given here.
+    pub(crate) fn kind_of(&self, remote: &str) -> Option<OsString> {
+        let is_type = |name: &String| name.eq_ignore_ascii_case("type");
+        let of_this = self.remote_name() == remote;
+        self.settings.iter().find(|(name, _)| of_this && is_type(name)).map(|(_, kind)| kind.clone())
     }
 
     /// The directory, if the place is a local path.
@@ -260,9 +274,13 @@ fn configuration(private: &Path) -> io::Result<PathBuf> {
 
 /// The options of the remote, by the names that rclone's environment has for them.
 fn remote_settings(options: &Options) -> impl Iterator<Item = (OsString, OsString)> {
-    let remote = options.remote.split(':').next().unwrap_or_default();
-    let prefix = format!("RCLONE_CONFIG_{}", variable(remote));
+    let prefix = format!("RCLONE_CONFIG_{}", variable(options.remote_name()));
     options.settings.iter().map(move |(name, value)| (format!("{prefix}_{}", variable(name)).into(), value.clone()))
+}
+
+/// The variable in which rclone looks for the kind of a remote.
+pub(crate) fn kind_variable(remote: &str) -> String {
+    format!("RCLONE_CONFIG_{}_TYPE", variable(remote))
 }
 
 fn variable(name: &str) -> String {

@@ -1,7 +1,7 @@
 //! `mirror`: a browsable copy of a volume at any place that rclone reaches.
 //!
-//! rclone moves the bytes; what counts as proven is decided here, by reading every stored byte back, or by a BLAKE3 that the far side
-//! computes when it is asked. No exit status, and no word of rclone's, is taken for a proof. One rclone process serves one [`Mirror`],
+//! rclone moves the bytes; what counts as proven is decided here, by reading every stored byte back, by a BLAKE3 that the far side
+//! computes when it is asked, or by another checksum of its own, which is compared with the bytes that were sent. No exit status, and no word of rclone's, is taken for a proof. One rclone process serves one [`Mirror`],
 //! however many files it moves: it is asked over a private socket, and dies with this process.
 //!
 //! ```text
@@ -13,6 +13,7 @@
 //! <root>/<volume>/.lastcopy/history/<time>-<random>/…       what was replaced, as it was
 //! ```
 
+mod checksums;
 mod daemon;
 mod layout;
 mod mirror;

@@ -1,10 +1,11 @@
 //! The destination kind `mirror`.
 
+use crate::checksums;
 use crate::daemon::{Options, Program, Verify};
 use crate::layout::{
     FORMAT, HEAD, KIND, MARKER, Marker, SEGMENTS, VOLUMES, is_bookkeeping, is_own, path_of, place, segment_name, segment_number,
 };
-use crate::prove::{Blind, Look, Way, look, open_local, prove};
+use crate::prove::{Against, Blind, Look, Looker, Way, open_local};
 use crate::push::{self, Terms, each};
 use crate::rc::RcError;
 use crate::remote::{Remote, Slot, below, scratch_name};
@@ -182,16 +183,16 @@ fn head_in(remote: &Remote, at: Place) -> Result<Option<PlacedHead>, Destination
     Ok(bytes.map(|bytes| parse_head(at, &bytes).map_err(|reason| DamagedHead { place: at, reason })))
 }
 
-fn check(remote: &Remote, way: Way, item: HeldItem, depth: Depth, sink: &dyn VerifySink, context: &Context) {
+fn check(looker: &Looker<'_>, item: HeldItem, depth: Depth, sink: &dyn VerifySink, context: &Context) {
     let path = match path_of(&item.location) {
         Ok(path) => path,
         Err(reason) => return sink.unverifiable(item, reason),
     };
     let looked = match depth {
-        Depth::Presence => look(remote, item.content, path),
+        Depth::Presence => looker.presence(&item, path),
         Depth::Bytes => {
-            let mut buffer = HashBuffer::new();
-            prove(remote, way, item.content, path, &mut buffer, &context.cancel, context.progress.as_ref())
+            let (against, mut buffer) = (Against::Receipt(item.fingerprint), HashBuffer::new());
+            looker.bytes(item.content, path, against, &mut buffer, context.progress.as_ref())
         }
     };
     match looked {
@@ -310,9 +311,10 @@ impl Destination for Mirror {
             (Some(way), _) => way.method().into_iter().collect(),
             (None, Verify::None) => Vec::new(),
             (None, Verify::RemoteHash) => vec![Method::RemoteHash],
+            (None, Verify::Fingerprint) => vec![Method::Fingerprint],
             (None, Verify::ReadBack) => vec![Method::ReadBack],
             (None, Verify::Auto) if self.local_root().is_some() => vec![Method::ReadBack],
-            (None, Verify::Auto) => vec![Method::ReadBack, Method::RemoteHash],
+            (None, Verify::Auto) => vec![Method::ReadBack, Method::RemoteHash, Method::Fingerprint],
         };
         let device = self.local_root().and_then(|root| std::fs::metadata(root).ok()).map(|stat| stat.dev());
         Capabilities { methods, address: self.0.options.remote.clone(), device, any_name: false }
@@ -368,9 +370,10 @@ impl Destination for Mirror {
     ) -> Result<(), DestinationError> {
         let (place, context, inner) = (*place, context.clone(), self.0.clone());
         self.in_repository(move |remote| {
-            let (way, why) = Way::choose(inner.options.verify, &remote.features);
+            let chosen = Way::choose(inner.options.verify, &remote.features);
+            let looker = Looker::new(remote, inner.options.verify, &chosen, &context);
             let (transfers, stall) = (inner.options.transfers, inner.options.stall);
-            let terms = Terms { remote, way, why: &why, transfers, stall, place };
+            let terms = Terms { looker, why: &chosen.1, transfers, stall, place };
             push::push(terms, plan, sink.as_ref(), &context)
         })
         .await
@@ -385,9 +388,10 @@ impl Destination for Mirror {
     ) -> Result<(), DestinationError> {
         let (context, inner) = (context.clone(), self.0.clone());
         self.in_repository(move |remote| {
-            let (way, _) = Way::choose(inner.options.verify, &remote.features);
+            let chosen = Way::choose(inner.options.verify, &remote.features);
+            let looker = Looker::new(remote, inner.options.verify, &chosen, &context);
             let threads = if depth == Depth::Presence { inner.options.checkers } else { inner.options.transfers };
-            each_item(remote, held, threads, &context, |item| check(remote, way, item, depth, sink.as_ref(), &context))
+            each_item(remote, held, threads, &context, |item| check(&looker, item, depth, sink.as_ref(), &context))
         })
         .await
     }
@@ -467,16 +471,16 @@ impl Destination for Mirror {
         .await
     }
 
-    /// Where no BLAKE3 is served, everything is read to tell what it is.
+    /// Where the far side computes no BLAKE3, everything is read to tell what it is.
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError> {
         let (give, mut take) = tokio::sync::mpsc::channel(1000);
         let listing = self.in_repository(move |remote| {
-            let hashed = remote.features.blake3();
+            let hashed = remote.features.local.is_some() || checksums::blake3(&remote.features);
             let listed = remote.walk("", hashed, &is_bookkeeping, &mut |entry| {
                 if is_own(&entry.path) {
                     return Ok(());
                 }
-                let content = match entry.blake3.parse() {
+                let content = match entry.hash.parse() {
                     Ok(hash) => Content { hash, size: entry.size },
                     Err(_) => {
                         let mut reader = HashingReader::new(remote.read(&entry.path)?);

@@ -1,12 +1,15 @@
 //! How what is stored is verified, and doing it.
 
+use crate::checksums::{self, Served, When};
 use crate::daemon::Verify;
 use crate::rc::RcError;
 use crate::remote::{Features, Remote, read_failed};
 use lastcopy_fs::{Cancel, Content, Dir, FileKind, FileStat, HashBuffer, Mounts, Progress, RelPath, drop_from_cache};
-use lastcopy_store::{Method, Proof, ProofError, Proven};
+use lastcopy_store::{BoundChecksum, Method, Proof, ProofError, Proven};
+use lastcopy_sync::{Context, HeldItem, OpenError, Source};
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The way by which a place is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub(crate) enum Way {
     Local,
     /// The BLAKE3 that the far side computes when it is asked.
     RemoteHash,
+    /// Another checksum that the provider computes; what has none, or another one, is read back.
+    Fingerprint(Served),
     /// Reading back through rclone.
     ReadBack,
     /// None.
@@ -30,9 +35,18 @@ impl Way {
                 (Self::Local, "it is a directory of this machine, which is read back from the device".into())
             }
             Verify::ReadBack => (Self::ReadBack, "`verify = \"read-back\"` is configured".into()),
-            Verify::RemoteHash | Verify::Auto if features.blake3() => (Self::RemoteHash, "it serves BLAKE3".into()),
-            Verify::RemoteHash => (Self::Nothing, format!("it serves no BLAKE3, only {}", served(features))),
-            Verify::Auto => (Self::ReadBack, format!("it serves no BLAKE3, only {}", served(features))),
+            Verify::RemoteHash | Verify::Auto if checksums::blake3(features) => {
+                (Self::RemoteHash, "it serves BLAKE3, which it computes when it is asked".into())
+            }
+            Verify::RemoteHash => (Self::Nothing, format!("it computes no BLAKE3 by itself; it serves {}", served(features))),
+            Verify::Fingerprint | Verify::Auto => match (checksums::strongest(features), verify) {
+                (Some(served), _) => {
+                    let Served { algorithm, because, .. } = served;
+                    (Self::Fingerprint(served), format!("it serves {algorithm}, which is its own: {because}"))
+                }
+                (None, Verify::Auto) => (Self::ReadBack, not_its_own(features)),
+                (None, _) => (Self::Nothing, not_its_own(features)),
+            },
         }
     }
 
@@ -41,6 +55,7 @@ impl Way {
         match self {
             Self::Local | Self::ReadBack => Some(Method::ReadBack),
             Self::RemoteHash => Some(Method::RemoteHash),
+            Self::Fingerprint(_) => Some(Method::Fingerprint),
             Self::Nothing => None,
         }
     }
@@ -48,6 +63,10 @@ impl Way {
 
 fn served(features: &Features) -> String {
     if features.hashes.is_empty() { "no hash at all".into() } else { features.hashes.join(", ") }
+}
+
+fn not_its_own(features: &Features) -> String {
+    format!("it serves {}, and nothing that it is known to compute by itself of what it stores", served(features))
 }
 
 /// What a look at a place found.
@@ -74,36 +93,85 @@ pub(crate) enum Blind {
     NoWay,
 }
 
-/// Looks at every byte.
-pub(crate) fn prove(
-    remote: &Remote,
-    way: Way,
-    content: Content,
-    path: &str,
-    buffer: &mut HashBuffer,
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<Look, Blind> {
-    let proof: Result<Proven, ProofError> = match way {
-        Way::Nothing => return Err(Blind::NoWay),
-        Way::Local => match open_local(remote, path) {
-            Ok(Some(file)) => drop_from_cache(&file)
-                .map_err(ProofError::Io)
-                .and_then(|()| Ok(Proof::read_file(content, &file, buffer, cancel, progress)?.into())),
-            Ok(None) => return Ok(Look::Absent),
-            Err(error) => Err(error.into()),
-        },
-        Way::RemoteHash => match remote.stat_hashed(path).map_err(Blind::Rc)? {
-            Some(entry) if !entry.is_dir => {
-                if entry.blake3.is_empty() {
-                    return Err(Blind::Io(io::Error::other("the far side gave no BLAKE3, which it said that it serves")));
+/// What a provider's checksum is compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum Against<'a> {
+    /// The bytes from which it was sent: they are read here, once more.
+    Source(&'a Source),
+    /// What an earlier proof bound to the content, if one did.
+    Receipt(Option<BoundChecksum>),
+}
+
+/// Looks at what lies in a place.
+pub(crate) struct Looker<'a> {
+    pub(crate) remote: &'a Remote,
+    pub(crate) way: Way,
+    context: &'a Context,
+    /// Why everything is read back, where a person left the choice to us.
+    why_read: Option<&'a str>,
+    /// Whether a person was told that a weaker or slower way is taken than was chosen.
+    told: AtomicBool,
+}
+
+impl<'a> Looker<'a> {
+    /// For the way that was chosen, and why.
+    pub(crate) fn new(remote: &'a Remote, verify: Verify, (way, why): &'a (Way, String), context: &'a Context) -> Self {
+        let why_read = (verify == Verify::Auto && *way == Way::ReadBack).then_some(why.as_str());
+        Self { remote, way: *way, context, why_read, told: AtomicBool::new(false) }
+    }
+
+    /// Looks at every byte; `progress` is told of bytes that are read.
+    pub(crate) fn bytes(
+        &self,
+        content: Content,
+        path: &str,
+        against: Against<'_>,
+        buffer: &mut HashBuffer,
+        progress: &dyn Progress,
+    ) -> Result<Look, Blind> {
+        let (remote, cancel) = (self.remote, &self.context.cancel);
+        let proof: Result<Proven, ProofError> = match self.way {
+            Way::Nothing => return Err(Blind::NoWay),
+            Way::Local => match open_local(remote, path) {
+                Ok(Some(file)) => drop_from_cache(&file)
+                    .map_err(ProofError::Io)
+                    .and_then(|()| Ok(Proof::read_file(content, &file, buffer, cancel, progress)?.into())),
+                Ok(None) => return Ok(Look::Absent),
+                Err(error) => Err(error.into()),
+            },
+            Way::RemoteHash => match remote.stat_hashed(path, "blake3").map_err(Blind::Rc)? {
+                Some(entry) if !entry.is_dir => {
+                    if entry.hash.is_empty() {
+                        return Err(Blind::Io(io::Error::other("the far side gave no BLAKE3, which it said that it serves")));
+                    }
+                    Proof::reported(content, &entry.hash).map(Proven::from)
                 }
-                Proof::reported(content, &entry.blake3).map(Proven::from)
+                Some(_) => return Ok(Look::Other("a directory is there".into())),
+                None => return Ok(Look::Absent),
+            },
+            Way::Fingerprint(served) => match self.fingerprint(served, content, path, against, progress)? {
+                Compared::Equal(proven) => return Ok(Look::Proven(proven)),
+                Compared::Nothing => return Ok(Look::Absent),
+                Compared::Other(why) | Compared::NoProof(Some(why)) => {
+                    self.reads_back(path, &why);
+                    return self.read_back(content, path, progress);
+                }
+                Compared::NoProof(None) => return self.read_back(content, path, progress),
+            },
+            Way::ReadBack => {
+                // It was possible once.
+                if let (Against::Receipt(Some(_)), Some(why)) = (against, self.why_read) {
+                    self.reads_back(path, why);
+                }
+                return self.read_back(content, path, progress);
             }
-            Some(_) => return Ok(Look::Other("a directory is there".into())),
-            None => return Ok(Look::Absent),
-        },
-        Way::ReadBack => match remote.read(path) {
+        };
+        found(proof)
+    }
+
+    fn read_back(&self, content: Content, path: &str, progress: &dyn Progress) -> Result<Look, Blind> {
+        let cancel = &self.context.cancel;
+        found(match self.remote.read(path) {
             Ok(object) if object.length.is_some_and(|length| length != content.size) => {
                 let size = object.length.unwrap_or_default();
                 return Ok(Look::Other(format!("it has {size} bytes instead of {}", content.size)));
@@ -114,8 +182,100 @@ pub(crate) fn prove(
                 error if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Absent),
                 error => Err(error.into()),
             },
-        },
-    };
+        })
+    }
+
+    /// Asks for the provider's checksum, and compares it. What cannot be compared is no proof, and nothing worse.
+    fn fingerprint(
+        &self,
+        served: Served,
+        content: Content,
+        path: &str,
+        against: Against<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Compared, Blind> {
+        let algorithm = served.algorithm;
+        // Another content's proves nothing of this one, nor one of another make.
+        let known = match against {
+            Against::Receipt(bound) => {
+                let fits = |bound: &BoundChecksum| bound.content() == content && bound.checksum().algorithm() == algorithm;
+                match bound.filter(fits) {
+                    Some(bound) => Ok(bound),
+                    None => return Ok(Compared::NoProof(None)),
+                }
+            }
+            Against::Source(source) => Err(source),
+        };
+        let reported = match self.remote.stat_hashed(path, algorithm.name()) {
+            Ok(None) => return Ok(Compared::Nothing),
+            Ok(Some(entry)) if entry.is_dir || entry.size != content.size => return Ok(Compared::NoProof(None)),
+            Ok(Some(entry)) if entry.hash.is_empty() => {
+                return Ok(Compared::NoProof(Some(format!("the far side gives no {algorithm}, which it said that it serves"))));
+            }
+            Ok(Some(entry)) => entry.hash,
+            Err(error @ RcError::Silent(_)) => return Err(Blind::Rc(error)),
+            Err(error) => return Ok(Compared::NoProof(Some(error.to_string()))),
+        };
+        let proof = match known {
+            Ok(bound) => Proof::unchanged(&bound, &reported),
+            Err(source) => match source.open(content) {
+                Ok(source) => {
+                    let object = Counting { object: source.file(), cancel: &self.context.cancel, progress };
+                    Proof::of_source(content, object, algorithm, &reported)
+                }
+                // Whoever sent it sees to that.
+                Err(OpenError::Drift(_)) => return Ok(Compared::NoProof(None)),
+                Err(OpenError::Unreadable(error)) => Err(error.into()),
+            },
+        };
+        Ok(match proof {
+            Ok(proof) => Compared::Equal(proof.into()),
+            Err(ProofError::Source { .. }) => Compared::NoProof(None),
+            Err(why @ ProofError::Checksum { .. }) => Compared::Other(why.to_string()),
+            Err(why) => Compared::NoProof(Some(why.to_string())),
+        })
+    }
+
+    /// Looks whether it is there, with its size; and with its checksum, where an earlier proof bound one and asking costs nothing.
+    pub(crate) fn presence(&self, item: &HeldItem, path: &str) -> Result<Look, Blind> {
+        let kept = match self.way {
+            Way::Fingerprint(served) if served.when == When::Stored && item.fingerprint.is_some() => served,
+            _ => return look(self.remote, item.content, path),
+        };
+        match self.fingerprint(kept, item.content, path, Against::Receipt(item.fingerprint), self.context.progress.as_ref())? {
+            Compared::Equal(proven) => Ok(Look::Proven(proven)),
+            Compared::Nothing => Ok(Look::Absent),
+            // Then the bytes decide.
+            Compared::Other(why) => {
+                self.reads_back(path, &why);
+                self.read_back(item.content, path, self.context.progress.as_ref())
+            }
+            Compared::NoProof(_) => look(self.remote, item.content, path),
+        }
+    }
+
+    /// Tells a person, once, that bytes are read where a checksum was expected to do.
+    fn reads_back(&self, path: &str, why: &str) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let line = format!("{path} is read back there, and so is whatever else its checksum does not prove: {why}");
+            self.context.progress.note(&line);
+        }
+    }
+}
+
+/// What came of comparing a provider's checksum.
+enum Compared {
+    /// It is the one of the very bytes.
+    Equal(Proven),
+    /// Nothing is there.
+    Nothing,
+    /// It is another one, in words.
+    Other(String),
+    /// It proves nothing; why, if that is news.
+    NoProof(Option<String>),
+}
+
+fn found(proof: Result<Proven, ProofError>) -> Result<Look, Blind> {
     match proof {
         Ok(proven) => Ok(Look::Proven(proven)),
         Err(ProofError::Differs { found }) => Ok(Look::Other(format!("the bytes there hash to {}", found.hash))),
@@ -125,7 +285,7 @@ pub(crate) fn prove(
 }
 
 /// Looks whether it is there, with its size.
-pub(crate) fn look(remote: &Remote, content: Content, path: &str) -> Result<Look, Blind> {
+fn look(remote: &Remote, content: Content, path: &str) -> Result<Look, Blind> {
     let size = match &remote.features.local {
         Some(_) => {
             let file = open_local(remote, path).map_err(Blind::Io)?;
@@ -175,19 +335,41 @@ impl<R: io::Read> io::Read for Counting<'_, R> {
 mod tests {
     use super::*;
 
+    /// The ladder: the far side's BLAKE3, another checksum of its own, reading back; and what was asked for, or nothing.
     #[test]
     fn nothing_stronger_than_what_is_served() {
-        let far = Features { backend: "x".into(), hashes: vec!["md5".into()], local: None, moves: true };
-        let blake3 = Features { hashes: vec!["md5".into(), "blake3".into()], ..far.clone() };
+        let hashes = |all: &[&str]| all.iter().map(|hash| (*hash).to_owned()).collect::<Vec<_>>();
+        let bucket = Features { backend: "x".into(), kind: Some("s3".into()), hashes: hashes(&["md5"]), local: None, moves: true };
+        let server = Features { kind: Some("sftp".into()), hashes: hashes(&["md5", "sha256"]), ..bucket.clone() };
+        let blake3 = Features { hashes: hashes(&["md5", "sha256", "blake3"]), ..server.clone() };
+        let mute = Features { hashes: Vec::new(), ..server.clone() };
+        // It keeps hashes of its own making on this machine, and would give an old one for new bytes.
+        let hasher = Features { kind: None, ..blake3.clone() };
+        // Its clients say what the BLAKE3 is.
+        let told = Features { kind: Some("filen".into()), ..blake3.clone() };
         let here = Features { local: Some("/mnt".into()), ..blake3.clone() };
-        let way = |verify, features: &Features| Way::choose(verify, features).0;
-        assert_eq!(way(Verify::Auto, &far), Way::ReadBack);
-        assert_eq!(way(Verify::Auto, &blake3), Way::RemoteHash);
-        assert_eq!(way(Verify::RemoteHash, &far), Way::Nothing);
-        assert_eq!(way(Verify::ReadBack, &blake3), Way::ReadBack);
-        assert_eq!(way(Verify::Auto, &here), Way::Local);
-        for features in [&far, &blake3, &here] {
-            assert_eq!(way(Verify::None, features), Way::Nothing);
+        let way = |verify, features: &Features| match Way::choose(verify, features).0 {
+            Way::Local => "local",
+            Way::RemoteHash => "remote-hash",
+            Way::Fingerprint(served) => served.algorithm.name(),
+            Way::ReadBack => "read-back",
+            Way::Nothing => "nothing",
+        };
+        for (features, auto, remote_hash, fingerprint) in [
+            (&bucket, "read-back", "nothing", "nothing"),
+            (&server, "sha256", "nothing", "sha256"),
+            (&blake3, "remote-hash", "remote-hash", "sha256"),
+            (&mute, "read-back", "nothing", "nothing"),
+            (&hasher, "read-back", "nothing", "nothing"),
+            (&told, "read-back", "nothing", "nothing"),
+            (&here, "local", "local", "local"),
+        ] {
+            assert_eq!(way(Verify::Auto, features), auto, "{features:?}");
+            assert_eq!(way(Verify::RemoteHash, features), remote_hash, "{features:?}");
+            assert_eq!(way(Verify::Fingerprint, features), fingerprint, "{features:?}");
+            assert_eq!(way(Verify::None, features), "nothing", "{features:?}");
+            let read = if features.local.is_some() { "local" } else { "read-back" };
+            assert_eq!(way(Verify::ReadBack, features), read, "{features:?}");
         }
     }
 }

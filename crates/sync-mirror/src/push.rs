@@ -2,10 +2,10 @@
 
 use crate::layout::{FORMAT, History, Owner, content_path, owner, path_of};
 use crate::names::{Listed, storable};
-use crate::prove::{Blind, Look, Way, prove};
+use crate::prove::{Against, Blind, Look, Looker};
 use crate::rc::RcError;
 use crate::remote::{Entry, Remote, cancelled, in_the_way, too_long};
-use lastcopy_fs::{HashBuffer, NoProgress};
+use lastcopy_fs::{Content, HashBuffer, Progress};
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, WorkList};
@@ -22,9 +22,8 @@ const ASK: u32 = 5;
 
 /// What a push needs to know.
 pub(crate) struct Terms<'a> {
-    pub(crate) remote: &'a Remote,
-    pub(crate) way: Way,
-    /// Why that way.
+    pub(crate) looker: Looker<'a>,
+    /// Why it looks as it does.
     pub(crate) why: &'a str,
     pub(crate) transfers: usize,
     pub(crate) stall: Duration,
@@ -47,7 +46,7 @@ struct Pushing<'a> {
     moving: Mutex<()>,
     /// What was there before this push is durable.
     old_is_durable: OnceLock<Result<(), String>>,
-    /// Work that is being waited for, and how often something ended.
+    /// Work that is being waited for, and how often something ended, or was read.
     waiting: AtomicU64,
     ended: AtomicU64,
     /// Bytes whose sending began.
@@ -128,7 +127,7 @@ pub(crate) fn each<T: Send, R: Send>(items: Vec<T>, threads: usize, work: impl F
 
 impl Pushing<'_> {
     fn remote(&self) -> &Remote {
-        self.terms.remote
+        self.terms.looker.remote
     }
 
     fn is_over(&self) -> bool {
@@ -310,7 +309,7 @@ impl Pushing<'_> {
         // An earlier push may have sent it, and been stopped before it was durable.
         let durable = self.old_is_durable.get_or_init(|| self.remote().settle().map_err(|error| error.to_string()));
         durable.clone().map_err(RcError::Refused)?;
-        match self.look(item.content, path) {
+        match self.look(item.content, path, Against::Source(&item.source)) {
             Ok(Look::Proven(proven)) => {
                 self.context.progress.advance(1, item.content.size);
                 self.sink.proven(item.clone(), Location(path.into()), proven);
@@ -372,10 +371,10 @@ impl Pushing<'_> {
         remote.settle().map_err(|error| RcError::Refused(error.to_string()))?;
         let mut all_told = true;
         for item in counting {
-            let found = match self.look(item.content, &to) {
+            let found = match self.look(item.content, &to, Against::Receipt(item.fingerprint)) {
                 Ok(Look::Proven(proven)) => Ok(proven),
                 // Of a copy that is not what it should be, the original is if the copying went wrong. Then it stays.
-                Ok(Look::Other(detail)) if !by_copy || self.is_other(item.content, path) => {
+                Ok(Look::Other(detail)) if !by_copy || self.is_other(item.content, path, Against::Receipt(item.fingerprint)) => {
                     Err(format!("when it was replaced there: {detail}"))
                 }
                 Ok(Look::Absent | Look::Seen) if !by_copy => Err("it was replaced there, and is not in the history".into()),
@@ -398,13 +397,13 @@ impl Pushing<'_> {
     }
 
     /// Whether something else than this content surely is there.
-    fn is_other(&self, content: lastcopy_fs::Content, path: &str) -> bool {
-        matches!(self.look(content, path), Ok(Look::Other(_)))
+    fn is_other(&self, content: Content, path: &str, against: Against<'_>) -> bool {
+        matches!(self.look(content, path, against), Ok(Look::Other(_)))
     }
 
-    fn look(&self, content: lastcopy_fs::Content, path: &str) -> Result<Look, Blind> {
+    fn look(&self, content: Content, path: &str, against: Against<'_>) -> Result<Look, Blind> {
         let mut buffer = HashBuffer::new();
-        prove(self.remote(), self.terms.way, content, path, &mut buffer, &self.context.cancel, &NoProgress)
+        self.terms.looker.bytes(content, path, against, &mut buffer, &News(&self.ended))
     }
 
     fn prove_groups(&self, groups: &Receiver<Vec<Sent>>) {
@@ -420,7 +419,7 @@ impl Pushing<'_> {
     }
 
     fn prove(&self, Sent { item, path }: Sent) -> Option<()> {
-        let detail = match self.look(item.content, &path) {
+        let detail = match self.look(item.content, &path, Against::Source(&item.source)) {
             Ok(Look::Proven(proven)) => {
                 self.context.progress.advance(1, 0);
                 self.sink.proven(item, Location(path.into()), proven);
@@ -429,7 +428,7 @@ impl Pushing<'_> {
             Ok(Look::Absent | Look::Seen) => "it is not there after it was sent".into(),
             Ok(Look::Other(detail)) => {
                 // Nothing stays under a name that says something else.
-                let wrong = Entry { name: String::new(), path, size: 0, is_dir: false, blake3: String::new() };
+                let wrong = Entry { name: String::new(), path, size: 0, is_dir: false, hash: String::new() };
                 match self.set_aside(&wrong) {
                     Ok(()) => detail,
                     Err(error) => format!("{detail}; and it could not be moved away: {error}"),
@@ -482,6 +481,20 @@ impl Pushing<'_> {
         }
         None
     }
+}
+
+/// Bytes that are read, here or there, are news: of a large file they come for longer than anybody waits for a silent rclone. Whoever
+/// counts what was sent is not told.
+struct News<'a>(&'a AtomicU64);
+
+impl Progress for News<'_> {
+    fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {}
+
+    fn advance(&self, _files: u64, _bytes: u64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note(&self, _line: &str) {}
 }
 
 /// Whether a file may be sent to its place.

@@ -1,6 +1,6 @@
 //! What a mirror asks of rclone, by name: each function is one of rclone's own, with its answer in types.
 
-use crate::daemon::{Daemon, Options};
+use crate::daemon::{Daemon, Options, kind_variable};
 use crate::rc::{Object, RcError};
 use lastcopy_fs::{Cancelled, Id128};
 use lastcopy_sync::DestinationError;
@@ -41,21 +41,16 @@ impl Slot {
 /// What a place can do, as rclone says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Features {
-    /// The kind of backend, or a name for it.
+    /// The place, as the backend describes it.
     pub(crate) backend: String,
-    /// Names of hashes that it serves.
+    /// The kind of backend, by rclone's name; none for a remote over others, and where it cannot be told.
+    pub(crate) kind: Option<String>,
+    /// Names of hashes that it serves, whoever computed them.
     pub(crate) hashes: Vec<String>,
     /// The directory, if it is one of this machine's.
     pub(crate) local: Option<PathBuf>,
     /// It can move an object without copying it.
     pub(crate) moves: bool,
-}
-
-impl Features {
-    /// Whether it hashes with BLAKE3 when asked.
-    pub(crate) fn blake3(&self) -> bool {
-        self.hashes.iter().any(|hash| hash == "blake3")
-    }
 }
 
 /// What lies at a path.
@@ -65,19 +60,19 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) size: u64,
     pub(crate) is_dir: bool,
-    /// In hex; empty where none was asked for, or none was served.
-    pub(crate) blake3: String,
+    /// In hex, by what was asked for; empty where nothing was, or nothing was served.
+    pub(crate) hash: String,
 }
 
 impl Entry {
-    fn read(value: &Value) -> Option<Self> {
+    fn read(value: &Value, hash: &str) -> Option<Self> {
         Some(Self {
             path: value["Path"].as_str()?.to_owned(),
             name: value["Name"].as_str()?.to_owned(),
             // Where a size is unknown, it is negative: no file has that many bytes.
             size: value["Size"].as_i64().and_then(|size| size.try_into().ok()).unwrap_or(u64::MAX),
             is_dir: value["IsDir"].as_bool()?,
-            blake3: value["Hashes"]["blake3"].as_str().unwrap_or_default().to_owned(),
+            hash: value["Hashes"][hash].as_str().unwrap_or_default().to_owned(),
         })
     }
 }
@@ -95,20 +90,38 @@ impl Remote {
     /// Reaches a place; starts rclone if it does not run. Blocks.
     pub(crate) fn reach(slot: &Slot, options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
         let daemon = slot.daemon(options, runtime)?;
-        let features = Features { backend: String::new(), hashes: Vec::new(), local: None, moves: false };
+        let features = Features { backend: String::new(), kind: None, hashes: Vec::new(), local: None, moves: false };
         let mut remote = Self { daemon, fs: options.remote.clone(), features };
         let answer = remote.daemon.rc.call("operations/fsinfo", &json!({ "fs": remote.fs }));
         let answer = answer.map_err(|error| remote.error(&error))?;
         let flag = |name: &str| answer["Features"][name].as_bool().unwrap_or(false);
+        // What stands before other remotes gives hashes of theirs, of its own, or of long ago.
+        let over_others = flag("Overlay") || flag("WrapFs");
         let root = answer["Root"].as_str().map(PathBuf::from).filter(|root| root.is_absolute());
         remote.features = Features {
             backend: answer["String"].as_str().unwrap_or_default().to_owned(),
             hashes: answer["Hashes"].as_array().into_iter().flatten().filter_map(|hash| Some(hash.as_str()?.to_owned())).collect(),
             // A wrapper over a local directory is none: what lies there are other bytes.
-            local: root.filter(|_| flag("IsLocal") && !flag("Overlay") && !flag("WrapFs")),
+            local: root.filter(|_| flag("IsLocal") && !over_others),
+            kind: answer["Name"].as_str().filter(|_| !over_others).and_then(|name| remote.kind_of(name, options)),
             moves: flag("Move"),
         };
         Ok(remote)
+    }
+
+    /// The kind of backend of a remote by its name, from wherever rclone takes it, in that order. An alias is not asked about: rclone
+    /// names what it stands for.
+    fn kind_of(&self, name: &str, options: &Options) -> Option<String> {
+        // What is in braces tells apart two sets of options of one remote.
+        let name = name.split('{').next().unwrap_or_default();
+        if let Some(kind) = name.strip_prefix(':') {
+            return Some(kind.to_owned());
+        }
+        if let Some(kind) = options.kind_of(name).or_else(|| std::env::var_os(kind_variable(name))) {
+            return kind.into_string().ok();
+        }
+        let answer = self.daemon.rc.call("config/get", &json!({ "name": name })).ok()?;
+        answer["type"].as_str().map(str::to_owned)
     }
 
     /// The version of the program that serves it.
@@ -146,28 +159,30 @@ impl Remote {
 
     /// What lies at a path; nothing, if nothing does.
     pub(crate) fn stat(&self, path: &str) -> Result<Option<Entry>, RcError> {
-        self.stat_with(path, json!({ "noModTime": true, "noMimeType": true }))
+        self.stat_with(path, "", json!({ "noModTime": true, "noMimeType": true }))
     }
 
-    /// The same, with the BLAKE3 that the far side computes now.
-    pub(crate) fn stat_hashed(&self, path: &str) -> Result<Option<Entry>, RcError> {
-        self.stat_with(path, json!({ "noModTime": true, "noMimeType": true, "showHash": true, "hashTypes": ["blake3"] }))
+    /// The same, with a hash by this name, if there is one.
+    pub(crate) fn stat_hashed(&self, path: &str, hash: &str) -> Result<Option<Entry>, RcError> {
+        self.stat_with(path, hash, json!({ "noModTime": true, "noMimeType": true, "showHash": true, "hashTypes": [hash] }))
     }
 
-    fn stat_with(&self, path: &str, options: Value) -> Result<Option<Entry>, RcError> {
+    fn stat_with(&self, path: &str, hash: &str, options: Value) -> Result<Option<Entry>, RcError> {
         let answer = self.daemon.rc.call_long("operations/stat", &json!({ "fs": self.fs, "remote": path, "opt": options }))?;
         match &answer["item"] {
             Value::Null => Ok(None),
-            item => Entry::read(item).map(Some).ok_or_else(|| RcError::Refused("rclone describes an object in other words".into())),
+            item => Entry::read(item, hash)
+                .map(Some)
+                .ok_or_else(|| RcError::Refused("rclone describes an object in other words".into())),
         }
     }
 
-    /// What lies in a directory; [`RcError::NotFound`] if there is none.
+    /// What lies in a directory, with BLAKE3 if that is wanted and there; [`RcError::NotFound`] if there is none.
     pub(crate) fn list(&self, dir: &str, hashed: bool) -> Result<Vec<Entry>, RcError> {
         let options = json!({ "noModTime": true, "noMimeType": true, "showHash": hashed, "hashTypes": ["blake3"] });
         let answer = self.daemon.rc.call_long("operations/list", &json!({ "fs": self.fs, "remote": dir, "opt": options }))?;
         let list = answer["list"].as_array().ok_or_else(|| RcError::Refused("rclone lists in other words".into()))?;
-        let entries: Option<Vec<_>> = list.iter().map(Entry::read).collect();
+        let entries: Option<Vec<_>> = list.iter().map(|entry| Entry::read(entry, "blake3")).collect();
         entries.ok_or_else(|| RcError::Refused("rclone describes an object in other words".into()))
     }
 

@@ -8,7 +8,7 @@ use crate::segment::{Place, PlacedHead};
 use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
-use lastcopy_store::{ContentId, DestinationKind, Incarnation, Layout, Location, Method, Proven, Volume};
+use lastcopy_store::{BoundChecksum, ContentId, DestinationKind, Incarnation, Layout, Location, Method, Proven, Volume};
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -103,6 +103,9 @@ pub struct HeldItem {
     pub content: Content,
     /// Where it lies.
     pub location: Location,
+    /// The provider's checksum that proved it there, if one did: as long as that stays the same, it needs no reading. Without, it is
+    /// read.
+    pub fingerprint: Option<BoundChecksum>,
 }
 
 /// How hard to look at what is held.
@@ -110,7 +113,7 @@ pub struct HeldItem {
 pub enum Depth {
     /// It is there, with its size and, where one exists, its fingerprint.
     Presence,
-    /// Every byte.
+    /// Every byte; of what a fingerprint proved, that the provider's checksum is still the same.
     Bytes,
 }
 

@@ -389,7 +389,12 @@ impl PushSink for Sink {
         self.tell(Event::Moving(from.clone(), to.clone(), answer));
         // Without an answer the index failed, which ends the push.
         let moving = answered.recv().map_err(|_| lastcopy_fs::Cancelled)?;
-        let held = |moved: Moving| HeldItem { content_id: moved.content_id, content: moved.content, location: to.clone() };
+        let held = |moved: Moving| HeldItem {
+            content_id: moved.content_id,
+            content: moved.content,
+            location: to.clone(),
+            fingerprint: moved.fingerprint,
+        };
         Ok(moving.into_iter().map(held).collect())
     }
 

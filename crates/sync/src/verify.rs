@@ -6,8 +6,8 @@ use crate::error::{DestinationError, SyncError};
 use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
 use lastcopy_store::{
-    ContentId, DestinationRecord, Location, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store, StoreError, Verify,
-    VerifyOrder, Volume,
+    ContentId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store, StoreError,
+    Verify, VerifyOrder, Volume,
 };
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -219,7 +219,12 @@ fn place(item: &HeldItem) -> Place {
 
 impl From<Receipt> for HeldItem {
     fn from(receipt: Receipt) -> Self {
-        Self { content_id: receipt.content_id, content: receipt.content, location: receipt.location }
+        Self {
+            content_id: receipt.content_id,
+            content: receipt.content,
+            location: receipt.location,
+            fingerprint: receipt.fingerprint,
+        }
     }
 }
 
@@ -299,7 +304,8 @@ impl Recorder<'_> {
         match finding {
             Finding::Verified(proven) => {
                 self.report.verified += 1;
-                if self.depth == Depth::Bytes {
+                // A checksum that stayed the same was compared; nothing was read.
+                if self.depth == Depth::Bytes && proven.method() != Method::Fingerprint {
                     self.report.bytes_read += item.content.size;
                 }
                 self.proofs.push(ProvenAt { content: item.content_id, location: item.location, proven });

@@ -46,7 +46,12 @@ impl Confirmer {
         for (file, content) in contents {
             let row = store.file(*file)?;
             let held = store.receipts_at(at, &[row.content_id])?.into_iter().find(|receipt| receipt.lost_at.is_none());
-            items.push(held.map(|receipt| HeldItem { content_id: row.content_id, content: *content, location: receipt.location }));
+            items.push(held.map(|receipt| HeldItem {
+                content_id: row.content_id,
+                content: *content,
+                location: receipt.location,
+                fingerprint: None,
+            }));
         }
         Ok(items)
     }

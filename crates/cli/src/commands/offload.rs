@@ -369,14 +369,25 @@ impl Confirmer {
         matches!(answer, Ok(lastcopy_sync::Probe::Found(found)) if Some(&found) == record.incarnation.as_ref())
     }
 
-    fn items(&self, contents: &[(FileId, Content)], destination: DestinationId) -> Result<Vec<Option<HeldItem>>, OffloadError> {
+    fn items(
+        &self,
+        contents: &[(FileId, Content)],
+        destination: DestinationId,
+        depth: LookDepth,
+    ) -> Result<Vec<Option<HeldItem>>, OffloadError> {
         let mut items = Vec::with_capacity(contents.len());
         for (file, content) in contents {
             let row = self.store.file(*file)?.content_id;
             // Several places there may hold it: the one that the decision counted is asked.
             let live = self.store.receipts_at(destination, &[row])?.into_iter().filter(|receipt| receipt.lost_at.is_none());
             let held = live.max_by_key(|receipt| (receipt.level == ReceiptLevel::Verified, receipt.verified_at));
-            items.push(held.map(|receipt| HeldItem { content_id: row, content: *content, location: receipt.location }));
+            items.push(held.map(|receipt| HeldItem {
+                content_id: row,
+                content: *content,
+                location: receipt.location,
+                // Who asks for every byte wants them read, whatever a provider's checksum says.
+                fingerprint: receipt.fingerprint.filter(|_| depth == LookDepth::Presence),
+            }));
         }
         Ok(items)
     }
@@ -407,9 +418,9 @@ impl Confirm for Confirmer {
                 return unreachable(&why);
             }
         };
-        let items = self.items(contents, destination)?;
-        let asked: Vec<_> = items.iter().flatten().cloned().collect();
         let depth = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
+        let items = self.items(contents, destination, depth)?;
+        let asked: Vec<_> = items.iter().flatten().cloned().collect();
         let findings = match check_held(way.as_ref(), &asked, depth, &self.context) {
             Ok(findings) => findings,
             Err(lastcopy_sync::DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),

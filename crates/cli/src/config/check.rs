@@ -100,8 +100,9 @@ impl DestinationConfig {
             Verify::None => Vec::new(),
             _ if self.path.is_some() => vec![Method::ReadBack],
             Verify::RemoteHash => vec![Method::RemoteHash],
+            Verify::Fingerprint => vec![Method::Fingerprint],
             Verify::ReadBack => vec![Method::ReadBack],
-            Verify::Auto => vec![Method::ReadBack, Method::RemoteHash],
+            Verify::Auto => vec![Method::ReadBack, Method::RemoteHash, Method::Fingerprint],
         }
     }
 }
@@ -343,11 +344,12 @@ impl Check {
             options.verify = match verify.get_ref().as_str() {
                 "auto" => Verify::Auto,
                 "remote-hash" => Verify::RemoteHash,
+                "fingerprint" => Verify::Fingerprint,
                 "read-back" => Verify::ReadBack,
                 "none" => Verify::None,
                 other => {
                     let message = format!("`{other}` is no way to verify");
-                    self.wrong(verify.span(), message, "use \"auto\", \"remote-hash\", \"read-back\" or \"none\"");
+                    self.wrong(verify.span(), message, "use \"auto\", \"remote-hash\", \"fingerprint\", \"read-back\" or \"none\"");
                     Verify::Auto
                 }
             };
@@ -603,7 +605,11 @@ impl Check {
         }
         match (possible.first(), written) {
             (Some(method), Some(written)) => {
-                let how = if *method == Method::ReadBack { "reading back" } else { "hashes of the far side" };
+                let how = match method {
+                    Method::ReadBack => "reading back",
+                    Method::Fingerprint => "checksums of the provider",
+                    _ => "hashes of the far side",
+                };
                 let kind = destination.kind;
                 self.wrong(
                     written.span(),

@@ -110,9 +110,9 @@ pub(super) const KEYS: [Key; 31] = [
     key(
         "destinations.NAME",
         "verify",
-        "`auto`, `remote-hash`, `read-back` or `none`",
+        "`auto`, `remote-hash`, `fingerprint`, `read-back` or `none`",
         "`auto`",
-        "Of a mirror: by the far side's own BLAKE3, where it serves one, else by reading every byte back; `none` can never open the offload gate.",
+        "Of a mirror: by the far side's own BLAKE3, where it computes one, else by another checksum of its own, else by reading every byte back; `none` can never open the offload gate.",
     ),
     key(
         "destinations.NAME",

@@ -103,7 +103,7 @@ fn unreachable<T>(answer: Result<T, DestinationError>) {
 fn a_disk_that_went_away_lacks_no_object() {
     let (_runtime, rig, made, _site, content) = settled();
     let destination = made.destination();
-    let item = HeldItem { content_id: ContentId::spooled(1), content, location: Location::default() };
+    let item = HeldItem { content_id: ContentId::spooled(1), content, location: Location::default(), fingerprint: None };
     let place = Place { volume: rig.volume.uuid(), epoch: rig.store.epoch().unwrap() };
     let ask = |destination: &dyn Destination| {
         for depth in [Depth::Presence, Depth::Bytes] {

@@ -40,7 +40,7 @@ impl Sample {
     }
 
     pub(super) fn held(&self, location: &Location) -> HeldItem {
-        HeldItem { content_id: self.id, content: self.content, location: location.clone() }
+        HeldItem { content_id: self.id, content: self.content, location: location.clone(), fingerprint: None }
     }
 }
 

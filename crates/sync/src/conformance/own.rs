@@ -53,7 +53,10 @@ impl Made for Part {
         let mut listed = Vec::new();
         let mut each = |content, location| listed.push((content, location));
         self.context.runtime.block_on(self.destination.list(&mut each)).map_err(words)?;
-        let item = |(number, (content, location))| HeldItem { content_id: ContentId::spooled(number), content, location };
+        let item = |(number, (content, location))| {
+            let content_id = ContentId::spooled(number);
+            HeldItem { content_id, content, location, fingerprint: None }
+        };
         let fetched = fetch(self.destination.as_ref(), (1..).zip(listed).map(item).collect(), &self.context)?;
         Ok(fetched.into_iter().flatten().map(|bytes| hash_bytes(&bytes)).collect())
     }
