@@ -207,7 +207,7 @@ fn open_evidence(destination: DestinationId) -> Evidence {
 type Spoil<T> = fn(&mut T);
 
 /// Each way to take one condition away, with the cause that it must bring.
-const SPOILERS: [(Cause, Spoil<Evidence>); 12] = [
+const SPOILERS: [(Cause, Spoil<Evidence>); 13] = [
     (Cause::Identity, |evidence| evidence.accepted = None),
     (Cause::Identity, |evidence| evidence.answered = None),
     (Cause::Identity, |evidence| evidence.answered = Some(Incarnation::new("another"))),
@@ -218,6 +218,8 @@ const SPOILERS: [(Cause, Spoil<Evidence>); 12] = [
     (Cause::NoReceipt, |evidence| evidence.receipt = None),
     (Cause::Unverified, |evidence| with_receipt(evidence, |receipt| receipt.level = ReceiptLevel::Stored)),
     (Cause::Unverified, |evidence| with_receipt(evidence, |receipt| receipt.method = Method::Presence)),
+    // The strict policy takes what was read back, and nothing else.
+    (Cause::Unverified, |evidence| with_receipt(evidence, |receipt| receipt.method = Method::Fingerprint)),
     (Cause::Stale, |evidence| with_receipt(evidence, |receipt| receipt.verified_at = None)),
     (Cause::Stale, |evidence| with_receipt(evidence, |receipt| receipt.verified_at = Some(Timestamp(NOW + 1)))),
 ];
@@ -283,6 +285,18 @@ fn taking_away_any_one_condition_blocks_with_its_cause() {
         spoil(&mut case);
         assert_eq!(causes(&case.decide()), [(None, cause)]);
     }
+}
+
+/// A provider's checksum opens a gate that takes it, and no other.
+#[test]
+fn a_fingerprint_counts_where_the_policy_takes_it() {
+    let mut case = passing_case();
+    for evidence in &mut case.evidence {
+        with_receipt(evidence, |receipt| receipt.method = Method::Fingerprint);
+    }
+    assert!(!case.decide().passes());
+    case.policy.methods.push(Method::Fingerprint);
+    assert!(case.decide().passes());
 }
 
 #[test]

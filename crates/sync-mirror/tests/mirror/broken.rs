@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The stand-in: started as rclone is, it starts the real one on another socket, and stands between.
-const STAND_IN: &str = r#"#!/usr/bin/env python3
+pub(crate) const STAND_IN: &str = r#"#!/usr/bin/env python3
 import json, os, re, signal, socket, subprocess, sys, threading, time
 HOW, ARGS = open(os.path.join(os.path.dirname(sys.argv[0]), "how")).read().strip(), sys.argv[1:]
 at = ARGS.index("--rc-addr") + 1
@@ -83,7 +83,24 @@ def serve(stream):
     if copying and HOW == "fills the disk":
         whole = json.dumps({"error": "write: no space left on device", "status": 500}).encode()
         return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
+    with open(os.path.join(os.path.dirname(sys.argv[0]), "asked"), "ab") as asked: asked.write(line + b"\n")
+    def edits():
+        asked = json.loads(body)
+        with open(asked["srcFs"].split(":")[-1] + "/" + asked["srcRemote"], "r+b") as file: file.write(b"B")
+    if copying and HOW == "edits the file before it is sent":
+        edits()
     whole = forward(head, body)
+    if copying and HOW == "edits the file after it was sent":
+        edits()
+    if b"operations/fsinfo" in line and HOW == "serves no hashes":
+        value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
+        value["Hashes"] = []
+        return answer(stream, value)
+    if b"operations/stat" in line and HOW == "gives other hashes":
+        value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
+        hashes = (value.get("item") or {}).get("Hashes") or {}
+        for name in hashes: hashes[name] = hashes[name][::-1]
+        return answer(stream, value)
     if moving and HOW == "dies after a move":
         real.kill(); os._exit(1)
     if copying and HOW.startswith("spoils copies in ") and b'"srcRemote":"things/' in body:
@@ -150,7 +167,8 @@ impl Node {
     }
 }
 
-fn behave(programs: &Path, how: &str) {
+/// From its next start on, the stand-in in this directory behaves like this.
+pub(crate) fn behave(programs: &Path, how: &str) {
     fs::write(programs.join("how"), how).unwrap();
 }
 

@@ -45,6 +45,13 @@ fn sftp_with_blake3() {
 }
 
 #[test]
+fn sftp_with_sha256() {
+    if !no_rclone("conformance::sftp_with_sha256") {
+        honest(Place::SftpWithSha256);
+    }
+}
+
+#[test]
 fn openssh() {
     if !std::path::Path::new(SFTP_SERVER).exists() {
         return skipped("conformance::openssh", "OpenSSH's sftp-server is not installed");
@@ -122,6 +129,14 @@ fn nothing_is_believed_when_an_encrypted_place_lies() {
 fn nothing_is_believed_when_a_place_of_pieces_lies() {
     if !no_rclone("conformance::nothing_is_believed_when_a_place_of_pieces_lies") {
         lying(Place::Chunker);
+    }
+}
+
+#[test]
+fn nothing_is_believed_when_a_server_lies_that_gives_checksums() {
+    if !no_rclone("conformance::nothing_is_believed_when_a_server_lies_that_gives_checksums") {
+        let (_runtime, context) = context();
+        all_hold(&conformance::lying(&Mirrors { place: Place::SftpWithSha256 }, &context), 27);
     }
 }
 

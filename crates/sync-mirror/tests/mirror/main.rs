@@ -6,6 +6,7 @@
 mod broken;
 mod checkout;
 mod conformance;
+mod fingerprint;
 mod history;
 mod names;
 mod servers;

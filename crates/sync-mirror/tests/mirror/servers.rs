@@ -20,6 +20,8 @@ pub(crate) enum Place {
     Sftp,
     /// The same, asked for BLAKE3.
     SftpWithBlake3,
+    /// The same, asked for SHA-256.
+    SftpWithSha256,
     /// OpenSSH's sftp-server, over a pipe.
     OpenSsh,
     /// rclone's own webdav server.
@@ -82,9 +84,13 @@ impl Place {
         let (mut server, mut beneath) = (None, Beneath::Files(dir.join("store")));
         match self {
             Self::Local => options.remote = format!("{at}/store"),
-            Self::Sftp | Self::SftpWithBlake3 => {
+            Self::Sftp | Self::SftpWithBlake3 | Self::SftpWithSha256 => {
                 let port = server.insert(serve("sftp", dir, &["--user", "me", "--pass", "secret"])).port.to_string();
-                let hashes = if self == Self::Sftp { "" } else { "blake3" };
+                let hashes = match self {
+                    Self::SftpWithBlake3 => "blake3",
+                    Self::SftpWithSha256 => "sha256",
+                    _ => "",
+                };
                 let all = [("type", "sftp"), ("host", "127.0.0.1"), ("port", &port), ("user", "me"), ("hashes", hashes)];
                 set(&mut options, &all);
                 set(&mut options, &[("pass", &obscured("secret"))]);
@@ -132,7 +138,7 @@ impl Place {
 }
 
 /// As rclone's configuration holds a password.
-fn obscured(password: &str) -> String {
+pub(crate) fn obscured(password: &str) -> String {
     let output = Command::new("rclone").args(["obscure", password]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
