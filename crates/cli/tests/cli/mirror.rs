@@ -244,3 +244,101 @@ fn a_push_that_is_interrupted_ends_its_rclone_and_goes_on_later() {
     wait_for("rclone ends, too", || is_over(&rclone));
     goes_on(&home);
 }
+
+/// One of rclone's own servers, for as long as the test lives.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// An sftp server over a directory that says what it does, and its section of rclone's configuration.
+fn sftp(beneath: &std::path::Path, log: &std::path::Path) -> (Server, String) {
+    let rclone = || std::process::Command::new("rclone");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = rclone();
+    command.args(["serve", "sftp", "--config", "/dev/null", "--dir-cache-time", "10ms", "--user", "me", "--pass", "secret"]);
+    command.arg("-vv").arg("--log-file").arg(log).arg("--addr").arg(format!("127.0.0.1:{port}")).arg(beneath);
+    let server = Server(command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap());
+    wait_for("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let pass = String::from_utf8(rclone().args(["obscure", "secret"]).output().unwrap().stdout).unwrap();
+    (server, format!("type = sftp\nhost = 127.0.0.1\nport = {port}\nuser = me\npass = {pass}hashes = sha256\n"))
+}
+
+/// A server of rclone's own configuration that computes checksums: they prove, are compared again without a download, and open the gate
+/// of a policy that takes them.
+#[test]
+fn checksums_of_a_server_prove_without_a_download() {
+    if no_rclone("mirror::checksums_of_a_server_prove_without_a_download") {
+        return;
+    }
+    let home = Home::empty();
+    let beneath = home.path("beneath");
+    fs::create_dir_all(&beneath).unwrap();
+    let log = home.path("served");
+    let (_server, section) = sftp(&beneath, &log);
+    let reads = || fs::read_to_string(&log).unwrap().lines().filter(|line| line.contains("photos/a: Open: flags=O_RDONLY")).count();
+    fs::create_dir_all(home.path("config/rclone")).unwrap();
+    fs::write(home.path("config/rclone/rclone.conf"), format!("[far]\n{section}")).unwrap();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let configured = |policy: &str| {
+        let volume = home.volume("photos");
+        home.write_config(&format!(
+            "[volumes.photos]\npath = {volume:?}\nsync_to = [\"box\"]\n[volumes.photos.offload]\nrequire = [\"box\"]\n{policy}\n\
+             [destinations.box]\nkind = \"mirror\"\nremote = \"far:store\"\n"
+        ));
+    };
+    configured("");
+    home.write("photos", "a", b"bytes");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let probe = home.run(&["destination", "probe", "box"]).expect(0);
+    assert!(probe.stdout.contains("proves by: fingerprint; offload through it can pass"), "{probe}");
+    assert!(probe.stdout.contains("because it serves sha256, which is its own"), "{probe}");
+    let verified = home.json(&["verify", "box"]).expect(0);
+    let summary = verified.lines.iter().find(|line| line["bytes_read"].is_u64()).unwrap();
+    assert_eq!((summary["verified"].as_u64(), summary["bytes_read"].as_u64()), (Some(1), Some(0)), "{verified:?}");
+
+    assert_eq!(reads(), 0);
+
+    // Who takes only what was read back hears that nothing could ever pass, and nothing does.
+    configured("methods = [\"read-back\"]");
+    let checked = home.run(&["config", "check"]).expect(1);
+    assert!(checked.stdout.contains("it proves by fingerprint: no file could ever pass"), "{checked}");
+    home.run(&["offload", "photos", ".", "--yes"]).expect(1);
+    assert_eq!(fs::read(home.volume("photos").join("a")).unwrap(), b"bytes");
+
+    // Who wants everything read before it leaves gets that, whatever proved it.
+    configured("confirm = \"full\"\nmethods = [\"read-back\", \"fingerprint\"]");
+    home.run(&["policy", "accept", "photos", "--reason", "it takes what the server computes", "--yes"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    assert_eq!(reads(), 1);
+    assert!(home.tree("photos").is_empty());
+    home.run(&["restore", "photos"]).expect(0);
+    assert_eq!(fs::read(home.volume("photos").join("a")).unwrap(), b"bytes");
+}
+
+#[test]
+fn a_policy_that_leaves_out_the_only_proof_of_a_mirror_is_refused() {
+    let home = Home::empty();
+    let volume = home.volume("photos");
+    fs::create_dir_all(&volume).unwrap();
+    let config = |verify: &str| {
+        home.write_config(&format!(
+            "[volumes.photos]\npath = {volume:?}\nsync_to = [\"box\"]\n\
+             [volumes.photos.offload]\nrequire = [\"box\"]\nmethods = [\"read-back\"]\n\
+             [destinations.box]\nkind = \"mirror\"\nremote = \"far:store\"\nverify = \"{verify}\"\n"
+        ));
+    };
+    config("fingerprint");
+    let refused = home.json(&["status"]).expect(2);
+    assert!(refused.error()["message"].as_str().unwrap().contains("prove by checksums of the provider"), "{refused:?}");
+    config("read-back");
+    // The volume is not there yet; the configuration is right.
+    home.json(&["status"]).expect(1);
+}

@@ -92,9 +92,10 @@ def serve(stream):
     whole = forward(head, body)
     if copying and HOW == "edits the file after it was sent":
         edits()
-    if b"operations/fsinfo" in line and HOW == "serves no hashes":
+    if b"operations/fsinfo" in line and whole.startswith(b"HTTP/1.1 200"):
         value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
-        value["Hashes"] = []
+        if HOW == "serves no hashes": value["Hashes"] = []
+        if HOW.startswith("is of a cloud"): value["Name"] = ":drive"
         return answer(stream, value)
     if b"operations/stat" in line and HOW == "gives other hashes":
         value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
@@ -111,7 +112,7 @@ def serve(stream):
         data = bytearray(open(path, "rb").read())
         data = data[:-1] if HOW == "truncates" else bytes([data[0] ^ 1]) + data[1:]
         open(path, "wb").write(data)
-    if b"operations/stat" in line and HOW == "blank hashes":
+    if b"operations/stat" in line and HOW.endswith("blank hashes"):
         value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
         if value.get("item"): value["item"]["Hashes"] = {"blake3": ""}
         return answer(stream, value)

@@ -8,7 +8,7 @@ use crate::subject::MadeMirror;
 use lastcopy_fs::{Progress, hash_bytes};
 use lastcopy_store::{Method, Receipt, ReceiptLevel, RunStatus};
 use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, Tamper};
-use lastcopy_sync::{Extent, VerifyReport};
+use lastcopy_sync::{Depth, Extent, Finding, HeldItem, VerifyReport, check_held};
 use lastcopy_sync_mirror::{Mirror, Options, Standing, Verify};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -252,6 +252,51 @@ fn a_file_that_is_edited_after_it_was_sent_is_read_back() {
     node.behave("edits the file after it was sent");
     assert_eq!(node.push().status, RunStatus::Success);
     assert_eq!((node.proven(SECOND), node.reads()), (READ_BACK, 1));
+}
+
+/// A checksum that was bound to other bytes proves nothing of these, wherever it comes from.
+#[test]
+fn the_checksum_of_another_content_proves_nothing() {
+    if no_rclone("fingerprint::the_checksum_of_another_content_proves_nothing") {
+        return;
+    }
+    let node = Node::new(Verify::Auto);
+    let other = hash_bytes(b"bytes of the thirs");
+    assert_eq!(other.size, FIRST.len() as u64, "the size would tell");
+    let receipt = node.receipts(FIRST).remove(0);
+    let wrong = HeldItem { content: other, ..HeldItem::from(receipt) };
+    assert!(wrong.fingerprint.is_some());
+    for depth in [Depth::Bytes, Depth::Presence] {
+        let found = check_held(node.site.liar.as_ref(), std::slice::from_ref(&wrong), depth, &node.rig.context).unwrap();
+        assert!(
+            matches!((depth, &found[..]), (Depth::Bytes, [Finding::Lost(_)]) | (Depth::Presence, [Finding::Seen])),
+            "{found:?}"
+        );
+    }
+}
+
+/// A quick look compares the checksum where that costs no more than the size; a blank tells no more than the size does.
+#[test]
+fn a_quick_look_compares_what_a_cloud_tells_at_once() {
+    if no_rclone("fingerprint::a_quick_look_compares_what_a_cloud_tells_at_once") {
+        return;
+    }
+    let node = Node::new(Verify::Auto);
+    let checked = || node.receipts(FIRST)[0].verified_at;
+    let before = checked();
+    assert_eq!((node.verify(Extent::Quick).checked, node.reads()), (1, 0));
+    assert_eq!(checked(), before, "an sftp server would read it all");
+    node.behave("is of a cloud");
+    assert_eq!((node.verify(Extent::Quick).verified, node.reads()), (1, 0));
+    assert!(checked() > before);
+    let before = checked();
+    node.behave("is of a cloud that gives blank hashes");
+    assert_eq!((node.verify(Extent::Quick).lost, node.reads(), checked()), (0, 0, before));
+    node.behave("is of a cloud");
+    node.made.tamper(Tamper::Flip(hash_bytes(FIRST))).unwrap();
+    let report = node.verify(Extent::Quick);
+    assert_eq!((report.lost, node.reads()), (1, 1), "as long as before, and other bytes: {report:?}");
+    node.told_once("its checksum there is sha256:");
 }
 
 /// What a push replaces moves to the history, and its checksum proves it there, too.
