@@ -442,7 +442,7 @@ impl Destination for Mirror {
             if remote.stat(&path).map_err(|error| remote.error(&error))?.is_some() {
                 return Err(DestinationError::Occupied { address, reason: "a segment of this number is there already".into() });
             }
-            remote.send(&segment, &path).map_err(|error| remote.error(&error))?;
+            remote.send(&segment, &path, true).map_err(|error| remote.error(&error))?;
             remote.settle()?;
             let found = digest(remote, &path)?;
             if found != expected {

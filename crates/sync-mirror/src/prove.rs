@@ -3,13 +3,17 @@
 use crate::checksums::{self, Served, When};
 use crate::daemon::Verify;
 use crate::rc::RcError;
-use crate::remote::{Features, Remote, read_failed};
+use crate::remote::{Entry, Features, Remote, read_failed};
 use lastcopy_fs::{Cancel, Content, Dir, FileKind, FileStat, HashBuffer, Mounts, Progress, RelPath, drop_from_cache};
 use lastcopy_store::{BoundChecksum, Method, Proof, ProofError, Proven};
 use lastcopy_sync::{Context, HeldItem, OpenError, Source};
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Bytes in a second that anybody hashes, at the least.
+const SLOWEST: u64 = 10 << 20;
 
 /// The way by which a place is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,11 @@ impl Way {
                 (None, _) => (Self::Nothing, not_its_own(features)),
             },
         }
+    }
+
+    /// Whether the far side is asked for a hash of everything that was sent.
+    pub(crate) fn hashes_there(self) -> bool {
+        matches!(self, Self::RemoteHash | Self::Fingerprint(_))
     }
 
     /// What its proofs are called.
@@ -109,6 +118,8 @@ pub(crate) struct Looker<'a> {
     context: &'a Context,
     /// Why everything is read back, where a person left the choice to us.
     why_read: Option<&'a str>,
+    /// Bytes of objects of which a hash is asked for just now.
+    asked: AtomicU64,
     /// Whether a person was told that a weaker or slower way is taken than was chosen.
     told: AtomicBool,
 }
@@ -117,7 +128,7 @@ impl<'a> Looker<'a> {
     /// For the way that was chosen, and why.
     pub(crate) fn new(remote: &'a Remote, verify: Verify, (way, why): &'a (Way, String), context: &'a Context) -> Self {
         let why_read = (verify == Verify::Auto && *way == Way::ReadBack).then_some(why.as_str());
-        Self { remote, way: *way, context, why_read, told: AtomicBool::new(false) }
+        Self { remote, way: *way, context, why_read, asked: AtomicU64::new(0), told: AtomicBool::new(false) }
     }
 
     /// Looks at every byte; `progress` is told of bytes that are read.
@@ -139,7 +150,7 @@ impl<'a> Looker<'a> {
                 Ok(None) => return Ok(Look::Absent),
                 Err(error) => Err(error.into()),
             },
-            Way::RemoteHash => match remote.stat_hashed(path, "blake3").map_err(Blind::Rc)? {
+            Way::RemoteHash => match self.stat_hashed(content, path, "blake3").map_err(Blind::Rc)? {
                 Some(entry) if !entry.is_dir => {
                     if entry.hash.is_empty() {
                         return Err(Blind::Io(io::Error::other("the far side gave no BLAKE3, which it said that it serves")));
@@ -167,6 +178,18 @@ impl<'a> Looker<'a> {
             }
         };
         found(proof)
+    }
+
+    /// How long nothing may be heard besides: who hashes a large object on a slow disk gives no sign of life.
+    pub(crate) fn quiet(&self) -> Duration {
+        Duration::from_secs(self.asked.load(Ordering::Relaxed) / SLOWEST)
+    }
+
+    fn stat_hashed(&self, content: Content, path: &str, hash: &str) -> Result<Option<Entry>, RcError> {
+        self.asked.fetch_add(content.size, Ordering::Relaxed);
+        let answer = self.remote.stat_hashed(path, hash);
+        self.asked.fetch_sub(content.size, Ordering::Relaxed);
+        answer
     }
 
     fn read_back(&self, content: Content, path: &str, progress: &dyn Progress) -> Result<Look, Blind> {
@@ -206,7 +229,7 @@ impl<'a> Looker<'a> {
             }
             Against::Source(source) => Err(source),
         };
-        let reported = match self.remote.stat_hashed(path, algorithm.name()) {
+        let reported = match self.stat_hashed(content, path, algorithm.name()) {
             Ok(None) => return Ok(Compared::Nothing),
             Ok(Some(entry)) if entry.is_dir || entry.size != content.size => return Ok(Compared::NoProof(None)),
             Ok(Some(entry)) if entry.hash.is_empty() => {

@@ -163,7 +163,7 @@ impl Pushing<'_> {
             if now != ended || self.waiting.load(Ordering::Relaxed) == 0 {
                 (ended, last_news) = (now, Instant::now());
             }
-            if last_news.elapsed() > self.terms.stall {
+            if last_news.elapsed() > self.terms.stall + self.terms.looker.quiet() {
                 let reason = format!("rclone made no progress for {} s, and was ended", self.terms.stall.as_secs());
                 self.end(DestinationError::Unreachable { address: self.remote().fs.clone(), reason });
                 return self.remote().end();
@@ -222,13 +222,14 @@ impl Pushing<'_> {
             Err(error) => return self.refused(item, &error),
         }
         self.begun.fetch_add(item.content.size, Ordering::Relaxed);
-        let sent = match self.remote().send(source.file(), &path) {
+        let compare = !self.terms.looker.way.hashes_there();
+        let sent = match self.remote().send(source.file(), &path, compare) {
             // A file is where a directory has to be. Storage without directories has nothing in the way.
             Err(RcError::Refused(reason)) if in_the_way(&reason) => {
-                self.clear_above(&path).and_then(|()| self.remote().send(source.file(), &path))
+                self.clear_above(&path).and_then(|()| self.remote().send(source.file(), &path, compare))
             }
             // It was stored, and did not show at once. By now it does, and stays; or it is sent again.
-            Err(RcError::NotFound(_)) => self.remote().send(source.file(), &path),
+            Err(RcError::NotFound(_)) => self.remote().send(source.file(), &path, compare),
             sent => sent,
         };
         match sent {

@@ -217,9 +217,10 @@ impl Remote {
     }
 
     /// Sends an open file to a path where nothing is; whatever is there stays, and nothing is said of it. The descriptor is what is read:
-    /// nobody can put another file in its place.
-    pub(crate) fn send(&self, file: &File, path: &str) -> Result<(), RcError> {
-        self.copy_in(file, path, json!({ "IgnoreExisting": true }))
+    /// nobody can put another file in its place. Without `compare`, rclone does not ask for a hash of what arrived: whoever asks by
+    /// himself would have it computed twice.
+    pub(crate) fn send(&self, file: &File, path: &str, compare: bool) -> Result<(), RcError> {
+        self.copy_in(file, path, json!({ "IgnoreExisting": true, "IgnoreChecksum": !compare }))
     }
 
     fn copy_in(&self, file: &File, path: &str, config: Value) -> Result<(), RcError> {

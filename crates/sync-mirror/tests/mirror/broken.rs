@@ -92,10 +92,9 @@ def serve(stream):
     whole = forward(head, body)
     if copying and HOW == "edits the file after it was sent":
         edits()
-    if b"operations/fsinfo" in line and whole.startswith(b"HTTP/1.1 200"):
+    if b"operations/fsinfo" in line and (HOW == "serves no hashes" or HOW.startswith("is of a cloud")):
         value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
-        if HOW == "serves no hashes": value["Hashes"] = []
-        if HOW.startswith("is of a cloud"): value["Name"] = ":drive"
+        value.update({"Hashes": []} if HOW == "serves no hashes" else {"Name": ":drive"})
         return answer(stream, value)
     if b"operations/stat" in line and HOW == "gives other hashes":
         value = json.loads(whole.split(b"\r\n\r\n", 1)[1])
