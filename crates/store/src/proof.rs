@@ -90,11 +90,8 @@ impl<M: ProofMethod> Proof<M> {
     }
 
     fn compared(expected: Content, found: Content) -> Result<Self, ProofError> {
-        if found == expected {
-            Ok(Self { content: expected, fingerprint: None, method: PhantomData })
-        } else {
-            Err(ProofError::Differs { found })
-        }
+        let proof = Self { content: expected, fingerprint: None, method: PhantomData };
+        if found == expected { Ok(proof) } else { Err(ProofError::Differs { found }) }
     }
 }
 

@@ -279,7 +279,8 @@ impl<'a> Looker<'a> {
 
     /// Tells a person, once, that bytes are read where a checksum was expected to do.
     fn reads_back(&self, path: &str, why: &str) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+        // What was stopped is not read back any more.
+        if !self.context.cancel.is_cancelled() && !self.told.swap(true, Ordering::Relaxed) {
             let line = format!("{path} is read back there, and so is whatever else its checksum does not prove: {why}");
             self.context.progress.note(&line);
         }
