@@ -375,7 +375,7 @@ impl Pushing<'_> {
             let found = match self.look(item.content, &to, Against::Receipt(item.fingerprint)) {
                 Ok(Look::Proven(proven)) => Ok(proven),
                 // Of a copy that is not what it should be, the original is if the copying went wrong. Then it stays.
-                Ok(Look::Other(detail)) if !by_copy || self.is_other(item.content, path, Against::Receipt(item.fingerprint)) => {
+                Ok(Look::Other(detail)) if !by_copy || self.is_other(item.content, path) => {
                     Err(format!("when it was replaced there: {detail}"))
                 }
                 Ok(Look::Absent | Look::Seen) if !by_copy => Err("it was replaced there, and is not in the history".into()),
@@ -397,9 +397,9 @@ impl Pushing<'_> {
         }
     }
 
-    /// Whether something else than this content surely is there.
-    fn is_other(&self, content: Content, path: &str, against: Against<'_>) -> bool {
-        matches!(self.look(content, path, against), Ok(Look::Other(_)))
+    /// Whether something else than this content surely is there: its bytes tell, whatever proved them.
+    fn is_other(&self, content: Content, path: &str) -> bool {
+        matches!(self.look(content, path, Against::Receipt(None)), Ok(Look::Other(_)))
     }
 
     fn look(&self, content: Content, path: &str, against: Against<'_>) -> Result<Look, Blind> {
