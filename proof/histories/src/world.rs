@@ -223,7 +223,6 @@ impl World {
                 ("holds a push of another life", "a head of another life was noticed"),
                 ("was restored from a copy", "an index was restored"),
                 ("another life of this index", "another life of the index was noticed"),
-                ("remembers another run", "a clone was noticed"),
             ];
             reasons.iter().filter(|(reason, _)| news.reason.contains(reason)).for_each(|(_, what)| self.reach(what));
         }
