@@ -131,7 +131,7 @@ impl Verification {
         let pending = &Pending::new();
         let (proofs, seen, elsewhere) = Default::default();
         let recorder = Recorder { run, probed: &probed, report: &mut report, pending, proofs, seen, elsewhere, depth };
-        let elsewhere = std::thread::scope(|scope| {
+        let (elsewhere, ended) = std::thread::scope(|scope| {
             let planner = scope.spawn(move || self.plan(list, &give, pending));
             let recorder = scope.spawn(move || {
                 let recorded = recorder.work(&findings);
@@ -143,13 +143,12 @@ impl Verification {
             let verified = context.runtime.block_on(self.destination.verify(take, depth, sink, &context));
             let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let elsewhere = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            planned?;
-            verified?;
-            Ok::<_, SyncError>(elsewhere)
+            Ok::<_, SyncError>((elsewhere, planned.and_then(|()| Ok(verified?))))
         })?;
-        self.context.cancel.check()?;
-        // Every place was looked at.
+        // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
         elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
+        ended?;
+        self.context.cancel.check()?;
         for item in pending.forgotten()? {
             report.checked += 1;
             report.unverifiable += 1;
