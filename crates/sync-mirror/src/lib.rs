@@ -1,8 +1,9 @@
 //! `mirror`: a browsable copy of a volume at any place that rclone reaches.
 //!
 //! rclone moves the bytes; what counts as proven is decided here, by reading every stored byte back, by a BLAKE3 that the far side
-//! computes when it is asked, or by another checksum of its own, which is compared with the bytes that were sent. No exit status, and no word of rclone's, is taken for a proof. One rclone process serves one [`Mirror`],
-//! however many files it moves: it is asked over a private socket, and dies with this process.
+//! computes when it is asked, or by another checksum of its own, which is compared with the bytes that were sent. No exit status, and no
+//! word of rclone's, is taken for a proof. One rclone process serves one [`Mirror`], however many files it moves: it is asked over a
+//! private socket, and dies with this process.
 //!
 //! ```text
 //! <root>/.lastcopy-destination.json                         which repository this is

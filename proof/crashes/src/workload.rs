@@ -127,6 +127,14 @@ impl Preparing<'_> {
     }
 }
 
+/// Puts the files that were written under care, with destinations that hold nothing yet.
+fn under_care(preparing: &mut Preparing<'_>) -> Result<()> {
+    preparing.run("volume add photos {home}/volumes/photos", 0)?;
+    preparing.run("destination init usb", 0)?;
+    preparing.run("destination init nas", 0)?;
+    preparing.keep()
+}
+
 /// Files of every sort, under care, with destinations that hold nothing yet.
 fn fresh(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.write(b"a.txt", &noise(b"a", 1000))?;
@@ -140,10 +148,7 @@ fn fresh(preparing: &mut Preparing<'_>) -> Result<()> {
         let path = preparing.home.volume().join(path);
         fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(ProofError::at(&path))?;
     }
-    preparing.run("volume add photos {home}/volumes/photos", 0)?;
-    preparing.run("destination init usb", 0)?;
-    preparing.run("destination init nas", 0)?;
-    preparing.keep()
+    under_care(preparing)
 }
 
 /// Files whose names a mirror can hold, under care.
@@ -151,10 +156,7 @@ fn plain(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.write(b"a.txt", &noise(b"a", 1000))?;
     preparing.write(ONE.as_bytes(), &noise(b"big", 200_000))?;
     preparing.write(b"2019/again", &noise(b"a", 1000))?;
-    preparing.run("volume add photos {home}/volumes/photos", 0)?;
-    preparing.run("destination init usb", 0)?;
-    preparing.run("destination init nas", 0)?;
-    preparing.keep()?;
+    under_care(preparing)?;
     preparing.run("index", 0)
 }
 
