@@ -420,10 +420,16 @@ pub(crate) fn connect(config: &DestinationConfig) -> Result<Arc<dyn Destination>
 /// The options of a mirror, with its secrets.
 fn mirror_options(config: &MirrorConfig) -> Result<Options> {
     let mut options = config.options.clone();
+    let value = |name: &str, secret: &Secret| {
+        let failed = |reason| CliError::new(Code::Config, format!("`{name}` of `{}`: {reason}", config.options.remote));
+        secret_value(secret).map_err(failed)
+    };
     for (name, secret) in &config.secrets {
-        let value = secret_value(secret)
-            .map_err(|reason| CliError::new(Code::Config, format!("the option `{name}` of `{}`: {reason}", options.remote)))?;
-        options.settings.insert(name.clone(), value);
+        options.settings.insert(name.clone(), value(&format!("rclone.{name}"), secret)?);
+    }
+    options.index_password = config.index_password.as_ref().map(|secret| value("index_password", secret)).transpose()?;
+    if options.index_password.as_ref().is_some_and(|password| password.is_empty()) {
+        return Err(CliError::new(Code::Config, format!("`index_password` of `{}` is empty", options.remote)));
     }
     Ok(options)
 }

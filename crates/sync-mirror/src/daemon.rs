@@ -5,8 +5,9 @@ use lastcopy_sync::DestinationError;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
@@ -46,6 +47,9 @@ const KEPT: [&str; 12] = [
 const KEPT_PREFIXES: [&str; 6] = ["RCLONE_CONFIG_", "AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_"];
 const KEPT_SUFFIX: &str = "_proxy";
 
+/// The remote that encrypts heads and segments, by rclone's name. Without a dash: shells drop variables that have one.
+pub(crate) const INDEX_REMOTE: &str = "lastcopyindex";
+
 /// How what is stored is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verify {
@@ -70,6 +74,8 @@ pub struct Options {
     pub remote: String,
     /// Options of that remote, by rclone's names, instead of those in rclone's configuration. They are passed by environment.
     pub settings: BTreeMap<String, OsString>,
+    /// What heads and segments are encrypted with, by rclone's `crypt`; without it they are plain. A mirror stays as it was initialised.
+    pub index_password: Option<OsString>,
     /// The rclone program.
     pub program: PathBuf,
     /// How to verify.
@@ -90,6 +96,7 @@ impl Options {
         Self {
             remote: remote.into(),
             settings: BTreeMap::new(),
+            index_password: None,
             program: "rclone".into(),
             verify: Verify::Auto,
             transfers: 8,
@@ -250,8 +257,27 @@ fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Comma
     };
     command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
     command.envs(remote_settings(options));
+    if let Some(password) = &options.index_password {
+        command.env(variable(INDEX_REMOTE, "type"), "crypt");
+        command.env(variable(INDEX_REMOTE, "password"), obscured(&options.program, password)?);
+    }
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     Ok(command)
+}
+
+/// A password as rclone wants to be given one. It goes through a pipe: arguments are for everybody to read.
+fn obscured(program: &Path, password: &OsStr) -> io::Result<OsString> {
+    let mut command = Command::new(program);
+    command.args(["obscure", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(password.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!("`rclone obscure` ended with {}", output.status)));
+    }
+    Ok(OsString::from_vec(output.stdout.trim_ascii_end().to_vec()))
 }
 
 fn socket_url(socket: &Path) -> OsString {
@@ -276,17 +302,12 @@ fn configuration(private: &Path) -> io::Result<PathBuf> {
 
 /// The options of the remote, by the names that rclone's environment has for them.
 fn remote_settings(options: &Options) -> impl Iterator<Item = (OsString, OsString)> {
-    let prefix = format!("RCLONE_CONFIG_{}", variable(options.remote_name()));
-    options.settings.iter().map(move |(name, value)| (format!("{prefix}_{}", variable(name)).into(), value.clone()))
+    options.settings.iter().map(|(name, value)| (variable(options.remote_name(), name).into(), value.clone()))
 }
 
-/// The variable in which rclone looks for the kind of a remote.
-pub(crate) fn kind_variable(remote: &str) -> String {
-    format!("RCLONE_CONFIG_{}_TYPE", variable(remote))
-}
-
-fn variable(name: &str) -> String {
-    name.to_ascii_uppercase().replace('-', "_")
+/// The variable in which rclone looks for an option of a remote. A remote's name keeps its dashes, an option's does not.
+pub(crate) fn variable(remote: &str, option: &str) -> String {
+    format!("RCLONE_CONFIG_{}_{}", remote.to_uppercase(), option.to_uppercase().replace('-', "_"))
 }
 
 /// Starts it in a process group of its own. The kernel ends it when the thread that started it ends, so that thread stays until then, and
@@ -336,5 +357,16 @@ fn keep_last(stderr: ChildStderr, last: &Mutex<VecDeque<String>>) {
         if last.len() > LAST_LINES {
             last.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As rclone 1.75.2 reads them.
+    #[test]
+    fn dashes_are_kept_in_names_of_remotes_alone() {
+        assert_eq!(variable("my-box", "key-file"), "RCLONE_CONFIG_MY-BOX_KEY_FILE");
     }
 }

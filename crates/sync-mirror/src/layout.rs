@@ -15,6 +15,8 @@ pub(crate) const KIND: &str = "mirror";
 
 /// Where heads and segments lie.
 pub(crate) const VOLUMES: &str = ".lastcopy/volumes";
+/// Where rclone's `crypt` has its root, below which the same names are, if they are encrypted.
+pub(crate) const SEALED: &str = ".lastcopy/index";
 pub(crate) const SEGMENTS: &str = "segments";
 pub(crate) const HEAD: &str = "head.json";
 /// Where contents lie that belong to no path.
@@ -27,6 +29,9 @@ pub(crate) struct Marker {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) created: String,
+    /// If heads and segments are encrypted: this id, encrypted as a name with the same password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<String>,
 }
 
 /// Whose part of a mirror this is.
@@ -71,7 +76,7 @@ pub(crate) fn path_of(location: &Location) -> Result<&str, String> {
 
 /// Whether a directory holds only what lastcopy keeps for itself: no contents of files.
 pub(crate) fn is_bookkeeping(path: &str) -> bool {
-    path == VOLUMES
+    path == VOLUMES || path == SEALED
 }
 
 /// Whether an object is one that lastcopy keeps for itself.

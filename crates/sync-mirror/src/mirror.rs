@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn probe(remote: &Remote) -> Result<Probe, DestinationError> {
     match remote.read_small(MARKER) {
-        Ok(Some(bytes)) => Ok(read_marker(&bytes)),
+        Ok(Some(bytes)) => read_marker(&bytes, |id| remote.sealed(id)).map_err(|error| remote.error(&error)),
         Ok(None) => match remote.list("", false) {
             // A new ext4 file system is as empty as it can be.
             Ok(entries) if entries.iter().all(|entry| entry.name == "lost+found") => Ok(Probe::Nothing),
@@ -157,8 +157,8 @@ fn probe(remote: &Remote) -> Result<Probe, DestinationError> {
     }
 }
 
-fn read_marker(bytes: &[u8]) -> Probe {
-    match serde_json::from_slice::<Marker>(bytes) {
+fn read_marker(bytes: &[u8], seal: impl FnOnce(&str) -> Result<Option<String>, RcError>) -> Result<Probe, RcError> {
+    Ok(match serde_json::from_slice::<Marker>(bytes) {
         Err(error) => Probe::CannotTell(format!("its {MARKER} is damaged: {error}")),
         Ok(marker) if marker.kind != KIND => {
             Probe::CannotTell(format!("it holds a destination of kind `{}`, not `{KIND}`", escape(marker.kind.as_bytes())))
@@ -167,19 +167,24 @@ fn read_marker(bytes: &[u8]) -> Probe {
             Probe::CannotTell(format!("it has format {}, this lastcopy knows {FORMAT}", marker.format))
         }
         Ok(marker) => match marker.id.parse::<Id128>() {
-            Ok(id) => Probe::Found(Incarnation::new(id.to_string())),
+            Ok(id) => match (&marker.index, seal(&marker.id)?) {
+                (there, given) if *there == given => Probe::Found(Incarnation::new(id.to_string())),
+                (Some(_), None) => Probe::CannotTell("its index is encrypted: the configuration needs its `index_password`".into()),
+                (None, _) => Probe::CannotTell("its index is plain, and stays so: remove `index_password`".into()),
+                (Some(_), Some(_)) => Probe::CannotTell("it was initialised with another `index_password`".into()),
+            },
             Err(error) => Probe::CannotTell(format!("its {MARKER} is damaged: {error}")),
         },
-    }
+    })
 }
 
 fn places_of(remote: &Remote, volume: Id128) -> Result<Vec<Place>, DestinationError> {
-    let names = remote.names(&format!("{VOLUMES}/{volume}")).map_err(|error| remote.error(&error))?;
+    let names = remote.index().names(&format!("{VOLUMES}/{volume}")).map_err(|error| remote.error(&error))?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).map(|epoch| Place { volume, epoch }).collect())
 }
 
 fn head_in(remote: &Remote, at: Place) -> Result<Option<PlacedHead>, DestinationError> {
-    let bytes = remote.read_small(&format!("{}/{HEAD}", place(&at))).map_err(|error| remote.error(&error))?;
+    let bytes = remote.index().read_small(&format!("{}/{HEAD}", place(&at))).map_err(|error| remote.error(&error))?;
     Ok(bytes.map(|bytes| parse_head(at, &bytes).map_err(|reason| DamagedHead { place: at, reason })))
 }
 
@@ -342,7 +347,7 @@ impl Destination for Mirror {
     }
 
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {
-        let marker = Marker { format: FORMAT, id: permit.id().to_string(), kind: KIND.into(), created: permit.created().into() };
+        let (id, created) = (permit.id().to_string(), permit.created().to_owned());
         let made = self.blocking(move |remote| {
             if let Some(parent) = remote.features.local.as_deref().and_then(Path::parent)
                 && !parent.is_dir()
@@ -350,6 +355,8 @@ impl Destination for Mirror {
                 let reason = "the directory that should hold it does not exist; is it mounted?".into();
                 return Err(DestinationError::Unreachable { address: remote.fs.clone(), reason });
             }
+            let index = remote.sealed(&id).map_err(|error| remote.error(&error))?;
+            let marker = Marker { format: FORMAT, id, kind: KIND.into(), created, index };
             let failed = |error: serde_json::Error| DestinationError::Io { address: MARKER.into(), source: error.into() };
             let mut bytes = serde_json::to_vec(&marker).map_err(failed)?;
             bytes.push(b'\n');
@@ -417,7 +424,7 @@ impl Destination for Mirror {
 
     async fn places(&self) -> Result<Vec<PlacedHead>, DestinationError> {
         self.in_repository(|remote| {
-            let names = remote.names(VOLUMES).map_err(|error| remote.error(&error))?;
+            let names = remote.index().names(VOLUMES).map_err(|error| remote.error(&error))?;
             let mut found = Vec::new();
             for volume in names.iter().filter_map(|name| name.parse().ok()) {
                 for place in places_of(remote, volume)? {
@@ -434,7 +441,7 @@ impl Destination for Mirror {
     async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
         let (dir, head) = (place(at), head.to_vec());
         self.in_repository(move |remote| {
-            let mut segment = segment;
+            let (mut segment, remote) = (segment, remote.index());
             let path = format!("{dir}/{SEGMENTS}/{}", segment_name(sequence));
             let address = format!("{}/{path}", remote.fs);
             let failed = |source| DestinationError::Io { address: address.clone(), source };
@@ -444,7 +451,7 @@ impl Destination for Mirror {
             }
             remote.send(&segment, &path, true).map_err(|error| remote.error(&error))?;
             remote.settle()?;
-            let found = digest(remote, &path)?;
+            let found = digest(&remote, &path)?;
             if found != expected {
                 return Err(DestinationError::Damaged {
                     what: "a segment that was just written".into(),
@@ -459,13 +466,13 @@ impl Destination for Mirror {
 
     async fn segment(&self, at: &Place, sequence: i64) -> Result<File, DestinationError> {
         let path = format!("{}/{SEGMENTS}/{}", place(at), segment_name(sequence));
-        self.in_repository(move |remote| fetched(remote, &path)).await
+        self.in_repository(move |remote| fetched(&remote.index(), &path)).await
     }
 
     async fn segments(&self, at: &Place) -> Result<Vec<i64>, DestinationError> {
         let path = format!("{}/{SEGMENTS}", place(at));
         self.in_repository(move |remote| {
-            let names = remote.names(&path).map_err(|error| remote.error(&error))?;
+            let names = remote.index().names(&path).map_err(|error| remote.error(&error))?;
             Ok(names.iter().filter_map(|name| segment_number(name)).collect())
         })
         .await
@@ -526,4 +533,27 @@ fn holds(root: &Path, path: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_read_as_it_was_initialised() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let probed = |there: &str, given: Option<&str>| {
+            let marker = format!(r#"{{"format":1,"id":"{id}","kind":"mirror","created":"2026-01-01T00:00:00Z"{there}}}"#);
+            read_marker(marker.as_bytes(), |_| Ok(given.map(str::to_owned))).unwrap()
+        };
+        let sealed = r#","index":"abc""#;
+        let found = Probe::Found(Incarnation::new(id));
+        assert_eq!((probed("", None), probed(sealed, Some("abc"))), (found.clone(), found));
+        for (there, given, says) in
+            [(sealed, None, "needs its `index_password`"), (sealed, Some("abd"), "another"), ("", Some("abc"), "plain")]
+        {
+            let answer = probed(there, given);
+            assert!(matches!(&answer, Probe::CannotTell(reason) if reason.contains(says)), "{answer:?}");
+        }
+    }
 }

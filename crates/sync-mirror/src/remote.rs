@@ -1,6 +1,7 @@
 //! What a mirror asks of rclone, by name: each function is one of rclone's own, with its answer in types.
 
-use crate::daemon::{Daemon, Options, kind_variable};
+use crate::daemon::{Daemon, INDEX_REMOTE, Options, variable};
+use crate::layout::SEALED;
 use crate::rc::{Object, RcError};
 use lastcopy_fs::{Cancelled, Id128};
 use lastcopy_sync::DestinationError;
@@ -84,6 +85,8 @@ pub(crate) struct Remote {
     /// As rclone writes it.
     pub(crate) fs: String,
     pub(crate) features: Features,
+    /// The same place for heads and segments, if they are encrypted.
+    sealed: Option<String>,
 }
 
 impl Remote {
@@ -91,7 +94,8 @@ impl Remote {
     pub(crate) fn reach(slot: &Slot, options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
         let daemon = slot.daemon(options, runtime)?;
         let features = Features { backend: String::new(), kind: None, hashes: Vec::new(), local: None, moves: false };
-        let mut remote = Self { daemon, fs: options.remote.clone(), features };
+        let sealed = options.index_password.as_ref().map(|_| sealed(&options.remote));
+        let mut remote = Self { daemon, fs: options.remote.clone(), features, sealed };
         let answer = remote.daemon.rc.call("operations/fsinfo", &json!({ "fs": remote.fs }));
         let answer = answer.map_err(|error| remote.error(&error))?;
         let flag = |name: &str| answer["Features"][name].as_bool().unwrap_or(false);
@@ -109,6 +113,19 @@ impl Remote {
         Ok(remote)
     }
 
+    /// The place with heads and segments: this one, or what is encrypted in it.
+    pub(crate) fn index(&self) -> Self {
+        Self { fs: self.sealed.clone().unwrap_or_else(|| self.fs.clone()), ..self.clone() }
+    }
+
+    /// A text as it becomes with the password of the index; nothing without one.
+    pub(crate) fn sealed(&self, text: &str) -> Result<Option<String>, RcError> {
+        let Some(fs) = &self.sealed else { return Ok(None) };
+        let answer = self.daemon.rc.call("backend/command", &json!({ "command": "encode", "fs": fs, "arg": [text] }))?;
+        let sealed = answer["result"][0].as_str().map(str::to_owned);
+        sealed.map(Some).ok_or_else(|| RcError::Refused("rclone encodes in other words".into()))
+    }
+
     /// The kind of backend of a remote by its name, from wherever rclone takes it, in that order. An alias is not asked about: rclone
     /// names what it stands for.
     fn kind_of(&self, name: &str, options: &Options) -> Option<String> {
@@ -117,7 +134,7 @@ impl Remote {
         if let Some(kind) = name.strip_prefix(':') {
             return Some(kind.to_owned());
         }
-        if let Some(kind) = options.kind_of(name).or_else(|| std::env::var_os(kind_variable(name))) {
+        if let Some(kind) = options.kind_of(name).or_else(|| std::env::var_os(variable(name, "type"))) {
             return kind.into_string().ok();
         }
         let answer = self.daemon.rc.call("config/get", &json!({ "name": name })).ok()?;
@@ -331,6 +348,11 @@ fn temporary(bytes: &[u8]) -> io::Result<File> {
 pub(crate) fn below(fs: &str, part: &str) -> String {
     let separator = if fs.ends_with(':') || fs.ends_with('/') { "" } else { "/" };
     format!("{fs}{separator}{part}")
+}
+
+/// The remote that encrypts what it puts below a place, as rclone writes it.
+fn sealed(fs: &str) -> String {
+    format!("{INDEX_REMOTE},remote=\"{}\":", below(fs, SEALED).replace('"', "\"\""))
 }
 
 /// The name of a scratch part.

@@ -81,6 +81,7 @@ pub(crate) struct DestinationConfig {
 pub(crate) struct MirrorConfig {
     pub(crate) options: Options,
     pub(crate) secrets: BTreeMap<String, Secret>,
+    pub(crate) index_password: Option<Secret>,
 }
 
 /// Where a secret is.
@@ -294,6 +295,7 @@ impl Check {
             ("remote", destination.remote.as_ref().map(Spanned::span)),
             ("rclone", destination.rclone.as_ref().map(|_| destination.kind.span())),
             ("verify", destination.verify.as_ref().map(Spanned::span)),
+            ("index_password", destination.index_password.as_ref().map(Spanned::span)),
             ("program", destination.program.as_ref().map(Spanned::span)),
             ("transfers", destination.transfers.as_ref().map(Spanned::span)),
             ("checkers", destination.checkers.as_ref().map(Spanned::span)),
@@ -369,7 +371,9 @@ impl Check {
         options.stall = std::time::Duration::from_millis(stall.ms.max(1).unsigned_abs());
         let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
         let url = options.remote.clone();
-        let mirror = Some(MirrorConfig { options, secrets });
+        let password = destination.index_password.as_ref();
+        let index_password = password.and_then(|secret| self.secret(secret.get_ref(), secret.span()));
+        let mirror = Some(MirrorConfig { options, secrets, index_password });
         Some(DestinationConfig { kind: DestinationKind::Mirror, path, url, failure_domain, mirror })
     }
 
@@ -402,27 +406,30 @@ impl Check {
             file::Setting::Number(number) => number.to_string(),
             file::Setting::Flag(flag) => flag.to_string(),
             file::Setting::Secret(secret) => {
-                match (&secret.env, &secret.command) {
-                    (Some(variable), None) => {
-                        if std::env::var_os(variable).is_none() {
-                            let message = format!("the variable `{variable}` is not set");
-                            self.wrong(setting.span(), message, "set it where lastcopy is started");
-                        }
-                        secrets.insert(name, Secret::Env(variable.clone()));
-                    }
-                    (None, Some(command)) if !command.is_empty() => {
-                        secrets.insert(name, Secret::Command(command.clone()));
-                    }
-                    _ => self.wrong(
-                        setting.span(),
-                        "a secret comes from one place",
-                        "write { env = \"NAME\" } or { command = [\"pass\", \"show\", \"…\"] }",
-                    ),
+                if let Some(secret) = self.secret(secret, setting.span()) {
+                    secrets.insert(name, secret);
                 }
                 return;
             }
         };
         options.settings.insert(name, text.into());
+    }
+
+    fn secret(&mut self, secret: &file::Secret, span: std::ops::Range<usize>) -> Option<Secret> {
+        match (&secret.env, &secret.command) {
+            (Some(variable), None) => {
+                if std::env::var_os(variable).is_none() {
+                    self.wrong(span, format!("the variable `{variable}` is not set"), "set it where lastcopy is started");
+                }
+                Some(Secret::Env(variable.clone()))
+            }
+            (None, Some(command)) if !command.is_empty() => Some(Secret::Command(command.clone())),
+            _ => {
+                let fix = "write { env = \"NAME\" } or { command = [\"pass\", \"show\", \"…\"] }";
+                self.wrong(span, "a secret comes from one place", fix);
+                None
+            }
+        }
     }
 
     fn local_url(&mut self, url: &Spanned<String>) -> Option<PathBuf> {

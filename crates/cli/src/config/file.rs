@@ -74,6 +74,7 @@ pub(super) struct Destination {
     pub(super) remote: Option<Spanned<String>>,
     pub(super) rclone: Option<BTreeMap<Spanned<String>, Spanned<Setting>>>,
     pub(super) verify: Option<Spanned<String>>,
+    pub(super) index_password: Option<Spanned<Secret>>,
     pub(super) program: Option<Spanned<String>>,
     pub(super) transfers: Option<Spanned<usize>>,
     pub(super) checkers: Option<Spanned<usize>>,

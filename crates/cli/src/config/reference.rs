@@ -18,7 +18,7 @@ const fn key(section: &'static str, name: &'static str, kind: &'static str, defa
     Key { section, name, kind, default, meaning }
 }
 
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 32] = [
     key("node", "name", "text", "the host name", "The node's name, for people."),
     key(
         "node",
@@ -120,6 +120,13 @@ pub(super) const KEYS: [Key; 31] = [
         "table",
         "none",
         "Of a mirror: the options of its remote, instead of those in rclone's configuration.",
+    ),
+    key(
+        "destinations.NAME",
+        "index_password",
+        "`{ env = \"NAME\" }` or `{ command = [\"…\"] }`",
+        "none",
+        "Of a mirror: what its segments (paths, times, history) are encrypted with, by rclone's `crypt`; the files themselves stay as they are. It is chosen before `destination init`, for good.",
     ),
     key("destinations.NAME", "program", "path", "`rclone`", "Of a mirror: rclone 1.75 or newer."),
     key("destinations.NAME", "transfers", "number", "`8`", "Of a mirror: files that are sent or read back at a time."),

@@ -161,6 +161,11 @@ fn keys_of_one_kind_are_refused_for_the_other() {
         ("kind = \"mirror\"\nremote = \"box:x\"\ntransfers = 0", "so many at a time"),
         ("kind = \"mirror\"\nremote = \"box:x\"\nrclone = { pass = { env = \"LASTCOPY_TEST_UNSET\" } }", "LASTCOPY_TEST_UNSET"),
         ("kind = \"mirror\"\nremote = \"box:x\"\nrclone = { pass = { command = [] } }", "a secret comes from one place"),
+        ("kind = \"mirror\"\nremote = \"box:x\"\nindex_password = { env = \"LASTCOPY_TEST_UNSET\" }", "LASTCOPY_TEST_UNSET"),
+        (
+            "kind = \"cas\"\nurl = \"file:///x\"\nindex_password = { env = \"HOME\" }",
+            "`index_password` is for destinations of kind",
+        ),
         ("kind = \"cas\"\nurl = \"file:///x\"\nverify = \"auto\"", "`verify` is for destinations of kind `mirror`"),
     ] {
         home.write_config(&config(lines));
@@ -168,6 +173,83 @@ fn keys_of_one_kind_are_refused_for_the_other() {
         assert_eq!(refused.error_code(), "config");
         assert!(refused.error()["message"].as_str().unwrap().contains(says), "{lines}: {refused:?}");
     }
+}
+
+/// Every file below a directory.
+fn all_bytes(dir: &std::path::Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        all.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        all.extend(if path.is_dir() { all_bytes(&path) } else { fs::read(&path).unwrap() });
+    }
+    all
+}
+
+/// Who has the place, but not the password, reads no segment; who has both has everything back. rclone alone reads them as well.
+#[test]
+fn an_encrypted_index_is_read_with_its_password_alone() {
+    if no_rclone("mirror::an_encrypted_index_is_read_with_its_password_alone") {
+        return;
+    }
+    let password = |word: &str| format!("index_password = {{ command = [\"echo\", \"{word}\"] }}");
+    let home = mirrored(&password("open sesame"));
+    home.write("photos", "trip/one.jpg", b"one");
+    home.write("photos", "trip/two.jpg", b"two");
+    let before = home.tree("photos");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["verify", "box"]).expect(0);
+    let own = home.destination("box").join(".lastcopy");
+    assert!(!own.join("volumes").exists());
+    let all = all_bytes(&own.join("index"));
+    let zstd_magic = [0x28, 0xb5, 0x2f, 0xfd];
+    for tells in [b"segments".as_slice(), b"head", b"trip", b"volume", &zstd_magic] {
+        assert!(!all.windows(tells.len()).any(|part| part == tells), "{}", String::from_utf8_lossy(tells));
+    }
+
+    // By hand, with nothing but rclone.
+    let rclone = |arguments: &[&str]| {
+        let ran = std::process::Command::new("rclone").args(["--config", "/dev/null"]).args(arguments).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let pass = rclone(&["obscure", "open sesame"]);
+    let remote = format!(":crypt,remote={:?},password={}:", own.join("index"), pass.trim());
+    let listed = rclone(&["lsf", "-R", "--files-only", &remote]);
+    assert!(listed.lines().any(|line| line.ends_with("/segments/00000001.jsonl.zst")), "{listed}");
+
+    let from = home.destination("box").display().to_string();
+    let recovers = |lines: &str| {
+        let elsewhere = Home::empty();
+        if !lines.is_empty() {
+            elsewhere.write_config(&format!("[destinations.box]\nkind = \"mirror\"\nremote = {from:?}\n{lines}\n"));
+        }
+        let to = elsewhere.path("recovered");
+        let ran = elsewhere.run(&["recover", "--from", &format!("file://{from}"), "--to", to.to_str().unwrap(), "--yes"]);
+        (elsewhere, ran)
+    };
+    let (_, without) = recovers("");
+    assert!(without.code() != Some(0) && without.stderr.contains("its index is encrypted"), "{without}");
+    let (_, wrong) = recovers(&password("another word"));
+    assert!(wrong.code() != Some(0) && wrong.stderr.contains("another `index_password`"), "{wrong}");
+    let (elsewhere, with) = recovers(&password("open sesame"));
+    with.expect(0);
+    elsewhere.run(&["restore", "photos"]).expect(0);
+    assert_same_tree(&crate::tree::read_tree(&elsewhere.path("recovered/photos")), &before);
+
+    // One that is plain stays plain, and one that is encrypted is never written in plain.
+    let text = fs::read_to_string(home.config()).unwrap();
+    home.write_config(&text.replace(&password("open sesame"), ""));
+    home.write("photos", "three.jpg", b"three");
+    home.run(&["index"]).expect(0);
+    let refused = home.run(&["sync"]);
+    assert!(refused.code() != Some(0) && refused.stderr.contains("its index is encrypted"), "{refused}");
+    assert!(!own.join("volumes").exists());
 }
 
 /// A push that takes its time, once its rclone is at work; and that rclone's process.

@@ -31,6 +31,13 @@ fn a_directory() {
 }
 
 #[test]
+fn a_directory_with_an_encrypted_index() {
+    if !no_rclone("conformance::a_directory_with_an_encrypted_index") {
+        honest(Place::LocalSealed);
+    }
+}
+
+#[test]
 fn sftp() {
     if !no_rclone("conformance::sftp") {
         honest(Place::Sftp);

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Place {
     /// A directory.
     Local,
+    /// A directory, its index encrypted.
+    LocalSealed,
     /// rclone's own sftp server.
     Sftp,
     /// The same, asked for BLAKE3.
@@ -84,6 +86,10 @@ impl Place {
         let (mut server, mut beneath) = (None, Beneath::Files(dir.join("store")));
         match self {
             Self::Local => options.remote = format!("{at}/store"),
+            Self::LocalSealed => {
+                options.remote = format!("{at}/store");
+                options.index_password = Some("a password".into());
+            }
             Self::Sftp | Self::SftpWithBlake3 | Self::SftpWithSha256 => {
                 let port = server.insert(serve("sftp", dir, &["--user", "me", "--pass", "secret"])).port.to_string();
                 let hashes = match self {

@@ -133,7 +133,7 @@ pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
         for entry in entries.map_while(Result::ok) {
             let path = entry.path();
             match path.is_dir() {
-                true if !path.ends_with(".lastcopy/volumes") => dirs.push(path),
+                true if ![".lastcopy/volumes", ".lastcopy/index"].iter().any(|own| path.ends_with(own)) => dirs.push(path),
                 false if path != root.join(".lastcopy-destination.json") => found.push(path),
                 _ => {}
             }
