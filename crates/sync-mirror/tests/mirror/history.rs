@@ -4,10 +4,10 @@ use crate::context;
 use crate::servers::Place;
 use crate::skip::no_rclone;
 use crate::subject::{MadeMirror, files};
-use lastcopy_fs::hash_bytes;
+use lastcopy_fs::{Cancel, Progress, hash_bytes};
 use lastcopy_store::{Location, ReceiptLevel, RunStatus, VerifyOrder};
 use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, Tamper, gate_is_open, holds};
-use lastcopy_sync::{Extent, PushReport};
+use lastcopy_sync::{Context, Extent, PushReport, SyncError, Verification};
 use std::fs;
 use std::sync::Arc;
 
@@ -16,16 +16,20 @@ struct Node {
     rig: Rig,
     site: Site,
     made: Arc<MadeMirror>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Node {
     fn new(place: Place) -> Self {
+        Self::of(MadeMirror::at(place))
+    }
+
+    fn of(made: MadeMirror) -> Self {
         let (runtime, context) = context();
         let rig = Rig::new(&context).unwrap();
-        let made = Arc::new(MadeMirror::at(place));
+        let made = Arc::new(made);
         let site = rig.site_of(made.clone(), "there").unwrap();
-        Self { rig, site, made, _runtime: runtime }
+        Self { rig, site, made, runtime: runtime }
     }
 
     fn write(&self, path: &str, bytes: &[u8]) {
@@ -100,6 +104,46 @@ fn a_replaced_version_moves_to_the_history_with_its_receipt() {
         assert_eq!((verified.verified, verified.lost), (2, 0));
         assert!(node.rig.alarms().unwrap().is_empty());
     }
+}
+
+/// Whoever stops a verify as soon as it reads.
+struct Impatient(Cancel);
+
+impl Progress for Impatient {
+    fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {}
+    fn advance(&self, _files: u64, bytes: u64) {
+        if bytes > 0 {
+            self.0.cancel();
+        }
+    }
+    fn note(&self, _line: &str) {}
+}
+
+/// A loss waits for the other places that may hold the content. A verify that is stopped before it came to them records it all the same.
+#[test]
+fn a_loss_that_was_seen_is_recorded_when_a_verify_is_stopped() {
+    if no_rclone("history::a_loss_that_was_seen_is_recorded_when_a_verify_is_stopped") {
+        return;
+    }
+    let node = Node::of(MadeMirror::with(Place::Local, |options| options.transfers = 1));
+    let bytes = vec![7; 16 << 20];
+    node.write("a", &bytes);
+    node.write("b", &bytes);
+    node.push();
+    assert_eq!(node.proven(&bytes).len(), 2);
+    fs::remove_file(node.made.root().join("things/a")).unwrap();
+    let cancel = Cancel::new();
+    let verification = Verification {
+        store: node.rig.store.clone(),
+        volume: None,
+        record: node.rig.record(&node.site).unwrap(),
+        destination: node.site.liar.clone(),
+        extent: Extent::All,
+        context: Context { runtime: node.runtime.handle().clone(), progress: Arc::new(Impatient(cancel.clone())), cancel },
+    };
+    let stopped = verification.run(|_| String::new());
+    assert!(stopped.as_ref().is_err_and(SyncError::is_cancelled), "{stopped:?}");
+    assert_eq!(node.proven(&bytes), [Location(b"things/b".to_vec())]);
 }
 
 /// Where a move is a copy and a removal, the original was removed only when the copy was proven to be what a receipt said. What is damaged
