@@ -242,7 +242,8 @@ fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Comma
     let mut command = Command::new(&options.program);
     command.arg("rcd").arg("--rc-addr").arg(socket_url(socket)).args(["--rc-no-auth", "--rc-serve"]);
     command.args(["--use-json-log", "--log-level", "NOTICE", "--retries", "1", "--contimeout", "1m", "--timeout", "5m"]);
-    command.args(["--stats", "0"]);
+    // Nobody sits before it: an encrypted configuration is opened by a variable, or said not to be.
+    command.args(["--stats", "0", "--ask-password=false"]);
     // It keeps what each call was asked and answered for a minute, in case somebody looks: half a gigabyte of small files.
     command.args(["--rc-job-expire-duration", "1s", "--rc-job-expire-interval", "1s"]);
     if let Some(limit) = &options.bandwidth {

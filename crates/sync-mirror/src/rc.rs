@@ -125,6 +125,8 @@ fn silent(error: impl std::fmt::Display) -> RcError {
 }
 
 fn refusal(status: StatusCode, text: &str) -> RcError {
+    // Where a command of rclone's would end, the daemon says that it panicked.
+    let text = text.strip_prefix("panic received: fatal error: ").unwrap_or(text);
     if status == StatusCode::NOT_FOUND { RcError::NotFound(text.to_owned()) } else { RcError::Refused(text.to_owned()) }
 }
 

@@ -368,9 +368,16 @@ fn is_full(reason: &str) -> bool {
 
 fn is_forbidden(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
-    ["permission denied", "access denied", "accessdenied", "forbidden", "unauthorized", "unable to authenticate"]
-        .iter()
-        .any(|text| reason.contains(text))
+    let texts = [
+        "permission denied",
+        "access denied",
+        "accessdenied",
+        "forbidden",
+        "unauthorized",
+        "unable to authenticate",
+        "unable to decrypt configuration",
+    ];
+    texts.iter().any(|text| reason.contains(text))
 }
 
 /// Whether an operation failed because a file is where a directory should be, or the reverse.

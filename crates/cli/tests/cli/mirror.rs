@@ -252,6 +252,43 @@ fn an_encrypted_index_is_read_with_its_password_alone() {
     assert!(!own.join("volumes").exists());
 }
 
+/// A configuration of rclone's that is encrypted is opened by its variables, and nothing waits for somebody to type a password.
+#[test]
+fn an_encrypted_configuration_of_rclone_is_opened_by_its_variables() {
+    if no_rclone("mirror::an_encrypted_configuration_of_rclone_is_opened_by_its_variables") {
+        return;
+    }
+    let home = Home::empty();
+    let config = home.path("config/rclone/rclone.conf");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    fs::create_dir_all(home.path("beneath")).unwrap();
+    fs::write(&config, format!("[far]\ntype = alias\nremote = {}\n", home.path("beneath").display())).unwrap();
+    let mut rclone = std::process::Command::new("rclone");
+    rclone.arg("--config").arg(&config).args(["config", "encryption", "set"]).stdin(std::process::Stdio::piped());
+    let mut child = rclone.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"sesame\nsesame\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    let encrypted = fs::read(&config).unwrap();
+    assert!(!encrypted.windows(5).any(|part| part == b"alias"));
+
+    home.write_config("[destinations.box]\nkind = \"mirror\"\nremote = \"far:store\"\n");
+    let probed = |variable: Option<(&str, &str)>| {
+        let arguments = ["destination", "probe", "box"];
+        let mut command = home.command(&arguments);
+        command.envs(variable);
+        home.spawn_at(command, &arguments, tempfile::tempfile().unwrap()).wait()
+    };
+    for variable in [None, Some(("RCLONE_CONFIG_PASS", "another"))] {
+        let refused = probed(variable).expect(4);
+        assert!(refused.stderr.contains("unable to decrypt configuration"), "{refused}");
+    }
+    for variable in [("RCLONE_CONFIG_PASS", "sesame"), ("RCLONE_PASSWORD_COMMAND", "echo sesame")] {
+        let probe = probed(Some(variable));
+        assert!(probe.stdout.contains("nothing is there; `init` may make a repository"), "{probe}");
+    }
+    assert_eq!(fs::read(&config).unwrap(), encrypted, "a person's configuration is read, and never written");
+}
+
 /// A push that takes its time, once its rclone is at work; and that rclone's process.
 fn slow_push(home: &Home) -> (crate::ran::Background, String) {
     home.write("photos", "large", &vec![7; 4 << 20]);
