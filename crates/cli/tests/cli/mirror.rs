@@ -175,6 +175,89 @@ fn keys_of_one_kind_are_refused_for_the_other() {
     }
 }
 
+/// What every kind can do: losses are repaired from here and from another mirror, old versions are found by their content, a mirror that
+/// another node made is adopted, one that broke is replaced, and the part of another volume is nobody else's.
+#[test]
+fn a_mirror_is_repaired_adopted_and_replaced() {
+    if no_rclone("mirror::a_mirror_is_repaired_adopted_and_replaced") {
+        return;
+    }
+    let home = Home::empty();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let configure = |home: &Home, boxes: &[(&str, &std::path::Path)]| {
+        let names: Vec<_> = boxes.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let section = |(name, path): &(&str, &std::path::Path)| {
+            format!("[destinations.{name}]\nkind = \"mirror\"\nremote = \"{}\"\n", path.display())
+        };
+        let (names, volume) = (names.join(", "), home.volume("photos"));
+        home.write_config(&format!(
+            "[volumes.photos]\npath = {volume:?}\nsync_to = [{names}]\n[volumes.photos.offload]\nrequire = [{names}]\n{}",
+            boxes.iter().map(section).collect::<String>()
+        ));
+    };
+    let (one, two) = (home.destination("one"), home.destination("two"));
+    configure(&home, &[("one", &one), ("two", &two)]);
+    for (path, bytes) in [("here", "stays here"), ("gone", "is offloaded"), ("edited", "before")] {
+        home.write("photos", path, bytes.as_bytes());
+    }
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    for name in ["one", "two"] {
+        home.run(&["destination", "init", name]).expect(0);
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.write("photos", "edited", b"afterwards");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", "gone", "--yes"]).expect(0);
+    home.run(&["sync"]).expect(0);
+
+    // One is damaged, one lost: a verify tells both, and a repair brings them back from here and from the other mirror.
+    fs::write(one.join("photos/here"), b"stays HERE").unwrap();
+    fs::remove_file(one.join("photos/gone")).unwrap();
+    assert_eq!(home.json(&["verify", "one"]).expect(1).count("lost"), 2);
+    let planned = home.json(&["destination", "repair", "one", "--dry-run"]).expect(0);
+    let mut from: Vec<_> = planned.of("content").map(|line| line["from"].as_str().unwrap().to_owned()).collect();
+    from.sort();
+    assert_eq!(from, ["destination two", "photos/here"]);
+    let repaired = home.json(&["destination", "repair", "one", "--yes"]).expect(0);
+    assert_eq!((repaired.count("lost"), repaired.count("repaired")), (2, 2));
+    assert_eq!(fs::read(one.join("photos/here")).unwrap(), b"stays here");
+    assert_eq!(home.json(&["verify"]).expect(0).count("lost"), 0);
+
+    // What was replaced is found by its content, in the history there.
+    let to = home.path("old versions");
+    let old = crate::tree::digest(b"before");
+    home.json(&["restore", "photos", "--content", &old, "--to", to.to_str().unwrap()]).expect(0);
+    let found = crate::tree::read_tree(&to);
+    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
+
+    // One broke for good: a new one takes its name, and the other one has what is not here any more.
+    fs::remove_dir_all(&two).unwrap();
+    fs::create_dir(&two).unwrap();
+    let rehearsed = home.json(&["destination", "reset", "two", "--dry-run"]).expect(0);
+    assert_eq!(rehearsed.count("offloaded_unproven"), 1);
+    home.run(&["destination", "reset", "two", "--reason", "it broke", "--yes"]).expect(0);
+    home.run(&["destination", "init", "two"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).summary()["from"], "one");
+    assert_eq!(fs::read(home.volume("photos").join("gone")).unwrap(), b"is offloaded");
+
+    // Another node finds the part of a volume that is not its own, and stores nothing there.
+    let other = Home::empty();
+    configure(&other, &[("one", &one)]);
+    other.write("photos", "here", b"of another volume");
+    other.run(&["volume", "add", "photos", other.volume("photos").to_str().unwrap()]).expect(0);
+    assert_eq!(other.json(&["destination", "init", "one"]).expect(3).error_code(), "already-initialised");
+    other.run(&["destination", "adopt", "one", "--yes"]).expect(0);
+    other.run(&["index"]).expect(0);
+    let refused = other.run(&["sync"]);
+    assert!(refused.code() != Some(0) && refused.stderr.contains("another volume"), "{refused}");
+    assert_eq!(fs::read(one.join("photos/here")).unwrap(), b"stays here");
+    assert_eq!(other.json(&["offload", "photos", ".", "--yes"]).expect(1).count("offloaded"), 0);
+    assert_eq!(home.json(&["verify", "one"]).expect(0).count("lost"), 0);
+}
+
 /// Every file below a directory.
 fn all_bytes(dir: &std::path::Path) -> Vec<u8> {
     let mut all = Vec::new();
