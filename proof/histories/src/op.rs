@@ -116,7 +116,7 @@ ops! {
         /// The file.
         at: At
     },
-    /// Other bytes of the same length are stored through a mapping, which leaves no trace in the metadata.
+    /// Other bytes of the same length are stored through a mapping. Kernels that do not stamp files in memory for that leave no trace of it.
     Rot "rot" {
         /// The volume.
         volume: Vol,
