@@ -1,18 +1,15 @@
 //! One rclone process: started when it is needed first, asked over a socket in a directory of our own, ended with whoever started it.
 
 use crate::rc::{Rc, RcError};
+use lastcopy_program::{Http, Process, private_dir};
 use lastcopy_sync::DestinationError;
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, Command, Stdio};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The oldest rclone whose behaviour is known.
@@ -21,12 +18,6 @@ const OLDEST: (u64, u64) = (1, 75);
 const START: Duration = Duration::from_secs(60);
 /// Between two looks whether it has started.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long it gets to end by itself.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// Lines of its log that are kept for errors.
-const LAST_LINES: usize = 5;
-/// Socket paths are short.
-const LONGEST_DIR: usize = 70;
 
 /// Variables of our environment that rclone gets: where things are, and what its backends read their secrets from. Everything that would
 /// change what it does is left out.
@@ -135,32 +126,24 @@ pub struct Program {
 pub(crate) struct Daemon {
     pub(crate) rc: Rc,
     pub(crate) program: Program,
-    group: Pid,
-    watched: Arc<Watched>,
+    process: Process,
     /// The socket and the copy of the configuration; gone with the process.
     _private: tempfile::TempDir,
-}
-
-/// What the thread that started it sees.
-#[derive(Default)]
-struct Watched {
-    ended: Mutex<bool>,
-    news: Condvar,
-    last: Mutex<VecDeque<String>>,
 }
 
 impl Daemon {
     /// Starts it. Blocks until it answers.
     pub(crate) fn start(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
         let failed = |reason: String| DestinationError::Unreachable { address: options.remote.clone(), reason };
-        let private = private_dir().map_err(|error| failed(format!("no directory for rclone's socket: {error}")))?;
+        let private =
+            private_dir("lastcopy-rclone-").map_err(|error| failed(format!("no directory for rclone's socket: {error}")))?;
         let socket = private.path().join("rc");
         let command = command(options, private.path(), &socket).map_err(|error| failed(error.to_string()))?;
-        let watched = Arc::new(Watched::default());
-        let group = spawn(command, watched.clone()).map_err(|error| not_started(&options.program, &error))?;
-        let rc = Rc { socket, runtime: runtime.clone(), patience: options.stall };
+        let started = Process::start(command, |line| Some(said(line)), None);
+        let process = started.map_err(|error| not_started(&options.program, &error))?.process;
+        let rc = Http { program: "rclone", socket, authorization: None, runtime: runtime.clone(), patience: options.stall };
         // From here on, dropping it ends the process.
-        let mut daemon = Self { rc, program: Program { version: String::new() }, group, watched, _private: private };
+        let mut daemon = Self { rc: Rc(rc), program: Program { version: String::new() }, process, _private: private };
         let begun = Instant::now();
         // The socket is there a moment before anybody listens on it.
         let answer = loop {
@@ -176,35 +159,17 @@ impl Daemon {
 
     /// Whether the process is gone.
     pub(crate) fn has_ended(&self) -> bool {
-        *self.watched.ended.lock().unwrap_or_else(PoisonError::into_inner)
+        self.process.has_ended()
     }
 
     /// The last lines of its log.
     pub(crate) fn last_words(&self) -> String {
-        let last = self.watched.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_empty() { "it said nothing".into() } else { Vec::from(last.clone()).join("; ") }
+        self.process.last_words()
     }
 
     /// Ends it with all that it started.
     pub(crate) fn end(&self) {
-        if self.has_ended() {
-            return;
-        }
-        // What is gone already needs no signal.
-        _ = kill_process_group(self.group, Signal::TERM);
-        let ended = self.watched.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.watched.news.wait_timeout_while(ended, FAREWELL, |ended| !*ended);
-        let (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !*ended {
-            _ = kill_process_group(self.group, Signal::KILL);
-            drop(self.watched.news.wait_timeout_while(ended, FAREWELL, |ended| !*ended));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.end();
+        self.process.end();
     }
 }
 
@@ -228,14 +193,6 @@ fn recent_enough(answer: &Value) -> Result<Program, DestinationError> {
         )));
     }
     Ok(Program { version })
-}
-
-/// A directory that nobody else can look into.
-fn private_dir() -> io::Result<tempfile::TempDir> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-    let dir = runtime.unwrap_or_else(std::env::temp_dir);
-    let dir = if dir.as_os_str().len() > LONGEST_DIR { PathBuf::from("/tmp") } else { dir };
-    tempfile::Builder::new().prefix("lastcopy-rclone-").tempdir_in(dir)
 }
 
 fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Command> {
@@ -311,54 +268,14 @@ pub(crate) fn variable(remote: &str, option: &str) -> String {
     format!("RCLONE_CONFIG_{}_{}", remote.to_uppercase(), option.to_uppercase().replace('-', "_"))
 }
 
-/// Starts it in a process group of its own. The kernel ends it when the thread that started it ends, so that thread stays until then, and
-/// a process of ours that is killed leaves no rclone behind.
-fn spawn(mut command: Command, watched: Arc<Watched>) -> io::Result<Pid> {
-    let parent = getpid();
-    command.process_group(0);
-    #[expect(
-        unsafe_code,
-        reason = "prctl(2) and getppid(2) are all that happens between fork and exec, and touch no memory of ours"
-    )]
-    unsafe {
-        command.pre_exec(move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // It may have happened before the kernel was told.
-            if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-        });
-    }
-    let (tell, told) = sync_channel(1);
-    std::thread::Builder::new().name("rclone".into()).spawn(move || match command.spawn() {
-        Err(error) => drop(tell.send(Err(error))),
-        Ok(mut child) => {
-            let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            drop(tell.send(id.ok_or_else(|| io::ErrorKind::InvalidData.into())));
-            if let Some(stderr) = child.stderr.take() {
-                keep_last(stderr, &watched.last);
-            }
-            drop(child.wait());
-            *watched.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            watched.news.notify_all();
-        }
-    })?;
-    told.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
-}
-
-/// Reads its log to the end, and keeps the last lines.
-fn keep_last(stderr: ChildStderr, last: &Mutex<VecDeque<String>>) {
-    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let entry: Option<Value> = serde_json::from_str(&line).ok();
-        let said = entry.and_then(|entry| {
-            let about = entry["object"].as_str().map(|object| format!("{object}: ")).unwrap_or_default();
-            Some(format!("{about}{}", entry["msg"].as_str()?.trim()))
-        });
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.push_back(said.unwrap_or(line));
-        if last.len() > LAST_LINES {
-            last.pop_front();
-        }
-    }
+/// A line of its log, for people.
+fn said(line: String) -> String {
+    let entry: Option<Value> = serde_json::from_str(&line).ok();
+    let said = entry.and_then(|entry| {
+        let about = entry["object"].as_str().map(|object| format!("{object}: ")).unwrap_or_default();
+        Some(format!("{about}{}", entry["msg"].as_str()?.trim()))
+    });
+    said.unwrap_or(line)
 }
 
 #[cfg(test)]

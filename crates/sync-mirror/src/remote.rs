@@ -2,8 +2,9 @@
 
 use crate::daemon::{Daemon, INDEX_REMOTE, Options, variable};
 use crate::layout::SEALED;
-use crate::rc::{Object, RcError};
+use crate::rc::RcError;
 use lastcopy_fs::{Cancelled, Id128};
+use lastcopy_program::Body;
 use lastcopy_sync::DestinationError;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -288,7 +289,7 @@ impl Remote {
     }
 
     /// Opens an object for reading.
-    pub(crate) fn read(&self, path: &str) -> Result<Object, RcError> {
+    pub(crate) fn read(&self, path: &str) -> Result<Body, RcError> {
         self.daemon.rc.read(&self.fs, path, None)
     }
 

@@ -31,6 +31,7 @@ const EDGES: &[Edges] = &[
         tests_know: &["lastcopy-index"],
         why: "the order of a push is the same for every kind of destination",
     },
+    Edges { name: "lastcopy-program", knows: &[], tests_know: &[], why: "it drives any program" },
     Edges {
         name: "lastcopy-sync-cas",
         knows: &["lastcopy-fs", "lastcopy-store", "lastcopy-sync"],
@@ -39,7 +40,7 @@ const EDGES: &[Edges] = &[
     },
     Edges {
         name: "lastcopy-sync-mirror",
-        knows: &["lastcopy-fs", "lastcopy-store", "lastcopy-sync"],
+        knows: &["lastcopy-fs", "lastcopy-program", "lastcopy-store", "lastcopy-sync"],
         tests_know: &[],
         why: "a kind of destination knows no other kind",
     },
@@ -168,7 +169,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         names: &["tokio", "async-trait"],
-        users: &["lastcopy-sync", "lastcopy-sync-cas", "lastcopy-sync-mirror", "lastcopy-restore", "lastcopy"],
+        users: &["lastcopy-program", "lastcopy-sync", "lastcopy-sync-cas", "lastcopy-sync-mirror", "lastcopy-restore", "lastcopy"],
         tests_of: &[],
         in_proofs: true,
         why: "asynchronous is only what waits on the world; index, gate and removal are blocking code",
