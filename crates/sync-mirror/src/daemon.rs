@@ -128,7 +128,7 @@ pub(crate) struct Daemon {
     pub(crate) program: Program,
     process: Process,
     /// The socket and the copy of the configuration; gone with the process.
-    _private: tempfile::TempDir,
+    private: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -143,7 +143,7 @@ impl Daemon {
         let process = started.map_err(|error| not_started(&options.program, &error))?.process;
         let rc = Http { program: "rclone", socket, authorization: None, runtime: runtime.clone(), patience: options.stall };
         // From here on, dropping it ends the process.
-        let mut daemon = Self { rc: Rc(rc), program: Program { version: String::new() }, process, _private: private };
+        let mut daemon = Self { rc: Rc(rc), program: Program { version: String::new() }, process, private };
         let begun = Instant::now();
         // The socket is there a moment before anybody listens on it.
         let answer = loop {
@@ -155,6 +155,11 @@ impl Daemon {
         };
         daemon.program = recent_enough(&answer)?;
         Ok(daemon)
+    }
+
+    /// A directory that nobody else can look into.
+    pub(crate) fn private(&self) -> &Path {
+        self.private.path()
     }
 
     /// Whether the process is gone.

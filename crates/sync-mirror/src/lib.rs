@@ -14,6 +14,7 @@
 //! <root>/<volume>/.lastcopy/history/<time>-<random>/…       what was replaced, as it was
 //! ```
 
+mod batch;
 mod checksums;
 mod daemon;
 mod layout;

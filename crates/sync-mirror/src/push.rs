@@ -1,5 +1,6 @@
 //! A push: what is in the way goes to the history, then each file is sent, made durable, and proven.
 
+use crate::batch::{self, may_join};
 use crate::layout::{FORMAT, History, Owner, content_path, owner, path_of};
 use crate::names::{Listed, storable};
 use crate::prove::{Against, Blind, Look, Looker};
@@ -10,6 +11,7 @@ use lastcopy_store::Location;
 use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, WorkList};
 use std::collections::HashSet;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -57,6 +59,20 @@ struct Pushing<'a> {
 struct Sent {
     item: PlanItem,
     path: String,
+}
+
+/// A file whose place is free.
+struct Ready {
+    item: PlanItem,
+    path: String,
+    source: Sending,
+}
+
+/// How far a file came by itself.
+enum Step {
+    Sent(Sent),
+    /// It may be sent together with others.
+    Ready(Ready),
 }
 
 /// Stores and proves everything of a plan. Blocks.
@@ -189,11 +205,45 @@ impl Pushing<'_> {
             self.end(self.remote().error(&error));
             return Vec::new();
         }
-        each(group, self.terms.transfers, |item| if self.is_over() { None } else { self.waited(|| self.send(item)) })
+        let (mut group, mut sent) = (group.into_iter(), Vec::new());
+        loop {
+            let part: Vec<_> = group.by_ref().take(batch::FILES).collect();
+            if part.is_empty() {
+                return sent;
+            }
+            let steps =
+                each(part, self.terms.transfers, |item| if self.is_over() { None } else { self.waited(|| self.step(item)) });
+            let mut ready = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Sent(one) => sent.push(one),
+                    Step::Ready(one) => ready.push(one),
+                }
+            }
+            if !self.is_over() {
+                sent.extend(self.waited(|| self.send_together(ready)));
+            }
+        }
     }
 
-    /// Sends one file to its place; gives it, if it was sent.
-    fn send(&self, item: PlanItem) -> Option<Sent> {
+    /// Sends what needs no attention of its own. Whatever goes wrong, each is sent by itself then, which tells what is wrong with which;
+    /// what arrived meanwhile stays as it is.
+    fn send_together(&self, ready: Vec<Ready>) -> Vec<Sent> {
+        if ready.len() > 1 {
+            let bytes: u64 = ready.iter().map(|one| one.item.content.size).sum();
+            let files = ready.iter().map(|one| (one.source.file(), one.path.as_str()));
+            self.begun.fetch_add(bytes, Ordering::Relaxed);
+            if self.remote().send_all(files, self.compares(), self.terms.transfers).is_ok() {
+                let sent = ready.into_iter().map(|Ready { item, path, .. }| Sent { item, path });
+                return sent.inspect(|sent| self.sink.stored(&sent.item)).collect();
+            }
+            self.begun.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        each(ready, self.terms.transfers, |one| if self.is_over() { None } else { self.waited(|| self.deliver(one, false)) })
+    }
+
+    /// Sends one file to its place, or finds that it may go with others; nothing, if it has its answer.
+    fn step(&self, item: PlanItem) -> Option<Step> {
         let path = match target(&item) {
             Ok(path) => path,
             Err(reason) => return self.excluded(item, reason),
@@ -221,20 +271,26 @@ impl Pushing<'_> {
             Ok(Clearing::Answered) => return None,
             Err(error) => return self.refused(item, &error),
         }
+        let joins = alone.is_none() && may_join(&path, item.content.size);
+        let ready = Ready { item, path, source };
+        if joins { Some(Step::Ready(ready)) } else { self.deliver(ready, alone.is_some()).map(Step::Sent) }
+    }
+
+    /// Sends one file; gives it, if it was sent.
+    fn deliver(&self, ready: Ready, alone: bool) -> Option<Sent> {
+        let Ready { item, path, source } = ready;
         self.begun.fetch_add(item.content.size, Ordering::Relaxed);
-        let compare = !self.terms.looker.way.hashes_there();
-        let sent = match self.remote().send(source.file(), &path, compare) {
+        let send = |file: &File| self.remote().send(file, &path, self.compares());
+        let sent = match send(source.file()) {
             // A file is where a directory has to be. Storage without directories has nothing in the way.
-            Err(RcError::Refused(reason)) if in_the_way(&reason) => {
-                self.clear_above(&path).and_then(|()| self.remote().send(source.file(), &path, compare))
-            }
+            Err(RcError::Refused(reason)) if in_the_way(&reason) => self.clear_above(&path).and_then(|()| send(source.file())),
             // It was stored, and did not show at once. By now it does, and stays; or it is sent again.
-            Err(RcError::NotFound(_)) => self.remote().send(source.file(), &path, compare),
+            Err(RcError::NotFound(_)) => send(source.file()),
             sent => sent,
         };
         match sent {
             Ok(()) => {
-                if alone.is_some() {
+                if alone {
                     lock(&self.listed).sent(&path);
                 }
                 self.sink.stored(&item);
@@ -246,6 +302,12 @@ impl Pushing<'_> {
                 None => self.refused(item, &error),
             },
         }
+    }
+
+    /// Whether rclone is to compare hashes of what it sent: not where the far side is asked for one afterwards, and not where everything is
+    /// read from the device.
+    fn compares(&self) -> bool {
+        !self.terms.looker.way.hashes_there() && self.remote().features.local.is_none()
     }
 
     /// Whether this place may be used: by its name, and by whom it belongs to.

@@ -1,5 +1,6 @@
 //! What a mirror asks of rclone, by name: each function is one of rclone's own, with its answer in types.
 
+use crate::batch::Batch;
 use crate::daemon::{Daemon, INDEX_REMOTE, Options, variable};
 use crate::layout::SEALED;
 use crate::rc::RcError;
@@ -239,6 +240,30 @@ impl Remote {
     /// himself would have it computed twice.
     pub(crate) fn send(&self, file: &File, path: &str, compare: bool) -> Result<(), RcError> {
         self.copy_in(file, path, json!({ "IgnoreExisting": true, "IgnoreChecksum": !compare }))
+    }
+
+    /// The same with many files at once, so many at a time. After an error, some may have been sent.
+    pub(crate) fn send_all<'a>(
+        &self,
+        files: impl Iterator<Item = (&'a File, &'a str)>,
+        compare: bool,
+        transfers: usize,
+    ) -> Result<(), RcError> {
+        let batch = Batch::of(self.daemon.private(), files).map_err(|error| RcError::Refused(error.to_string()))?;
+        let input = json!({
+            "srcFs": format!(":local,copy_links:{}", batch.path().display()),
+            "dstFs": self.fs,
+            "_config": {
+                "IgnoreExisting": true,
+                "IgnoreChecksum": !compare,
+                // What lies there was listed; of a directory with a million files, nobody wants to list it for each batch.
+                "NoTraverse": true,
+                "NoUpdateDirModTime": true,
+                "Transfers": transfers,
+                "Checkers": transfers,
+            },
+        });
+        self.daemon.rc.call_long("sync/copy", &input).map(drop)
     }
 
     fn copy_in(&self, file: &File, path: &str, config: Value) -> Result<(), RcError> {
