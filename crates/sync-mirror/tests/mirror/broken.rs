@@ -65,6 +65,17 @@ def serve(stream):
     copying = b"operations/copyfile" in line and b'"dstRemote":"things/' in body and b"owner.json" not in body
     moving = b"operations/movefile" in line and b".lastcopy/history/" in body
     path = json.loads(body)["dstFs"] + "/" + json.loads(body)["dstRemote"] if copying else ""
+    together = b"sync/copy" in line
+    if together:
+        copying, asked = True, json.loads(body)
+        link = asked["srcFs"].split(":")[-1] + "/things/second"
+        path = asked["dstFs"] + "/things/second"
+    if together and HOW in ("drops a file", "fails with some"):
+        os.unlink(link)
+        whole = forward(head, body)
+        if HOW == "drops a file": return stream.sendall(whole)
+        whole = json.dumps({"error": "one of them failed", "status": 500}).encode()
+        return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
     if b"core/version" in line and HOW == "too old":
         return answer(stream, {"version": "v1.60.1", "decomposed": [1, 60, 1]})
     if copying and HOW == "shows late" and body not in late:
@@ -86,7 +97,7 @@ def serve(stream):
     with open(os.path.join(os.path.dirname(sys.argv[0]), "asked"), "ab") as asked: asked.write(line + b"\n")
     def edits():
         asked = json.loads(body)
-        with open(asked["srcFs"].split(":")[-1] + "/" + asked["srcRemote"], "r+b") as file: file.write(b"B")
+        with open(link if together else asked["srcFs"].split(":")[-1] + "/" + asked["srcRemote"], "r+b") as file: file.write(b"B")
     if copying and HOW == "edits the file before it is sent":
         edits()
     whole = forward(head, body)
@@ -172,11 +183,21 @@ pub(crate) fn behave(programs: &Path, how: &str) {
     fs::write(programs.join("how"), how).unwrap();
 }
 
+/// Once with one file, and once with two that are sent together.
 fn breaks(test: &str, place: Place, how: &str, expected: RunStatus, says: &str) {
     if no_rclone(test) {
         return;
     }
-    let node = Node::new(place);
+    for together in [false, true] {
+        let node = Node::new(place);
+        if together {
+            node.rig.write(b"third", b"bytes of the third").unwrap();
+        }
+        broken_by(&node, how, expected, says);
+    }
+}
+
+fn broken_by(node: &Node, how: &str, expected: RunStatus, says: &str) {
     let horizon = node.rig.index().unwrap();
     let before = node.rig.store.own_component(node.rig.volume.id(), node.site.id).unwrap();
     node.behave(how);
@@ -221,6 +242,24 @@ broken! {
     it_never_starts: Local, "never starts", Failed, "did not start";
     it_is_replaced_by_an_older_one: Local, "too old", Failed, "too old";
     it_fills_the_disk: Local, "fills the disk", Failed, "no space left";
+}
+
+/// Of files that are sent together, one that fails costs the others nothing, and is sent by itself.
+#[test]
+fn it_fails_with_one_of_several() {
+    if no_rclone("broken::it_fails_with_one_of_several") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.rig.write(b"third", b"bytes of the third").unwrap();
+    let horizon = node.rig.index().unwrap();
+    node.behave("fails with some");
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Success, "{outcome:?}");
+    assert_eq!(outcome.unwrap().verified, 2);
+    node.rig.converged(&node.site, horizon).unwrap();
+    let asked = fs::read_to_string(node.programs.join("asked")).unwrap();
+    assert!(asked.lines().any(|line| line.contains("operations/copyfile")), "{asked}");
 }
 
 /// The receipts of a version that makes room count on two places while it is moved. Once everything is looked at, it is at one of them, and
