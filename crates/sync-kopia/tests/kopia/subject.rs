@@ -32,6 +32,10 @@ impl Subject for Repositories {
     fn make(&self) -> Result<Box<dyn Made>, String> {
         Ok(Box::new(MadeRepository::new()))
     }
+
+    fn keeps_apart(&self) -> bool {
+        false
+    }
 }
 
 /// The options for a repository in a directory.
