@@ -73,12 +73,15 @@ impl Inside {
         Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
-    /// Every whole and pinned snapshot: its root object.
-    fn roots(&self) -> io::Result<Vec<String>> {
+    /// The root objects of whole and pinned snapshots: of contents, or of heads and segments.
+    pub(crate) fn roots(&self, of_contents: bool) -> io::Result<Vec<String>> {
         let all = self.json(&["snapshot", "list", "--all", "--json", "--incomplete"])?;
-        let pinned = |snapshot: &&Value| snapshot["pins"].is_array() && snapshot["incomplete"].is_null();
+        let wanted = |snapshot: &&Value| {
+            let contents = ["/files", "/contents"].iter().any(|path| snapshot["source"]["path"] == *path);
+            snapshot["pins"].is_array() && snapshot["incomplete"].is_null() && contents == of_contents
+        };
         let roots =
-            all.as_array().into_iter().flatten().filter(pinned).filter_map(|snapshot| snapshot["rootEntry"]["obj"].as_str());
+            all.as_array().into_iter().flatten().filter(wanted).filter_map(|snapshot| snapshot["rootEntry"]["obj"].as_str());
         Ok(roots.map(str::to_owned).collect())
     }
 
@@ -87,7 +90,7 @@ impl Inside {
         if !self.root.join("kopia.repository.f").exists() {
             return Ok(Objects::new());
         }
-        let mut dirs = self.roots()?;
+        let mut dirs = self.roots(true)?;
         let server = Server::start(self)?;
         let (mut seen, mut found) = (std::collections::HashSet::new(), Objects::new());
         while let Some(dir) = dirs.pop() {

@@ -4,7 +4,12 @@
 #![allow(clippy::panic, reason = "so do helpers of tests")]
 
 mod conformance;
+mod damage;
 mod inside;
+mod left_out;
+mod node;
+mod probe;
+mod retention;
 mod skip;
 mod subject;
 
