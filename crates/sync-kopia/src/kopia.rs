@@ -216,9 +216,9 @@ impl Destination for Kopia {
         self.in_repository(|session| seal::heads(session, None)).await
     }
 
-    async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
-        let (at, head) = (*at, head.to_vec());
-        self.in_repository(move |session| seal::seal(session, at, sequence, segment, &head)).await
+    async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8], context: &Context) -> Result<(), DestinationError> {
+        let (at, head, watch) = (*at, head.to_vec(), Watch::of(context));
+        self.in_repository(move |session| seal::seal(session, at, sequence, segment, &head, &watch)).await
     }
 
     async fn segment(&self, at: &Place, sequence: i64) -> Result<File, DestinationError> {

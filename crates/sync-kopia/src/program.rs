@@ -3,7 +3,7 @@
 use crate::options::Options;
 use lastcopy_fs::Cancel;
 use lastcopy_program::{Process, Started};
-use lastcopy_sync::DestinationError;
+use lastcopy_sync::{Context, DestinationError};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -108,6 +108,13 @@ pub(crate) struct Watch {
     pub(crate) cancel: Option<Cancel>,
     /// Inherited, so that the run counts as running until what it started ended.
     pub(crate) keeper: Option<Arc<OwnedFd>>,
+}
+
+impl Watch {
+    /// As a context says.
+    pub(crate) fn of(context: &Context) -> Self {
+        Self { cancel: Some(context.cancel.clone()), keeper: context.keeper.clone() }
+    }
 }
 
 /// A command of kopia's, with the environment that it gets.

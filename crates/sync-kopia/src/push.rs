@@ -134,7 +134,7 @@ impl Pushing<'_> {
     }
 
     fn watch(&self) -> Watch {
-        Watch { cancel: Some(self.context.cancel.clone()), keeper: None }
+        Watch::of(self.context)
     }
 
     /// Makes a snapshot of a directory, pinned, and gives its root as the reader lists it.

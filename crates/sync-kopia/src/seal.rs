@@ -58,12 +58,12 @@ fn fetched(session: &Session, object: &str) -> Result<File, Unread> {
 }
 
 /// Stores one file under a pin, and reads it back.
-fn store(session: &Session, source: Source, name: &str, pin: &str, mut file: File) -> Result<(), DestinationError> {
+fn store(session: &Session, source: Source, name: &str, pin: &str, mut file: File, watch: &Watch) -> Result<(), DestinationError> {
     let (address, what) = (address(session, source), "what was just written");
     let local = |source| DestinationError::Io { address: "a temporary file".into(), source };
     let expected = digest_of(&mut file).map_err(local)?;
     file.rewind().map_err(local)?;
-    let finished = session.write(Input::File(file), &Watch::default(), |command| {
+    let finished = session.write(Input::File(file), watch, |command| {
         // The directory is only a name: what is stored comes from stdin.
         command.args(["snapshot", "create", "/lastcopy"]).arg(flag("stdin-file", name)).arg(flag("override-source", source.name()));
         command.arg(flag("pin", pin)).arg("--no-send-snapshot-report");
@@ -83,17 +83,24 @@ fn store(session: &Session, source: Source, name: &str, pin: &str, mut file: Fil
 }
 
 /// Stores a segment where none of its number is, then the head.
-pub(crate) fn seal(session: &Session, at: Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+pub(crate) fn seal(
+    session: &Session,
+    at: Place,
+    sequence: i64,
+    segment: File,
+    head: &[u8],
+    watch: &Watch,
+) -> Result<(), DestinationError> {
     let source = Source::Segments(at);
     if segments(session, at)?.contains(&sequence) {
         let reason = "a segment of this number is there already".into();
         return Err(DestinationError::Occupied { address: address(session, source), reason });
     }
-    store(session, source, &segment_file(sequence), &segment_pin(at.epoch, sequence), segment)?;
+    store(session, source, &segment_file(sequence), &segment_pin(at.epoch, sequence), segment, watch)?;
     let local = |source| DestinationError::Io { address: "a temporary file".into(), source };
     let mut file = tempfile::tempfile().map_err(local)?;
     io::Write::write_all(&mut file, head).map_err(local)?;
-    store(session, Source::Heads(at), HEAD_FILE, &head_pin(at.epoch, sequence), file)
+    store(session, Source::Heads(at), HEAD_FILE, &head_pin(at.epoch, sequence), file, watch)
 }
 
 /// The numbers of the segments of a place.

@@ -15,8 +15,6 @@ use std::process::{ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long it may take to start.
-const START: Duration = Duration::from_secs(120);
 /// Between two looks whether it has started.
 const LOOK: Duration = Duration::from_millis(10);
 const OK: u16 = 200;
@@ -87,7 +85,7 @@ impl Server {
         let server = Self { http, process: started.process, address, _stdin: started.stdin };
         let begun = Instant::now();
         while !server.answers() {
-            if server.process.has_ended() || begun.elapsed() > START {
+            if server.process.has_ended() || begun.elapsed() > options.stall {
                 return Err(server.gone(&format!("kopia's server did not start: {}", server.process.last_words())));
             }
             std::thread::sleep(LOOK);
