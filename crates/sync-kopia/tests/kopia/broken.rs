@@ -47,6 +47,7 @@ case "$how: $what" in
     "does nothing: create"|"seals nothing: seal") exit 0;;
     "prints a snapshot, and fails: create") echo '{"id":"0123","rootEntry":{"obj":"k0123"}}'; exit 1;;
     "fails after it saved: create") kopia "$@"; exit 1;;
+    "leaves a child: create") setsid sleep 1000 3> "$dir/alive" & echo $! > "$dir/ready"; wait;;
     "hangs: create"|"hangs when it serves: server") exec sleep 1000;;
     "dies midway: create"|"dies when it seals: seal") kill -9 $$;;
     "fills the disk: create") echo "unable to write pack: no space left on device" >&2; exit 1;;
@@ -80,8 +81,13 @@ fn program(dir: &Path, text: &str) -> PathBuf {
 /// A node whose repository is served by a stand-in. One file is pushed already, and another one waits.
 fn served() -> (Node, tempfile::TempDir) {
     let programs = tempfile::tempdir().unwrap();
-    let stand_in = program(programs.path(), STAND_IN);
-    fs::write(programs.path().join("how"), "honest").unwrap();
+    (served_by(programs.path()), programs)
+}
+
+/// The same, by a stand-in in a directory.
+pub(crate) fn served_by(programs: &Path) -> Node {
+    let stand_in = program(programs, STAND_IN);
+    fs::write(programs.join("how"), "honest").unwrap();
     let node = Node::of(MadeRepository::with(|options| {
         options.program = stand_in;
         options.stall = Duration::from_secs(5);
@@ -89,7 +95,7 @@ fn served() -> (Node, tempfile::TempDir) {
     node.write("first", b"bytes of the first");
     node.push();
     node.write("second", b"bytes of the second");
-    (node, programs)
+    node
 }
 
 /// A push that meets this ends so, and says that; afterwards all is well with the next one.

@@ -9,6 +9,7 @@ mod damage;
 mod inside;
 mod left_out;
 mod node;
+mod outlives;
 mod probe;
 mod retention;
 mod skip;
