@@ -12,6 +12,7 @@ mod node;
 mod outlives;
 mod probe;
 mod retention;
+mod servers;
 mod skip;
 mod subject;
 

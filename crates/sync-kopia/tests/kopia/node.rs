@@ -4,8 +4,8 @@ use crate::context;
 use crate::subject::MadeRepository;
 use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_store::RunStatus;
-use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, gate_is_open};
-use lastcopy_sync::{Extent, PushReport, VerifyReport};
+use lastcopy_sync::conformance::{Liar, Made, Pushing, Rig, Site, gate_is_open};
+use lastcopy_sync::{Destination, Extent, PushReport, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,18 @@ impl Node {
         let rig = Rig::new(&context).unwrap();
         let made = Arc::new(made);
         let site = rig.site_of(made.clone(), "there").unwrap();
+        Self { rig, site, made, _runtime: runtime }
+    }
+
+    /// Another node that uses the repository of one: it is adopted, not made.
+    pub(crate) fn at(other: &Self) -> Self {
+        let (runtime, context) = context();
+        let rig = Rig::new(&context).unwrap();
+        let made = Arc::new(MadeRepository::beside(&other.made));
+        let liar = Arc::new(Liar::new(made.destination()));
+        let record = rig.store.register_destination("there", liar.kind()).unwrap();
+        lastcopy_sync::adopt(&rig.store, &record, liar.as_ref(), "a test says so", &context).unwrap();
+        let site = Site { made: made.clone(), liar, id: record.id };
         Self { rig, site, made, _runtime: runtime }
     }
 

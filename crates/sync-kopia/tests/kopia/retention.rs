@@ -3,6 +3,7 @@
 use crate::node::Node;
 use crate::skip::no_kopia;
 use lastcopy_store::AlarmKind;
+use lastcopy_sync::Destination;
 use lastcopy_sync::Extent;
 
 /// Files that were offloaded are in no newer snapshot. The strictest retention and a maintenance without its safety take nothing of them.
@@ -113,4 +114,28 @@ fn what_is_others_stays_as_it_is() {
     let everybodys = node.made.inside.json(&["policy", "list", "--json"]).unwrap();
     let of_others = everybodys.as_array().unwrap().iter().filter(|policy| policy["target"]["userName"] != "lastcopy");
     assert_eq!(of_others.count(), 2, "the global one, and theirs");
+}
+
+/// Two nodes with volumes of one name in one repository: each sees its own heads and contents, and disturbs nothing of the other's.
+#[test]
+fn two_nodes_share_a_repository() {
+    if no_kopia("retention::two_nodes_share_a_repository") {
+        return;
+    }
+    let one = Node::new();
+    let other = Node::at(&one);
+    for (node, bytes) in [(&one, b"one's"), (&other, b"other")] {
+        node.write("a", bytes);
+        node.write("shared", b"the same for both");
+        node.push();
+    }
+    one.write("b", b"more of one's");
+    one.push();
+    for (node, count) in [(&one, 3), (&other, 2)] {
+        let report = node.verify(Extent::All);
+        assert_eq!((report.lost, report.verified), (0, count));
+        assert!(node.gate("a") && node.gate("shared"));
+    }
+    let places = one.rig.context.runtime.block_on(one.site.liar.places()).unwrap();
+    assert_eq!(places.iter().flatten().count(), 2);
 }

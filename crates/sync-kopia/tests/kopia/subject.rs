@@ -63,6 +63,14 @@ impl MadeRepository {
         Self { home, inside, destination: Arc::new(Kopia::new(options)), looked: Mutex::default() }
     }
 
+    /// Another destination in the directory of one.
+    pub(crate) fn beside(other: &Self) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let inside = Inside::new(other.root().to_owned(), home.path().join("own"));
+        let destination = Arc::new(Kopia::new(options(other.root())));
+        Self { home, inside, destination, looked: Mutex::default() }
+    }
+
     pub(crate) fn kopia(&self) -> &Arc<Kopia> {
         &self.destination
     }
