@@ -96,7 +96,7 @@ fn an_unreadable_file_is_excluded_and_holds_nothing_back() {
     node.write("secret", b"nobody's");
     node.rig.index().unwrap();
     let path = node.rig.tree().join("secret");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::File::open(&path).is_ok() {
         return skipped(NAME, "nothing is forbidden to this user");
     }

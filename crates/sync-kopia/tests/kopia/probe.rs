@@ -101,7 +101,7 @@ fn a_directory_that_may_not_be_read_is_not_empty() {
         return;
     }
     let made = somebodys();
-    fs::set_permissions(made.root(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(made.root(), fs::Permissions::from_mode(0o0)).unwrap();
     if fs::read_dir(made.root()).is_ok() {
         return skipped(NAME, "nothing is forbidden to this user");
     }
