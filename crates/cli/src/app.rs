@@ -55,7 +55,7 @@ impl App {
     }
 
     pub(crate) fn context(&self) -> Context {
-        Context { runtime: self.runtime.handle().clone(), cancel: self.cancel.clone(), progress: self.progress.clone() }
+        Context::new(self.runtime.handle().clone(), self.cancel.clone(), self.progress.clone())
     }
 
     pub(crate) fn config(&self) -> Result<&Config> {

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     look()?;
 
     let runtime = tokio::runtime::Runtime::new()?;
-    let context = Context { runtime: runtime.handle().clone(), cancel: Cancel::new(), progress: Arc::new(NoProgress) };
+    let context = Context::new(runtime.handle().clone(), Cancel::new(), Arc::new(NoProgress));
     let shelf: Arc<dyn Destination> = Arc::new(Cas::local(&base.join("shelf")));
     let record = store.register_destination("shelf", DestinationKind::Cas)?;
     init(&store, &record, shelf.as_ref(), &context)?;

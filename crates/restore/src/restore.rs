@@ -350,7 +350,7 @@ impl Restoring<'_> {
     ) -> Result<(), RestoreError> {
         let (events, arrivals) = sync_channel(WAITING);
         let sink = Sink { landing: landing.try_clone().map_err(RestoreError::at(&RelPath::root()))?, events };
-        let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
+        let context = Context { cancel: self.context.cancel.child(), ..self.context.kept_by(run)? };
         let stop = context.cancel.clone();
         let before = report.restored;
         let fetched = std::thread::scope(|scope| {

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The destination supplies transfer and proof; the order is the same for every kind.
     let runtime = tokio::runtime::Runtime::new()?;
-    let context = Context { runtime: runtime.handle().clone(), cancel: Cancel::new(), progress: Arc::new(NoProgress) };
+    let context = Context::new(runtime.handle().clone(), Cancel::new(), Arc::new(NoProgress));
     let destination: Arc<dyn Destination> = Arc::new(Cas::local(&place));
     let record = store.register_destination("store", DestinationKind::Cas)?;
     init(&store, &record, destination.as_ref(), &context)?;

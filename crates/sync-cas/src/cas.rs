@@ -332,7 +332,14 @@ impl Destination for Cas {
         .await
     }
 
-    async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+    async fn seal(
+        &self,
+        at: &Place,
+        sequence: i64,
+        segment: File,
+        head: &[u8],
+        _context: &Context,
+    ) -> Result<(), DestinationError> {
         let (dir, head) = (place(at.volume, at.epoch), head.to_vec());
         self.in_repository(move |medium| {
             let mut segment = segment;

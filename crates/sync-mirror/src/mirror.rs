@@ -438,7 +438,14 @@ impl Destination for Mirror {
         .await
     }
 
-    async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+    async fn seal(
+        &self,
+        at: &Place,
+        sequence: i64,
+        segment: File,
+        head: &[u8],
+        _context: &Context,
+    ) -> Result<(), DestinationError> {
         let (dir, head) = (place(at), head.to_vec());
         self.in_repository(move |remote| {
             let (mut segment, remote) = (segment, remote.index());

@@ -3,14 +3,15 @@
 //! A kind never begins a run, takes a snapshot, records a receipt or advances a vector. It is given work through channels and answers
 //! through sinks; the order of a push is not its business.
 
-use crate::error::DestinationError;
+use crate::error::{DestinationError, SyncError};
 use crate::segment::{Place, PlacedHead};
 use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
-use lastcopy_store::{BoundChecksum, ContentId, DestinationKind, Incarnation, Layout, Location, Method, Proven, Volume};
+use lastcopy_store::{BoundChecksum, ContentId, DestinationKind, Incarnation, Kind, Layout, Location, Method, Proven, Run, Volume};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
 
@@ -53,6 +54,21 @@ pub struct Context {
     pub cancel: Cancel,
     /// Told of what is done.
     pub progress: Arc<dyn Progress>,
+    /// Inherited by programs that write there, so that the run counts as running until the last of them ended. The sequences fill it in.
+    pub keeper: Option<Arc<OwnedFd>>,
+}
+
+impl Context {
+    /// For work without a run of its own, until a sequence begins one.
+    pub fn new(runtime: tokio::runtime::Handle, cancel: Cancel, progress: Arc<dyn Progress>) -> Self {
+        Self { runtime, cancel, progress, keeper: None }
+    }
+
+    /// The same, on behalf of a run.
+    pub fn kept_by<K: Kind>(&self, run: &Run<K>) -> Result<Self, SyncError> {
+        let keeper = run.liveness().map(|lock| lock.try_clone_to_owned()).transpose().map_err(SyncError::Temporary)?;
+        Ok(Self { keeper: keeper.map(Arc::new), ..self.clone() })
+    }
 }
 
 /// The right to create a repository: only an `init` command has one.
@@ -223,7 +239,14 @@ pub trait Destination: Send + Sync {
     async fn places(&self) -> Result<Vec<PlacedHead>, DestinationError>;
 
     /// Stores a segment where none of its number is, reads it back, then replaces the head. Durable, in this order.
-    async fn seal(&self, place: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError>;
+    async fn seal(
+        &self,
+        place: &Place,
+        sequence: i64,
+        segment: File,
+        head: &[u8],
+        context: &Context,
+    ) -> Result<(), DestinationError>;
 
     /// A segment's bytes, as stored.
     async fn segment(&self, place: &Place, sequence: i64) -> Result<File, DestinationError>;

@@ -238,7 +238,8 @@ impl Repair<'_> {
     /// Stores again what was found lost or damaged, and proves it.
     pub fn run(self, summary: impl FnOnce(&RepairReport) -> String) -> Result<RepairReport, SyncError> {
         let run = self.store.begin_evidence_change(Some(self.record.id), None)?;
-        match self.repair(&run) {
+        let repaired = self.context.kept_by(&run).and_then(|context| Self { context, ..self }.repair(&run));
+        match repaired {
             Ok(report) => {
                 let outcome = match report.beyond.len() {
                     0 => Outcome::Success,

@@ -121,7 +121,8 @@ impl Push {
     pub fn run(self, summary: impl FnOnce(&PushReport) -> String) -> Result<PushReport, SyncError> {
         self.destination.accept_volume(&self.volume)?;
         let (run, snapshot) = self.store.begin_sync(&self.volume, &self.record)?;
-        match self.transfer(&run, &snapshot) {
+        let transferred = self.context.kept_by(&run).and_then(|context| Self { context, ..self }.transfer(&run, &snapshot));
+        match transferred {
             Ok((mut report, probed, sealed)) => {
                 let claim = snapshot.claim(probed)?;
                 let outcome = report.outcome();
@@ -310,7 +311,7 @@ impl Push {
             return Ok(None);
         };
         let head = run.announce(probed, &written.head, &written.withheld)?;
-        let sealing = self.destination.seal(&place, sequence, written.segment, &written.head_bytes);
+        let sealing = self.destination.seal(&place, sequence, written.segment, &written.head_bytes, &self.context);
         self.context.runtime.block_on(sealing)?;
         Ok(Some(head))
     }

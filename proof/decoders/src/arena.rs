@@ -20,7 +20,7 @@ pub(crate) fn directory() -> TempDir {
 pub(crate) fn context() -> Context {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-    Context { runtime: RUNTIME.get_or_init(build).handle().clone(), cancel: Cancel::new(), progress: Arc::new(NoProgress) }
+    Context::new(RUNTIME.get_or_init(build).handle().clone(), Cancel::new(), Arc::new(NoProgress))
 }
 
 /// An index below a directory, new if there is none.

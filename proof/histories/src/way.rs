@@ -242,9 +242,16 @@ impl Destination for Way {
         self.answered(self.inner.places().await)
     }
 
-    async fn seal(&self, place: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+    async fn seal(
+        &self,
+        place: &Place,
+        sequence: i64,
+        segment: File,
+        head: &[u8],
+        context: &Context,
+    ) -> Result<(), DestinationError> {
         self.call()?;
-        self.answered(self.inner.seal(place, sequence, segment, head).await)
+        self.answered(self.inner.seal(place, sequence, segment, head, context).await)
     }
 
     async fn segment(&self, place: &Place, sequence: i64) -> Result<File, DestinationError> {

@@ -39,6 +39,12 @@ const EDGES: &[Edges] = &[
         why: "a kind of destination knows no other kind",
     },
     Edges {
+        name: "lastcopy-sync-kopia",
+        knows: &["lastcopy-fs", "lastcopy-program", "lastcopy-store", "lastcopy-sync"],
+        tests_know: &["lastcopy-index"],
+        why: "a kind of destination knows no other kind",
+    },
+    Edges {
         name: "lastcopy-sync-mirror",
         knows: &["lastcopy-fs", "lastcopy-program", "lastcopy-store", "lastcopy-sync"],
         tests_know: &[],
@@ -169,7 +175,15 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         names: &["tokio", "async-trait"],
-        users: &["lastcopy-program", "lastcopy-sync", "lastcopy-sync-cas", "lastcopy-sync-mirror", "lastcopy-restore", "lastcopy"],
+        users: &[
+            "lastcopy-program",
+            "lastcopy-sync",
+            "lastcopy-sync-cas",
+            "lastcopy-sync-kopia",
+            "lastcopy-sync-mirror",
+            "lastcopy-restore",
+            "lastcopy",
+        ],
         tests_of: &[],
         in_proofs: true,
         why: "asynchronous is only what waits on the world; index, gate and removal are blocking code",

@@ -53,7 +53,7 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> Context {
-        Context { runtime: self.runtime.handle().clone(), cancel: self.cancel.clone(), progress: self.progress.clone() }
+        Context::new(self.runtime.handle().clone(), self.cancel.clone(), self.progress.clone())
     }
 
     pub(crate) fn root(&self) -> PathBuf {

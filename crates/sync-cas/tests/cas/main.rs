@@ -14,10 +14,7 @@ mod subject;
 /// A runtime, and the context of an operation that nobody stops.
 fn context() -> (tokio::runtime::Runtime, lastcopy_sync::Context) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let context = lastcopy_sync::Context {
-        runtime: runtime.handle().clone(),
-        cancel: lastcopy_fs::Cancel::new(),
-        progress: std::sync::Arc::new(lastcopy_fs::NoProgress),
-    };
+    let (cancel, progress) = (lastcopy_fs::Cancel::new(), std::sync::Arc::new(lastcopy_fs::NoProgress));
+    let context = lastcopy_sync::Context::new(runtime.handle().clone(), cancel, progress);
     (runtime, context)
 }

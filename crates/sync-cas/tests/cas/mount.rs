@@ -118,7 +118,7 @@ fn a_disk_that_went_away_lacks_no_object() {
         unreachable(rig.context.runtime.block_on(destination.heads(place.volume)));
         unreachable(rig.context.runtime.block_on(destination.places()));
         unreachable(rig.context.runtime.block_on(destination.segment(&place, 1)));
-        unreachable(rig.context.runtime.block_on(destination.seal(&place, 9, tempfile::tempfile().unwrap(), b"{}")));
+        unreachable(rig.context.runtime.block_on(destination.seal(&place, 9, tempfile::tempfile().unwrap(), b"{}", &rig.context)));
         unreachable(rig.context.runtime.block_on(destination.list(&mut |_, _| {})));
     };
     unmount(made.root());

@@ -320,7 +320,7 @@ fn unprivileged() -> Node {
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().on_thread_start(drop_privileges).build().unwrap();
-    let context = Context { runtime: runtime.handle().clone(), cancel: Cancel::new(), progress: Arc::new(lastcopy_fs::NoProgress) };
+    let context = Context::new(runtime.handle().clone(), Cancel::new(), Arc::new(lastcopy_fs::NoProgress));
     let rig = Rig::new(&context).unwrap();
     let made = Arc::new(MadeCas::new());
     fs::set_permissions(made.root().parent().unwrap(), PermissionsExt::from_mode(0o777)).unwrap();

@@ -139,7 +139,7 @@ fn a_loss_that_was_seen_is_recorded_when_a_verify_is_stopped() {
         record: node.rig.record(&node.site).unwrap(),
         destination: node.site.liar.clone(),
         extent: Extent::All,
-        context: Context { runtime: node.runtime.handle().clone(), progress: Arc::new(Impatient(cancel.clone())), cancel },
+        context: Context::new(node.runtime.handle().clone(), cancel.clone(), Arc::new(Impatient(cancel))),
     };
     let stopped = verification.run(|_| String::new());
     assert!(stopped.as_ref().is_err_and(SyncError::is_cancelled), "{stopped:?}");

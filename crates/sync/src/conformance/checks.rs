@@ -215,12 +215,12 @@ impl Suite<'_> {
         for sequence in 1..=2 {
             let (segment, digest) = segment(sequence)?;
             let head = head(sequence, &digest)?;
-            let sealed = self.destination.seal(&place, sequence, segment, &head);
+            let sealed = self.destination.seal(&place, sequence, segment, &head, self.context);
             self.context.runtime.block_on(sealed).map_err(|error| error.to_string())?;
             heads.push((digest, head));
         }
         let (segment, _) = segment(99)?;
-        let again = self.destination.seal(&place, 1, segment, &heads[1].1);
+        let again = self.destination.seal(&place, 1, segment, &heads[1].1, self.context);
         expect(self.context.runtime.block_on(again).is_err(), "a segment was written over another one")?;
         let found = self.context.runtime.block_on(self.destination.heads(VOLUME)).map_err(|error| error.to_string())?;
         let digest = *blake3::hash(&heads[1].1).as_bytes();

@@ -366,12 +366,19 @@ impl Destination for Liar {
         self.honest.places().await
     }
 
-    async fn seal(&self, place: &Place, sequence: i64, segment: File, head: &[u8]) -> Result<(), DestinationError> {
+    async fn seal(
+        &self,
+        place: &Place,
+        sequence: i64,
+        segment: File,
+        head: &[u8],
+        context: &Context,
+    ) -> Result<(), DestinationError> {
         self.call()?;
         if self.tells(Lie::SealsNothing) {
             return Ok(());
         }
-        self.honest.seal(place, sequence, segment, head).await?;
+        self.honest.seal(place, sequence, segment, head, context).await?;
         if self.tells(Lie::TimesOutAfterSealing) { Err(self.unreachable()) } else { Ok(()) }
     }
 

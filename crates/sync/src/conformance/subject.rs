@@ -10,6 +10,12 @@ pub trait Subject: Sync {
     /// A destination at a place where nothing is yet, and a way to the storage beneath it.
     fn make(&self) -> Result<Box<dyn Made>, String>;
 
+    /// Whether each content is an object of its own, which can be taken away or cut, and which a push stores anew. Where many lie in one
+    /// pack, only their bytes can be damaged one by one, and healing that takes an act of a person's: until then a push may claim nothing.
+    fn keeps_apart(&self) -> bool {
+        true
+    }
+
     /// Lies and failures of its storage that it can bring about by itself while a push goes on.
     fn faults(&self) -> Vec<Fault> {
         Vec::new()

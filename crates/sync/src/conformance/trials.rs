@@ -8,7 +8,7 @@ use crate::contact::contact;
 use crate::destination::{Context, Destination};
 use crate::manage::Repair;
 use crate::verify::Extent;
-use lastcopy_fs::Cancel;
+use lastcopy_fs::{Cancel, Content};
 use lastcopy_store::{AlarmKind, FileFacts, Outcome, ReceiptLevel, RunId, RunStatus};
 
 /// A kind on trial.
@@ -206,7 +206,7 @@ impl Trial<'_> {
         let found = rig.verify(&site, Extent::All)?.map_err(words)?;
         expect(found.lost == 1, || format!("{found:?}"))?;
         site.liar.lie(Lie::None);
-        heal(&rig, &site, Cure::Push, horizon)
+        self.mend(&rig, &site, horizon, &[victim.file.content])
     }
 
     /// What a listing names is not proven by it, and what was found lost is not found by it.
@@ -233,7 +233,7 @@ impl Trial<'_> {
         // The alarm is set aside by a person who trusts the listing.
         rig.acknowledge()?;
         rig.judge(&site)?;
-        heal(&rig, &site, Cure::Push, horizon)
+        self.mend(&rig, &site, horizon, &[victim.file.content])
     }
 
     /// A repair takes nothing from another destination but the very bytes.
@@ -268,50 +268,81 @@ impl Trial<'_> {
         }
         other.liar.lie(Lie::None);
         let report = repair()?;
+        if !self.subject.keeps_apart() {
+            // The right bytes came, and what is there stands in their way.
+            return expect(report.repaired == 0 && !holds(&site, victim.file.content)?, || format!("{report:?}"));
+        }
         expect(report.repaired == 1 && holds(&site, victim.file.content)?, || format!("{report:?}"))?;
         heal(&rig, &site, Cure::Push, horizon)
     }
 
-    /// An object is damaged after it was proven: a verify finds it, an alarm stands on it, and the next push stores it again.
+    /// An object is damaged after it was proven: a verify finds it, an alarm stands on it, and the next push stores it again, or claims
+    /// nothing of it.
     pub(super) fn object_is_damaged(&self) -> Checked {
-        let (rig, site, horizon, victim) = self.settled()?;
-        let other = file_named(&rig, &site, b"1/small")?;
-        let (one, two) = (victim.file.content, other.file.content);
-        for (tamper, damaged, by_size) in [
-            (Tamper::Drop(one), 1, true),
-            (Tamper::Truncate(one), 1, true),
-            (Tamper::Flip(one), 1, false),
-            (Tamper::Empty(one), 1, true),
-            (Tamper::Swap(one, two), 2, true),
-        ] {
+        type Of = fn(Content, Content) -> Tamper;
+        let (mut settled, apart) = (self.settled()?, self.subject.keeps_apart());
+        let tampers: [(Of, u64, bool); 5] = [
+            (|one, _| Tamper::Drop(one), 1, true),
+            (|one, _| Tamper::Truncate(one), 1, true),
+            (|one, _| Tamper::Flip(one), 1, false),
+            (|one, _| Tamper::Empty(one), 1, true),
+            (Tamper::Swap, 2, true),
+        ];
+        for (tamper, damaged, by_size) in tampers {
+            let (rig, site, horizon, victim) = &settled;
+            let other = file_named(rig, site, b"1/small")?;
+            let (one, two) = (victim.file.content, other.file.content);
+            let tamper = tamper(one, two);
             site.made.tamper(tamper)?;
-            let quick = rig.verify_only(&site, Extent::Quick)?.map_err(words)?;
-            expect(!by_size || quick.lost == damaged, || format!("{tamper:?}: presence: {quick:?}"))?;
-            let found = rig.verify(&site, Extent::All)?.map_err(words)?;
+            let quick = rig.verify_only(site, Extent::Quick)?.map_err(words)?;
+            expect(!(by_size && apart) || quick.lost == damaged, || format!("{tamper:?}: presence: {quick:?}"))?;
+            let found = rig.verify(site, Extent::All)?.map_err(words)?;
             expect(found.lost == damaged, || format!("{tamper:?}: {found:?}"))?;
             let alarms = rig.alarms()?;
             let right = alarms.len() as u64 == damaged && alarms.iter().all(|alarm| alarm.kind == AlarmKind::LostObject);
             expect(right, || format!("{tamper:?}: these alarms stand: {alarms:?}"))?;
-            for (facts, evidence) in rig.evidence(&site)? {
-                let hurt = facts.file.content == one || damaged == 2 && facts.file.content == two;
-                let open = gate_is_open(&facts, &evidence);
+            let hurt = if damaged == 2 { vec![one, two] } else { vec![one] };
+            for (facts, evidence) in rig.evidence(site)? {
+                let (open, hurt) = (gate_is_open(&facts, &evidence), hurt.contains(&facts.file.content));
                 expect(open != hurt, || format!("{tamper:?}: the gate for {} is open: {open}", facts.file.path))?;
             }
-            heal(&rig, &site, Cure::Push, horizon).map_err(|why| format!("{tamper:?}: {why}"))?;
+            self.mend(rig, site, *horizon, &hurt).map_err(|why| format!("{tamper:?}: {why}"))?;
+            if !apart {
+                settled = self.settled()?;
+            }
         }
         Ok(())
     }
 
-    /// An object is damaged, and nobody verified: a push that has to prove it anew finds it, and stores it again.
+    /// An object is damaged, and nobody verified: a push that has to prove it anew finds it, and stores it again, or claims nothing of it.
     pub(super) fn push_finds_damage(&self) -> Checked {
-        let (rig, site, horizon, victim) = self.settled()?;
+        let mut settled = self.settled()?;
         for tamper in [Tamper::Drop, Tamper::Truncate, Tamper::Flip, Tamper::Empty] {
+            let (rig, site, horizon, victim) = &settled;
             site.made.tamper(tamper(victim.file.content))?;
-            let record = rig.record(&site).map_err(words)?;
+            let record = rig.record(site).map_err(words)?;
             let reset = crate::manage::reset(&rig.store, &record, site.liar.as_ref(), "a test says so", self.context);
             expect(!reset.map_err(words)?, || "it was taken for gone".into())?;
-            rig.judge(&site)?;
-            heal(&rig, &site, Cure::Push, horizon)?;
+            rig.judge(site)?;
+            self.mend(rig, site, *horizon, &[victim.file.content])?;
+            if !self.subject.keeps_apart() {
+                settled = self.settled()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After damage: a push heals it; or, where that takes a person, it claims nothing of what is hurt, and everything else is well.
+    fn mend(&self, rig: &Rig, site: &Site, horizon: RunId, hurt: &[Content]) -> Checked {
+        if self.subject.keeps_apart() {
+            return heal(rig, site, Cure::Push, horizon);
+        }
+        ended(&rig.push(site)?, RunStatus::Partial)?;
+        for (facts, evidence) in rig.evidence(site)? {
+            let hurt = hurt.contains(&facts.file.content);
+            let proven = evidence.receipt.is_some_and(|receipt| receipt.level == ReceiptLevel::Verified);
+            expect(proven != hurt, || format!("{} counts as proven: {proven}", facts.file.path))?;
+            expect(!hurt || !gate_is_open(&facts, &evidence), || format!("the gate is open for {}", facts.file.path))?;
         }
         Ok(())
     }

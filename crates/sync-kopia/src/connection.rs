@@ -1,0 +1,314 @@
+//! The two connections of a destination: one that writes, and one that reads and has no cache.
+
+use crate::options::Options;
+use crate::program::{self, Input, Watch, flag, meaning};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lastcopy_store::Incarnation;
+use lastcopy_sync::{DestinationError, Probe};
+use serde_json::Value;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The object by which kopia knows a repository, as it lies in a directory.
+const FORMAT_BLOB: &str = "kopia.repository.f";
+/// What may lie in an empty directory: what a file system makes by itself, and what kopia left when somebody tried to connect there.
+const NOTHING: [&str; 2] = ["lost+found", ".shards"];
+/// What kopia says where it finds no repository. A disk that is away, a missing bucket and a lost format blob give the same.
+const NOT_INITIALIZED: &str = "repository not initialized in the provided storage";
+/// What it says where its own blobs are, and `create` was asked for.
+const OCCUPIED: &str = "found existing data in storage location";
+/// What of directories is kept for the next snapshot, in MiB; contents of files are not.
+const METADATA_CACHE: &str = "1000";
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Writer,
+    Reader,
+}
+
+/// The files of both connections, in directories of our own, gone with this.
+pub(crate) struct Connections {
+    pub(crate) options: Options,
+    private: tempfile::TempDir,
+    cache: tempfile::TempDir,
+}
+
+impl Connections {
+    pub(crate) fn new(options: Options) -> Result<Self, DestinationError> {
+        let failed = |source| DestinationError::Io { address: "a directory for kopia's connections".into(), source };
+        let private = lastcopy_program::private_dir("lastcopy-kopia-").map_err(failed)?;
+        // It may grow, and the other one may lie in memory.
+        let cache = tempfile::Builder::new().prefix("lastcopy-kopia-cache-").tempdir().map_err(failed)?;
+        Ok(Self { options, private, cache })
+    }
+
+    fn config(&self, side: Side) -> PathBuf {
+        self.private.path().join(match side {
+            Side::Writer => "writer.config",
+            Side::Reader => "reader.config",
+        })
+    }
+
+    /// Where a server may listen.
+    pub(crate) fn socket(&self, number: u64) -> PathBuf {
+        self.private.path().join(format!("s{number}"))
+    }
+
+    /// A command of kopia's over one of the connections.
+    pub(crate) fn command(&self, side: Side) -> Command {
+        let mut command = program::command(&self.options);
+        command.arg(flag("config-file", self.config(side))).arg(flag("log-dir", self.private.path().join("log")));
+        command.args(["--file-log-level=warning", "--no-persist-credentials", "--no-auto-maintenance"]);
+        command
+    }
+
+    /// Runs a command over one of the connections.
+    pub(crate) fn run(
+        &self,
+        side: Side,
+        input: Input,
+        watch: &Watch,
+        add: impl FnOnce(&mut Command),
+    ) -> Result<program::Finished, DestinationError> {
+        let mut command = self.command(side);
+        add(&mut command);
+        program::run(&self.options, command, input, watch)
+    }
+
+    /// What an error in words means here.
+    pub(crate) fn meaning(&self, words: &str) -> DestinationError {
+        meaning(&self.options.storage.address(), words)
+    }
+
+    fn token(&self) -> Result<(Input, &'static str), DestinationError> {
+        let token = self.options.storage.token().unwrap_or_default();
+        let failed = |source| DestinationError::Io { address: "a temporary file".into(), source };
+        Ok((Input::bytes(token.as_bytes()).map_err(failed)?, "--token-stdin"))
+    }
+
+    fn cached(&self, side: Side, command: &mut Command) {
+        command.arg("--disable-repository-format-cache");
+        match side {
+            // A cache would answer for packs that are gone.
+            Side::Reader => command.args(["--readonly", "--content-cache-size-mb=0", "--metadata-cache-size-mb=0"]),
+            Side::Writer => command
+                .arg(flag("cache-directory", self.cache.path().join("cache")))
+                .args(["--content-cache-size-mb=0", &format!("--metadata-cache-size-mb={METADATA_CACHE}")]),
+        };
+    }
+
+    /// Connects, if it is not done yet. `Err` in words is kopia's refusal.
+    pub(crate) fn connect(&self, side: Side) -> Result<Result<(), String>, DestinationError> {
+        if self.config(side).exists() {
+            return Ok(Ok(()));
+        }
+        let (input, argument) = match self.options.storage.file() {
+            Some(file) => (Input::Nothing, flag("file", file)),
+            None => {
+                let (input, argument) = self.token()?;
+                (input, argument.into())
+            }
+        };
+        let answer = self.run(side, input, &Watch::default(), |command| {
+            command.args(["repository", "connect", "from-config"]).arg(argument);
+            self.cached(side, command);
+        })?;
+        Ok(if answer.ok && self.config(side).exists() { Ok(()) } else { Err(answer.words) })
+    }
+
+    /// Forgets both connections, and what was kept of an earlier look.
+    pub(crate) fn forget(&self) -> Result<(), DestinationError> {
+        for side in [Side::Writer, Side::Reader] {
+            gone(fs::remove_file(self.config(side)))?;
+        }
+        self.forget_cache()
+    }
+
+    /// Forgets what the writer kept: it would believe in what the storage has lost since.
+    pub(crate) fn forget_cache(&self) -> Result<(), DestinationError> {
+        gone(fs::remove_dir_all(self.cache.path().join("cache")))
+    }
+
+    /// Who is there. Creates nothing.
+    pub(crate) fn probe(&self) -> Result<Probe, DestinationError> {
+        let local = self.options.storage.local_path();
+        let blob = match &local {
+            Some(root) => match look(root) {
+                Ok(Local::Repository(id)) => Some(id),
+                Ok(Local::Nothing) => return Ok(Probe::Nothing),
+                Ok(Local::CannotTell(reason)) => return Ok(Probe::CannotTell(reason)),
+                Err(error) => return Ok(Probe::CannotTell(error.to_string())),
+            },
+            None => None,
+        };
+        // A second time from the beginning, because a connection may be one to what was there before.
+        let mut answer = self.status()?;
+        if answer.is_err() {
+            self.forget()?;
+            answer = self.status()?;
+        }
+        Ok(match answer {
+            Ok(id) if blob.as_ref().is_some_and(|blob| *blob != id) => {
+                Probe::CannotTell(format!("kopia says that it is {id}, and its format blob says something else"))
+            }
+            Ok(id) => Probe::Found(Incarnation::new(id)),
+            Err(words) if words.contains(program::WRONG_PASSWORD) => return Err(self.meaning(&words)),
+            Err(words) if words.contains(NOT_INITIALIZED) && local.is_none() => Probe::NoPlace,
+            Err(words) => Probe::CannotTell(words),
+        })
+    }
+
+    /// The repository's own id, read live; kopia's words, if there is none to be had.
+    fn status(&self) -> Result<Result<String, String>, DestinationError> {
+        if let Err(words) = self.connect(Side::Reader)? {
+            return Ok(Err(words));
+        }
+        let answer = self.run(Side::Reader, Input::Nothing, &Watch::default(), |command| {
+            command.args(["repository", "status", "--json"]);
+        })?;
+        if !answer.ok {
+            return Ok(Err(answer.words));
+        }
+        let status: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+        let id = status["uniqueIDHex"].as_str().filter(|id| is_hex(id));
+        Ok(id.map(str::to_owned).ok_or_else(|| "kopia tells its repository's identity in other words".into()))
+    }
+
+    /// Makes a repository where nothing is. Only `init` may ask for it.
+    pub(crate) fn create(&self) -> Result<(), DestinationError> {
+        let address = self.options.storage.address();
+        let refused = |reason: String| DestinationError::Occupied { address: address.clone(), reason };
+        if self.options.storage.file().is_some() {
+            return Err(DestinationError::Unsupported(
+                "a repository that is given by a configuration file of kopia's is joined, not made".into(),
+            ));
+        }
+        if let Some(root) = self.options.storage.local_path() {
+            match look(&root) {
+                Ok(Local::Nothing) => {}
+                Ok(Local::Repository(id)) => return Err(refused(format!("it holds the repository {id} already"))),
+                Ok(Local::CannotTell(reason)) => return Err(refused(reason)),
+                Err(source) => return Err(DestinationError::Io { address, source }),
+            }
+        }
+        self.forget()?;
+        let (input, argument) = self.token()?;
+        let answer = self.run(Side::Writer, input, &Watch::default(), |command| {
+            command.args(["repository", "create", "from-config", argument]);
+            self.cached(Side::Writer, command);
+        })?;
+        if !answer.ok && answer.words.contains(OCCUPIED) {
+            return Err(refused(answer.words));
+        }
+        answer.well(&address)?;
+        self.settle()
+    }
+
+    /// Makes durable what was written, where that is ours to do: kopia syncs its files, and no directory.
+    pub(crate) fn settle(&self) -> Result<(), DestinationError> {
+        let Some(root) = self.options.storage.local_path() else { return Ok(()) };
+        let synced = lastcopy_fs::Dir::open(&root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
+        let dropped = synced.and_then(|()| drop_packs(&root));
+        dropped.map_err(|source| DestinationError::Io { address: self.options.storage.address(), source })
+    }
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn gone(removed: io::Result<()>) -> Result<(), DestinationError> {
+    match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(DestinationError::Io { address: "a file of our own".into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What lies in a directory of this machine.
+enum Local {
+    /// A repository, by the id in its format blob.
+    Repository(String),
+    /// Nothing: an empty directory that is there.
+    Nothing,
+    CannotTell(String),
+}
+
+/// kopia starts only where a repository was seen: its `connect` writes into what it looks at.
+fn look(root: &Path) -> io::Result<Local> {
+    match fs::read(root.join(FORMAT_BLOB)) {
+        Ok(bytes) => {
+            return Ok(match blob_id(&bytes) {
+                Some(id) => Local::Repository(id),
+                None => Local::CannotTell(format!("its {FORMAT_BLOB} is damaged")),
+            });
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Local::CannotTell("the directory does not exist; is its disk mounted?".into()));
+        }
+        entries => entries?,
+    };
+    for entry in entries {
+        if !NOTHING.iter().any(|name| entry.as_ref().is_ok_and(|entry| entry.file_name() == *name)) {
+            return Ok(Local::CannotTell(format!("it holds other files, and no {FORMAT_BLOB}")));
+        }
+    }
+    Ok(Local::Nothing)
+}
+
+/// The id of a repository in a directory, without asking kopia.
+pub(crate) fn local_id(root: &Path) -> Option<String> {
+    match look(root) {
+        Ok(Local::Repository(id)) => Some(id),
+        _ => None,
+    }
+}
+
+fn blob_id(bytes: &[u8]) -> Option<String> {
+    let blob: Value = serde_json::from_slice(bytes).ok()?;
+    let id = BASE64.decode(blob["uniqueID"].as_str()?).ok()?;
+    (!id.is_empty()).then(|| id.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Forgets the pages of all packs, so that what is read comes from the device.
+fn drop_packs(root: &Path) -> io::Result<()> {
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                dirs.push(entry.path());
+            } else {
+                match fs::File::open(entry.path()) {
+                    Ok(file) => lastcopy_fs::drop_from_cache(&file)?,
+                    // Somebody else's kopia tidies up.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_from_the_format_blob() {
+        assert_eq!(blob_id(br#"{"tool":"https://github.com/kopia/kopia","uniqueID":"AQL/"}"#), Some("0102ff".into()));
+        for other in [&b"{}"[..], b"", b"{\"uniqueID\":\"\"}", b"{\"uniqueID\":\"!\"}", b"\0\0\0"] {
+            assert_eq!(blob_id(other), None);
+        }
+    }
+}

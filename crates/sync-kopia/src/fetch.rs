@@ -1,0 +1,102 @@
+//! Bringing bytes back, and telling what there is.
+
+use crate::held;
+use crate::place::object_of;
+use crate::server::Unread;
+use crate::session::{Counting, Session, each, lock};
+use lastcopy_fs::{Cancel, Content, HashingReader, NoProgress};
+use lastcopy_store::Location;
+use lastcopy_sync::{Context, DestinationError, FetchSink, HeldItem, WorkList};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Mutex;
+
+/// Brings everything of a list. Blocks.
+pub(crate) fn fetch(
+    session: &Session,
+    mut wanted: WorkList<HeldItem>,
+    sink: &dyn FetchSink,
+    context: &Context,
+) -> Result<(), DestinationError> {
+    while let Some(group) = wanted.blocking_recv() {
+        context.cancel.check()?;
+        let fatal = Mutex::new(None);
+        each(group, session.connections.options.parallel, |item| {
+            if context.cancel.is_cancelled() || lock(&fatal).is_some() {
+                return;
+            }
+            match receive(session, &item, sink, context) {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => sink.failed(&item, reason),
+                Err(error) => drop(lock(&fatal).get_or_insert(error)),
+            }
+        });
+        context.cancel.check()?;
+        lock(&fatal).take().map_or(Ok(()), Err)?;
+    }
+    Ok(context.cancel.check()?)
+}
+
+/// Brings one content; why it does not come, in words.
+fn receive(
+    session: &Session,
+    item: &HeldItem,
+    sink: &dyn FetchSink,
+    context: &Context,
+) -> Result<Result<(), String>, DestinationError> {
+    let object = match object_of(&item.location) {
+        Ok(object) => object,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let body = match session.server()?.read(object) {
+        Ok(body) => body,
+        Err(Unread::NotThere) => return Ok(Err("its bytes are not there".into())),
+        Err(Unread::Damaged(reason)) => return Ok(Err(reason)),
+        Err(Unread::Gone(error)) => return Err(error),
+    };
+    if body.length != Some(item.content.size) {
+        return Ok(Err("its place holds something of another size".into()));
+    }
+    let mut arrival = match sink.begin(item) {
+        Ok(arrival) => arrival,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut body = HashingReader::new(Counting { body, cancel: &context.cancel, progress: &NoProgress });
+    let copied = io::copy(&mut body, &mut arrival);
+    context.cancel.check()?;
+    Ok(match copied {
+        Ok(_) if body.content() == item.content => {
+            arrival.finish();
+            Ok(())
+        }
+        Ok(_) => Err(format!("the bytes there hash to {}", body.content().hash)),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// Every object of a file that is held is read to tell what it is: kopia knows no BLAKE3.
+pub(crate) fn list(session: &Session, give: &tokio::sync::mpsc::Sender<(Content, Location)>) -> Result<(), DestinationError> {
+    let cancel = Cancel::new();
+    let objects = Mutex::new(BTreeSet::new());
+    let snapshots = held::holding(session)?;
+    held::objects(session, &snapshots, &cancel, &|object, _| {
+        lock(&objects).insert(object.to_owned());
+    })?;
+    let objects: Vec<_> = std::mem::take(&mut *lock(&objects)).into_iter().collect();
+    let fatal = Mutex::new(None);
+    each(objects, session.connections.options.parallel, |object| {
+        let read = || {
+            let server = session.server().map_err(Unread::Gone)?;
+            let mut body = HashingReader::new(server.read(&object)?);
+            io::copy(&mut body, &mut io::sink()).map_err(|error| server.unread(&error.to_string()))?;
+            Ok(body.content())
+        };
+        match read() {
+            // Nobody listens any more: then nobody misses it.
+            Ok(content) => drop(give.blocking_send((content, Location(object.into_bytes())))),
+            Err(Unread::Gone(error)) => drop(lock(&fatal).get_or_insert(error)),
+            Err(Unread::NotThere | Unread::Damaged(_)) => {}
+        }
+    });
+    lock(&fatal).take().map_or(Ok(()), Err)
+}

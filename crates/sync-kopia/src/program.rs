@@ -1,0 +1,245 @@
+//! Running kopia: one command at a time, watched, and ended with whoever started it.
+
+use crate::options::Options;
+use lastcopy_fs::Cancel;
+use lastcopy_program::{Process, Started};
+use lastcopy_sync::{Context, DestinationError};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks whether it goes on.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest answer that is read.
+const LONGEST: u64 = 256 << 20;
+
+/// Variables of our environment that kopia gets: where things are, and what its storages read their secrets from. Everything that would
+/// change what it does is left out, and so is all that begins with its own name.
+const KEPT: [&str; 13] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "B2_KEY",
+];
+const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_"];
+const KEPT_SUFFIX: &str = "_proxy";
+
+/// A command without which nothing here works, and the options that it needs. Builds that name no version are told by them.
+const NEEDED: [&[&str]; 4] = [
+    &[
+        "snapshot",
+        "create",
+        "--override-source=a@b:/c",
+        "--pin=a",
+        "--tags=a:b",
+        "--description=a",
+        "--stdin-file=a",
+        "--force-hash=1",
+        "--parallel=1",
+        "--checkpoint-interval=5m",
+        "--no-send-snapshot-report",
+    ],
+    &[
+        "server",
+        "start",
+        "--shutdown-on-stdin",
+        "--insecure",
+        "--no-grpc",
+        "--no-control-api",
+        "--no-persistent-logs",
+        "--disable-csrf-token-checks",
+    ],
+    &["repository", "connect", "from-config", "--token-stdin", "--readonly", "--disable-repository-format-cache"],
+    &["policy", "set", "--inherit=false", "--one-file-system=true", "--ignore-cache-dirs=false", "--add-ignore=a"],
+];
+
+/// What a command reads.
+pub(crate) enum Input {
+    Nothing,
+    /// The file itself: whoever is killed leaves no half of it behind.
+    File(File),
+}
+
+impl Input {
+    /// Bytes in a file that nobody else can open by a name.
+    pub(crate) fn bytes(bytes: &[u8]) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        file.rewind()?;
+        Ok(Self::File(file))
+    }
+}
+
+/// A command that ended.
+pub(crate) struct Finished {
+    /// Its exit status was 0: necessary where it wrote, never sufficient.
+    pub(crate) ok: bool,
+    /// What it wrote to its stdout.
+    pub(crate) stdout: Vec<u8>,
+    /// Its last words.
+    pub(crate) words: String,
+}
+
+impl Finished {
+    /// The same, if it says that all went well.
+    pub(crate) fn well(self, address: &str) -> Result<Self, DestinationError> {
+        if self.ok { Ok(self) } else { Err(meaning(address, &self.words)) }
+    }
+}
+
+/// How a command is watched.
+#[derive(Clone, Default)]
+pub(crate) struct Watch {
+    /// Ends it, when somebody wants to stop.
+    pub(crate) cancel: Option<Cancel>,
+    /// Inherited, so that the run counts as running until what it started ended.
+    pub(crate) keeper: Option<Arc<OwnedFd>>,
+}
+
+impl Watch {
+    /// As a context says.
+    pub(crate) fn of(context: &Context) -> Self {
+        Self { cancel: Some(context.cancel.clone()), keeper: context.keeper.clone() }
+    }
+}
+
+/// A command of kopia's, with the environment that it gets.
+pub(crate) fn command(options: &Options) -> Command {
+    let mut command = Command::new(&options.program);
+    command.env_clear();
+    let kept = |name: &str| {
+        KEPT.contains(&name)
+            || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || name.to_ascii_lowercase().ends_with(KEPT_SUFFIX)
+    };
+    command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
+    command.env("KOPIA_PASSWORD", &options.password);
+    command.env("KOPIA_CHECK_FOR_UPDATES", "false").env("KOPIA_PERSIST_CREDENTIALS_ON_CONNECT", "false");
+    // Each command would leave a log among the blobs.
+    command.env("KOPIA_DISABLE_REPOSITORY_LOG", "true");
+    command.current_dir("/");
+    command
+}
+
+/// Whether there is a kopia that can do what is needed; its version, as it says.
+pub(crate) fn probe(options: &Options) -> Result<String, DestinationError> {
+    for needed in NEEDED {
+        let mut command = command(options);
+        command.args(needed).arg("--help");
+        let answer = run(options, command, Input::Nothing, &Watch::default())?;
+        if !answer.ok {
+            let (what, program) = (needed[..2].join(" "), options.program.display());
+            let reason = format!("`{program} {what}` cannot do what is needed: {}; kopia 0.20 or newer can", answer.words);
+            return Err(DestinationError::Unsupported(reason));
+        }
+    }
+    let mut command = command(options);
+    command.arg("--version");
+    let answer = run(options, command, Input::Nothing, &Watch::default())?;
+    let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    Ok(if said.is_empty() { answer.words } else { said })
+}
+
+/// Runs a command to its end. Blocks.
+pub(crate) fn run(options: &Options, mut command: Command, input: Input, watch: &Watch) -> Result<Finished, DestinationError> {
+    let failed = |source| DestinationError::Io { address: "a temporary file".into(), source };
+    let mut stdout = tempfile::tempfile().map_err(failed)?;
+    command.stdout(stdout.try_clone().map_err(failed)?).stderr(Stdio::piped());
+    command.stdin(match input {
+        Input::Nothing => Stdio::null(),
+        Input::File(file) => file.into(),
+    });
+    let Started { process, .. } =
+        Process::start(command, words, watch.keeper.clone()).map_err(|error| not_started(&options.program, &error))?;
+    let status = loop {
+        if let Some(status) = process.wait(LOOK) {
+            break status;
+        }
+        if let Some(cancel) = &watch.cancel {
+            cancel.check()?;
+        }
+        if process.silent_for() > options.stall {
+            let reason =
+                format!("kopia gave no sign of life for {} s, and was ended: {}", options.stall.as_secs(), process.last_words());
+            return Err(DestinationError::Unreachable { address: options.storage.address(), reason });
+        }
+    };
+    let mut bytes = Vec::new();
+    stdout.rewind().and_then(|()| stdout.take(LONGEST).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(Finished { ok: status.is_some_and(|status| status.success()), stdout: bytes, words: process.last_words() })
+}
+
+/// A line of its log, without those that only tell how far it is.
+pub(crate) fn words(line: String) -> Option<String> {
+    let progress = line.contains(" hashed (") || line.contains(" hashing, ");
+    (!progress).then(|| line.trim().to_owned())
+}
+
+pub(crate) fn not_started(program: &Path, error: &io::Error) -> DestinationError {
+    let why = if error.kind() == io::ErrorKind::NotFound { "is not installed".into() } else { format!("does not start: {error}") };
+    DestinationError::Unsupported(format!(
+        "`{}` {why}; destinations of kind `kopia` need kopia 0.20 or newer: https://kopia.io/docs/installation",
+        program.display()
+    ))
+}
+
+/// What its last words mean for the destination as a whole.
+pub(crate) fn meaning(address: &str, words: &str) -> DestinationError {
+    let (address, lower) = (address.to_owned(), words.to_ascii_lowercase());
+    let says = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    if says(&["no space left", "quota exceeded", "disk full"]) {
+        DestinationError::Full { address }
+    } else if says(&[WRONG_PASSWORD]) {
+        DestinationError::Auth { address, reason: "the password is not the one of this repository".into() }
+    } else if says(&["permission denied", "access denied", "forbidden", "unauthorized", "unable to authenticate"]) {
+        DestinationError::Auth { address, reason: words.to_owned() }
+    } else {
+        DestinationError::Unreachable { address, reason: words.to_owned() }
+    }
+}
+
+/// What it says where the repository is there, and the password is another one.
+pub(crate) const WRONG_PASSWORD: &str = "invalid repository password";
+
+/// An argument `--name=value`.
+pub(crate) fn flag(name: &str, value: impl AsRef<OsStr>) -> std::ffi::OsString {
+    let mut flag = std::ffi::OsString::from(format!("--{name}="));
+    flag.push(value);
+    flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_have_a_meaning() {
+        assert!(matches!(meaning("x", "write p1: no space left on device"), DestinationError::Full { .. }));
+        assert!(matches!(
+            meaning("x", "unable to create format manager: invalid repository password"),
+            DestinationError::Auth { .. }
+        ));
+        assert!(matches!(meaning("x", "open /r: permission denied"), DestinationError::Auth { .. }));
+        assert!(matches!(meaning("x", "dial tcp: connection refused"), DestinationError::Unreachable { .. }));
+    }
+
+    #[test]
+    fn how_far_it_is_is_no_last_word() {
+        assert_eq!(words(" | 1 hashing, 0 hashed (0 B), 0 cached (0 B), uploaded 186 B, estimating...".into()), None);
+        assert_eq!(words("  flush error ".into()), Some("flush error".into()));
+    }
+}

@@ -1,0 +1,165 @@
+//! What is kept between one look who is there and the next: a server that reads, a writer with a fresh cache, and what both were asked.
+
+use crate::connection::{Connections, Side, local_id};
+use crate::held::Held;
+use crate::listing::Listing;
+use crate::program::{Finished, Input, Watch};
+use crate::server::{Server, Unread};
+use lastcopy_fs::{Cancel, Content, Id128, Progress};
+use lastcopy_store::{Incarnation, Proof, ProofError, Proven};
+use lastcopy_sync::DestinationError;
+use std::io::{self, Read};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) struct Session {
+    pub(crate) connections: Arc<Connections>,
+    /// Who answered.
+    pub(crate) incarnation: Incarnation,
+    runtime: tokio::runtime::Handle,
+    server: Mutex<Option<Arc<Server>>>,
+    /// The writer is connected, with a cache that began in this session.
+    writer: Mutex<bool>,
+    /// The files of the volume that was pushed last, as kopia stored them.
+    pub(crate) files: Mutex<Option<(Id128, Arc<Listing>)>>,
+    pub(crate) held: Mutex<Option<Arc<Held>>>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What reading an object found.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// The very bytes.
+    Proven(Proven),
+    /// Other bytes.
+    Other(Content),
+    /// It is not there, in words.
+    Absent,
+    /// It cannot be read, in words.
+    Damaged(String),
+}
+
+impl Session {
+    pub(crate) fn new(connections: Arc<Connections>, incarnation: Incarnation, runtime: tokio::runtime::Handle) -> Self {
+        let (server, writer, files, held) = Default::default();
+        Self { connections, incarnation, runtime, server, writer, files, held }
+    }
+
+    /// Whether the repository is still where it was, as far as that can be seen without asking kopia.
+    pub(crate) fn is_there(&self) -> bool {
+        let local = self.connections.options.storage.local_path();
+        local.is_none_or(|root| local_id(&root).as_deref() == Some(self.incarnation.as_str()))
+    }
+
+    /// The server that reads; started, if none runs.
+    pub(crate) fn server(&self) -> Result<Arc<Server>, DestinationError> {
+        let mut server = lock(&self.server);
+        if let Some(running) = server.as_ref().filter(|running| !running.has_ended()) {
+            return Ok(running.clone());
+        }
+        if let Err(words) = self.connections.connect(Side::Reader)? {
+            return Err(self.connections.meaning(&words));
+        }
+        let started = Arc::new(Server::start(&self.connections, &self.runtime)?);
+        *server = Some(started.clone());
+        Ok(started)
+    }
+
+    /// Runs a command that writes.
+    pub(crate) fn write(&self, input: Input, watch: &Watch, add: impl FnOnce(&mut Command)) -> Result<Finished, DestinationError> {
+        {
+            let mut writer = lock(&self.writer);
+            if !*writer {
+                self.connections.forget_cache()?;
+                if let Err(words) = self.connections.connect(Side::Writer)? {
+                    return Err(self.connections.meaning(&words));
+                }
+                *writer = true;
+            }
+        }
+        if !self.is_there() {
+            return Err(self.connections.meaning("the repository is not there any more; is its disk mounted?"));
+        }
+        self.connections.run(Side::Writer, input, watch, add)
+    }
+
+    /// Makes what was written durable and visible.
+    pub(crate) fn settle(&self) -> Result<(), DestinationError> {
+        *lock(&self.held) = None;
+        self.connections.settle()?;
+        self.server()?.refresh()
+    }
+
+    /// Reads an object to its end, and compares.
+    pub(crate) fn look(
+        &self,
+        object: &str,
+        content: Content,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Look, DestinationError> {
+        let server = self.server()?;
+        let body = match server.read(object) {
+            Ok(body) => body,
+            Err(Unread::NotThere) => return Ok(Look::Absent),
+            Err(Unread::Damaged(reason)) => return Ok(Look::Damaged(reason)),
+            Err(Unread::Gone(error)) => return Err(error),
+        };
+        match Proof::read_stream(content, Counting { body, cancel, progress }) {
+            Ok(proof) => Ok(Look::Proven(proof.into())),
+            Err(ProofError::Differs { found }) => Ok(Look::Other(found)),
+            Err(error) => {
+                cancel.check()?;
+                match server.unread(&error.to_string()) {
+                    Unread::Gone(error) => Err(error),
+                    _ => Ok(Look::Damaged(error.to_string())),
+                }
+            }
+        }
+    }
+
+    /// A small object, whole.
+    pub(crate) fn small(&self, object: &str) -> Result<Vec<u8>, Unread> {
+        let server = self.server().map_err(Unread::Gone)?;
+        let mut bytes = Vec::new();
+        match server.read(object)?.read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(server.unread(&error.to_string())),
+        }
+    }
+}
+
+/// Tells of what was read, and stops when asked to.
+pub(crate) struct Counting<'a, R> {
+    pub(crate) body: R,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(io::Error::other)?;
+        let count = self.body.read(buffer)?;
+        self.progress.advance(0, count as u64);
+        Ok(count)
+    }
+}
+
+/// Does something with every item on several threads.
+pub(crate) fn each<T: Send>(items: Vec<T>, threads: usize, work: impl Fn(T) + Sync) {
+    let threads = threads.min(items.len()).max(1);
+    let items = Mutex::new(items.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some(item) = lock(&items).next() else { return };
+                    work(item);
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,145 @@
+//! Packs that are gone, cut or changed, while the caches of whoever wrote them are warm: a verify loses exactly what they carried.
+
+use crate::node::Node;
+use crate::skip::no_kopia;
+use lastcopy_fs::Content;
+use lastcopy_store::{AlarmKind, ContentId, Location, RunStatus};
+use lastcopy_sync::conformance::Made;
+use lastcopy_sync::{Depth, Extent, HeldItem, check_held};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Two pushes, so that there are two packs of contents at the least.
+fn pushed_twice() -> Node {
+    let node = Node::new();
+    for (push, size) in [(1, 3000), (2, 40_000)] {
+        for number in 0..4 {
+            node.write(&format!("{push}/{number}"), &vec![push * 16 + number; size + usize::from(number)]);
+        }
+        node.push();
+    }
+    node
+}
+
+/// Damages a pack; what had to be lost by that is lost, by a quick look already if `quick` says so, and everything else is verified.
+#[track_caller]
+fn check(quick: bool, damage: impl Fn(&Path, &[(Content, u64)]) -> BTreeSet<Content>) {
+    let node = pushed_twice();
+    let packs = node.packs();
+    assert!(packs.len() >= 2, "{packs:?}");
+    let all: usize = packs.values().map(Vec::len).sum();
+    let (pack, carried) = packs.first_key_value().unwrap();
+    let expected = damage(pack, carried);
+    assert!(!expected.is_empty());
+    if quick {
+        assert_eq!(node.rig.verify_only(&node.site, Extent::Quick).unwrap().unwrap().lost, expected.len() as u64);
+    }
+    let report = node.verify(Extent::All);
+    let found = node.rig.store.lost_at(node.site.id).unwrap();
+    let lost: BTreeSet<_> = found.iter().map(|receipt| receipt.content).collect();
+    assert_eq!(lost, expected);
+    assert_eq!((report.unverifiable, report.verified), (0, (all - expected.len()) as u64));
+    let alarms = node.rig.alarms().unwrap();
+    assert!(alarms.len() == expected.len() && alarms.iter().all(|alarm| alarm.kind == AlarmKind::LostObject), "{alarms:?}");
+    // kopia takes what its index has for stored: pushing heals nothing, and claims nothing.
+    let again = node.push_as_it_goes();
+    assert_eq!(again.status, RunStatus::Partial);
+    assert_eq!(again.outcome.unwrap().failed.count, expected.len() as u64);
+}
+
+#[test]
+fn a_pack_is_removed() {
+    if !no_kopia("damage::a_pack_is_removed") {
+        check(true, |pack, carried| {
+            fs::remove_file(pack).unwrap();
+            carried.iter().map(|(content, _)| *content).collect()
+        });
+    }
+}
+
+#[test]
+fn a_pack_is_truncated() {
+    if !no_kopia("damage::a_pack_is_truncated") {
+        check(true, |pack, carried| {
+            let mut ends: Vec<_> = carried.iter().map(|(_, end)| *end).collect();
+            ends.sort_unstable();
+            // The last two contents lose something.
+            let left = ends[ends.len() - 2] - 1;
+            fs::File::options().write(true).open(pack).unwrap().set_len(left).unwrap();
+            carried.iter().filter(|(_, end)| *end > left).map(|(content, _)| *content).collect()
+        });
+    }
+}
+
+#[test]
+fn one_bit_of_a_pack_is_flipped() {
+    if !no_kopia("damage::one_bit_of_a_pack_is_flipped") {
+        check(false, |pack, carried| {
+            let (content, end) = carried[0];
+            let file = fs::File::options().read(true).write(true).open(pack).unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, end - 20).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], end - 20).unwrap();
+            BTreeSet::from([content])
+        });
+    }
+}
+
+/// Without its directories, a snapshot cannot tell what it holds; but what it holds is there, and a listing that is not whole says of
+/// nothing that it is lost.
+#[test]
+fn without_its_directories_contents_are_not_lost() {
+    if no_kopia("damage::without_its_directories_contents_are_not_lost") {
+        return;
+    }
+    let node = pushed_twice();
+    let others = node.made.inside.roots(false).unwrap();
+    let (pieces, blobs) = (node.made.inside.json(&["content", "list", "--json"]).unwrap(), node.made.inside.blobs().unwrap());
+    for piece in pieces.as_array().unwrap() {
+        let id = piece["contentID"].as_str().unwrap();
+        // The directories of heads and segments stay.
+        if id.starts_with('k') && !others.iter().any(|other| other == id) {
+            let file = fs::File::options().read(true).write(true).open(&blobs[piece["packFile"].as_str().unwrap()]).unwrap();
+            let at = piece["packOffset"].as_u64().unwrap() + 5;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[!byte[0]], at).unwrap();
+        }
+    }
+    let report = node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((report.lost, report.unverifiable, report.verified), (0, 0, 8), "{report:?}");
+    let quick = node.rig.verify_only(&node.site, Extent::Quick).unwrap().unwrap();
+    assert_eq!((quick.lost, quick.unverifiable), (0, 0), "{quick:?}");
+}
+
+/// A repository that is away for a moment loses nothing.
+#[test]
+fn what_is_away_is_not_lost() {
+    if no_kopia("damage::what_is_away_is_not_lost") {
+        return;
+    }
+    let node = pushed_twice();
+    let (root, away) = (node.made.root().to_owned(), node.made.root().with_extension("away"));
+    let held: Vec<_> = node.made.held().unwrap().into_iter().map(|content| (content, node.made.object(content).unwrap())).collect();
+    fs::rename(&root, &away).unwrap();
+    fs::create_dir(&root).unwrap();
+    let (_runtime, context) = crate::context();
+    let items: Vec<_> = held
+        .into_iter()
+        .zip(1..)
+        .map(|((content, object), row)| HeldItem {
+            content_id: ContentId::spooled(row),
+            content,
+            location: Location(object.into_bytes()),
+            fingerprint: None,
+        })
+        .collect();
+    let checked = check_held(node.made.kopia().as_ref(), &items, Depth::Bytes, &context);
+    assert!(checked.is_err(), "{checked:?}");
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    assert_eq!(node.verify(Extent::All).lost, 0);
+    assert!(node.held(&[16; 3000]));
+}

@@ -1,0 +1,129 @@
+//! What kopia stores is what the snapshot says, and no more is claimed: ignore rules, limits, names, and files that it believes unchanged.
+
+use crate::node::Node;
+use crate::skip::{no_kopia, skipped};
+use lastcopy_store::RunStatus;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+/// Rules that kopia would follow for its own snapshots are not followed for ours.
+#[test]
+fn ignore_files_and_policies_of_others_leave_nothing_out() {
+    if no_kopia("left_out::ignore_files_and_policies_of_others_leave_nothing_out") {
+        return;
+    }
+    let node = Node::new();
+    node.somebody(&["policy", "set", "--global", "--add-ignore=*.jpg", "--max-file-size=1000", "--keep-latest=1"]);
+    node.write(".kopiaignore", b"*\n");
+    node.write("cache/CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55");
+    for path in ["a.jpg", "cache/x", "sub/.lastcopy-not", "deep/b"] {
+        node.write(path, path.repeat(500).as_bytes());
+    }
+    let report = node.push();
+    assert_eq!((report.verified, report.excluded.count), (6, 0));
+    // Heads and segments are files for kopia, too.
+    assert!(node.gate("a.jpg") && node.gate("cache/x"));
+}
+
+/// A person may limit our own source: what kopia leaves out then is excluded by name, and holds nothing else back.
+#[test]
+fn what_a_policy_leaves_out_is_excluded_by_name() {
+    if no_kopia("left_out::what_a_policy_leaves_out_is_excluded_by_name") {
+        return;
+    }
+    let node = Node::new();
+    node.somebody(&["policy", "set", &node.source(), "--max-file-size=1000", "--add-ignore=*.tmp"]);
+    node.write("small", b"stored");
+    node.write("large", &[7; 5000]);
+    node.write("x.tmp", b"ignored");
+    let pushing = node.push_as_it_goes();
+    assert_eq!(pushing.status, RunStatus::Partial);
+    let report = pushing.outcome.unwrap();
+    let mut names: Vec<_> =
+        report.excluded.first.iter().map(|(path, why)| (path.to_string(), why.contains("left it out"))).collect();
+    names.sort();
+    assert_eq!(names, [("large".to_owned(), true), ("x.tmp".to_owned(), true)]);
+    assert!(node.gate("small") && !node.gate("large") && !node.gate("x.tmp"));
+    assert!(!node.held(&[7; 5000]) && node.held(b"stored"));
+}
+
+/// kopia takes a file for unchanged by its size, times, mode and owner. It is told to read it again, once the bytes are seen to be others.
+#[test]
+fn an_edit_that_keeps_size_and_time_is_stored() {
+    if no_kopia("left_out::an_edit_that_keeps_size_and_time_is_stored") {
+        return;
+    }
+    let node = Node::new();
+    let path = node.rig.tree().join("a");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for bytes in [b"first", b"other"] {
+        node.write("a", bytes);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        let report = node.push();
+        assert_eq!(report.verified, 1);
+        assert!(node.held(bytes) && node.gate("a"));
+    }
+}
+
+/// kopia writes U+FFFD for what is no UTF-8, so that two names become one: neither is proven by what is listed under it.
+#[test]
+fn names_that_kopia_cannot_keep_are_excluded() {
+    if no_kopia("left_out::names_that_kopia_cannot_keep_are_excluded") {
+        return;
+    }
+    let node = Node::new();
+    node.rig.write(b"bad\xff", b"one").unwrap();
+    node.rig.write(b"dir\xfe/inside", b"three").unwrap();
+    node.rig.write("bad\u{fffd}".as_bytes(), b"two").unwrap();
+    node.write("line\nfeed \u{1}", b"kept");
+    let pushing = node.push_as_it_goes();
+    assert_eq!(pushing.status, RunStatus::Partial);
+    let report = pushing.outcome.unwrap();
+    assert_eq!((report.excluded.count, report.verified), (3, 1), "{report:?}");
+    assert!(node.gate("line\nfeed \u{1}") && !node.gate("bad\u{fffd}"));
+}
+
+/// A file that cannot be read makes kopia fail, after it saved everything else.
+#[test]
+fn an_unreadable_file_is_excluded_and_holds_nothing_back() {
+    const NAME: &str = "left_out::an_unreadable_file_is_excluded_and_holds_nothing_back";
+    if no_kopia(NAME) {
+        return;
+    }
+    let node = Node::new();
+    node.write("readable", b"bytes");
+    node.write("secret", b"nobody's");
+    node.rig.index().unwrap();
+    let path = node.rig.tree().join("secret");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        return skipped(NAME, "nothing is forbidden to this user");
+    }
+    let pushing = node.rig.push(&node.site).unwrap();
+    assert_eq!(pushing.status, RunStatus::Partial);
+    assert_eq!(pushing.outcome.unwrap().excluded.first[0].0.to_string(), "secret");
+    assert!(node.gate("readable") && !node.gate("secret"));
+}
+
+/// Between the index and the push, files go and change: each is told of, and nothing is claimed of it.
+#[test]
+fn files_that_go_or_change_meanwhile_are_told_of() {
+    if no_kopia("left_out::files_that_go_or_change_meanwhile_are_told_of") {
+        return;
+    }
+    let node = Node::new();
+    for path in ["stays", "goes", "changes", "becomes a directory"] {
+        node.write(path, path.as_bytes());
+    }
+    node.rig.index().unwrap();
+    node.rig.remove(b"goes").unwrap();
+    node.write("changes", b"to something longer");
+    node.rig.remove(b"becomes a directory").unwrap();
+    node.write("becomes a directory/inside", b"x");
+    let pushing = node.rig.push(&node.site).unwrap();
+    assert_eq!(pushing.status, RunStatus::Partial);
+    let report = pushing.outcome.unwrap();
+    assert_eq!((report.drift.count, report.verified), (3, 1), "{report:?}");
+    assert!(node.held(b"stays") && ["goes", "changes"].iter().all(|path| !node.gate(path)));
+}

@@ -1,0 +1,25 @@
+//! Repositories under the conformance suite, over the real kopia, and what only kopia does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::panic, reason = "so do helpers of tests")]
+
+mod broken;
+mod conformance;
+mod damage;
+mod inside;
+mod left_out;
+mod node;
+mod outlives;
+mod probe;
+mod retention;
+mod servers;
+mod skip;
+mod subject;
+
+/// A runtime, and the context of an operation that nobody stops.
+fn context() -> (tokio::runtime::Runtime, lastcopy_sync::Context) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (cancel, progress) = (lastcopy_fs::Cancel::new(), std::sync::Arc::new(lastcopy_fs::NoProgress));
+    let context = lastcopy_sync::Context::new(runtime.handle().clone(), cancel, progress);
+    (runtime, context)
+}
