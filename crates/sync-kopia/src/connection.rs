@@ -8,7 +8,8 @@ use lastcopy_store::Incarnation;
 use lastcopy_sync::{DestinationError, Probe};
 use serde_json::Value;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,27 +26,41 @@ const METADATA_CACHE: &str = "1000";
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+enum Side {
     Writer,
     Reader,
 }
 
-/// The files of both connections, in directories of our own, gone with this.
+/// The files of both connections, in a directory of our own, gone with this.
 pub(crate) struct Connections {
     pub(crate) options: Options,
     private: tempfile::TempDir,
-    cache: tempfile::TempDir,
+}
+
+/// A connection that writes, with a cache that began with it: one that is older believes in what the storage has lost since. Each session
+/// has its own, so that none takes another's away.
+pub(crate) struct Writer {
+    dir: tempfile::TempDir,
+}
+
+impl Writer {
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("config")
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
 }
 
 impl Connections {
     pub(crate) fn new(options: Options) -> Result<Self, DestinationError> {
         let failed = |source| DestinationError::Io { address: "a directory for kopia's connections".into(), source };
         let private = lastcopy_program::private_dir("lastcopy-kopia-").map_err(failed)?;
-        // It may grow, and the other one may lie in memory.
-        let cache = tempfile::Builder::new().prefix("lastcopy-kopia-cache-").tempdir().map_err(failed)?;
-        Ok(Self { options, private, cache })
+        Ok(Self { options, private })
     }
 
+    /// The configuration of a reader, or the one that each writer's is made of.
     fn config(&self, side: Side) -> PathBuf {
         self.private.path().join(match side {
             Side::Writer => "writer.config",
@@ -58,23 +73,34 @@ impl Connections {
         self.private.path().join(format!("s{number}"))
     }
 
-    /// A command of kopia's over one of the connections.
-    pub(crate) fn command(&self, side: Side) -> Command {
+    /// A command of kopia's over the connection that reads.
+    pub(crate) fn command(&self) -> Command {
+        self.command_over(&self.config(Side::Reader))
+    }
+
+    fn command_over(&self, config: &Path) -> Command {
         let mut command = program::command(&self.options);
-        command.arg(flag("config-file", self.config(side))).arg(flag("log-dir", self.private.path().join("log")));
+        command.arg(flag("config-file", config)).arg(flag("log-dir", self.private.path().join("log")));
         command.args(["--file-log-level=warning", "--no-persist-credentials", "--no-auto-maintenance"]);
         command
     }
 
-    /// Runs a command over one of the connections.
-    pub(crate) fn run(
+    /// Runs a command that reads.
+    pub(crate) fn read(&self, watch: &Watch, add: impl FnOnce(&mut Command)) -> Result<program::Finished, DestinationError> {
+        let mut command = self.command();
+        add(&mut command);
+        program::run(&self.options, command, Input::Nothing, watch)
+    }
+
+    /// Runs a command that writes.
+    pub(crate) fn write(
         &self,
-        side: Side,
+        writer: &Writer,
         input: Input,
         watch: &Watch,
         add: impl FnOnce(&mut Command),
     ) -> Result<program::Finished, DestinationError> {
-        let mut command = self.command(side);
+        let mut command = self.command_over(&writer.config());
         add(&mut command);
         program::run(&self.options, command, input, watch)
     }
@@ -90,22 +116,36 @@ impl Connections {
         Ok((Input::bytes(token.as_bytes()).map_err(failed)?, "--token-stdin"))
     }
 
-    fn cached(&self, side: Side, command: &mut Command) {
-        command.arg("--disable-repository-format-cache");
-        match side {
-            // A cache would answer for packs that are gone.
-            Side::Reader => command.args(["--readonly", "--content-cache-size-mb=0", "--metadata-cache-size-mb=0"]),
-            Side::Writer => command
-                .arg(flag("cache-directory", self.cache.path().join("cache")))
-                .args(["--content-cache-size-mb=0", &format!("--metadata-cache-size-mb={METADATA_CACHE}")]),
-        };
-    }
-
-    /// Connects, if it is not done yet. `Err` in words is kopia's refusal.
-    pub(crate) fn connect(&self, side: Side) -> Result<Result<(), String>, DestinationError> {
-        if self.config(side).exists() {
+    /// Connects the reader, if it is not done yet. `Err` in words is kopia's refusal.
+    pub(crate) fn connect(&self) -> Result<Result<(), String>, DestinationError> {
+        let config = self.config(Side::Reader);
+        if config.exists() {
             return Ok(Ok(()));
         }
+        // A cache would answer for packs that are gone.
+        self.connect_as(&config, |command| {
+            command.args(["--readonly", "--content-cache-size-mb=0", "--metadata-cache-size-mb=0"]);
+        })
+    }
+
+    /// A connection that writes, with a cache of its own.
+    pub(crate) fn writer(&self) -> Result<Result<Writer, String>, DestinationError> {
+        let failed = |source| DestinationError::Io { address: "a directory for kopia's cache".into(), source };
+        // A cache may grow, and the other directory may lie in memory.
+        let dir = tempfile::Builder::new().prefix("lastcopy-kopia-cache-").tempdir().map_err(failed)?;
+        let (writer, first) = (Writer { dir }, self.config(Side::Writer));
+        if let Some(config) = fs::read(&first).ok().and_then(|bytes| with_cache(&bytes, &writer.cache())) {
+            write_private(&writer.config(), &config).map_err(failed)?;
+            return Ok(Ok(writer));
+        }
+        let connected = self.connect_as(&writer.config(), |command| cache_in(command, &writer.cache()))?;
+        if connected.is_ok() {
+            fs::read(writer.config()).and_then(|config| write_private(&first, &config)).map_err(failed)?;
+        }
+        Ok(connected.map(|()| writer))
+    }
+
+    fn connect_as(&self, config: &Path, add: impl FnOnce(&mut Command)) -> Result<Result<(), String>, DestinationError> {
         let (input, argument) = match self.options.storage.file() {
             Some(file) => (Input::Nothing, flag("file", file)),
             None => {
@@ -113,24 +153,16 @@ impl Connections {
                 (input, argument.into())
             }
         };
-        let answer = self.run(side, input, &Watch::default(), |command| {
-            command.args(["repository", "connect", "from-config"]).arg(argument);
-            self.cached(side, command);
-        })?;
-        Ok(if answer.ok && self.config(side).exists() { Ok(()) } else { Err(answer.words) })
+        let mut command = self.command_over(config);
+        command.args(["repository", "connect", "from-config"]).arg(argument).arg("--disable-repository-format-cache");
+        add(&mut command);
+        let answer = program::run(&self.options, command, input, &Watch::default())?;
+        Ok(if answer.ok && config.exists() { Ok(()) } else { Err(answer.words) })
     }
 
-    /// Forgets both connections, and what was kept of an earlier look.
+    /// Forgets both connections.
     pub(crate) fn forget(&self) -> Result<(), DestinationError> {
-        for side in [Side::Writer, Side::Reader] {
-            gone(fs::remove_file(self.config(side)))?;
-        }
-        self.forget_cache()
-    }
-
-    /// Forgets what the writer kept: it would believe in what the storage has lost since.
-    pub(crate) fn forget_cache(&self) -> Result<(), DestinationError> {
-        gone(fs::remove_dir_all(self.cache.path().join("cache")))
+        [Side::Writer, Side::Reader].into_iter().try_for_each(|side| gone(fs::remove_file(self.config(side))))
     }
 
     /// Who is there. Creates nothing.
@@ -164,10 +196,10 @@ impl Connections {
 
     /// The repository's own id, read live; kopia's words, if there is none to be had.
     fn status(&self) -> Result<Result<String, String>, DestinationError> {
-        if let Err(words) = self.connect(Side::Reader)? {
+        if let Err(words) = self.connect()? {
             return Ok(Err(words));
         }
-        let answer = self.run(Side::Reader, Input::Nothing, &Watch::default(), |command| {
+        let answer = self.read(&Watch::default(), |command| {
             command.args(["repository", "status", "--json"]);
         })?;
         if !answer.ok {
@@ -197,9 +229,12 @@ impl Connections {
         }
         self.forget()?;
         let (input, argument) = self.token()?;
-        let answer = self.run(Side::Writer, input, &Watch::default(), |command| {
-            command.args(["repository", "create", "from-config", argument]);
-            self.cached(Side::Writer, command);
+        // What it connects to by that is not kept: the next writer has a cache of its own.
+        let failed = |source| DestinationError::Io { address: "a directory for kopia's cache".into(), source };
+        let writer = Writer { dir: tempfile::tempdir().map_err(failed)? };
+        let answer = self.write(&writer, input, &Watch::default(), |command| {
+            command.args(["repository", "create", "from-config", argument, "--disable-repository-format-cache"]);
+            cache_in(command, &writer.cache());
         })?;
         if !answer.ok && answer.words.contains(OCCUPIED) {
             return Err(refused(answer.words));
@@ -215,6 +250,24 @@ impl Connections {
         let dropped = synced.and_then(|()| drop_packs(&root));
         dropped.map_err(|source| DestinationError::Io { address: self.options.storage.address(), source })
     }
+}
+
+/// Of directories, something is kept for the next snapshot; of contents of files, nothing.
+fn cache_in(command: &mut Command, dir: &Path) {
+    command.arg(flag("cache-directory", dir));
+    command.args(["--content-cache-size-mb=0", &format!("--metadata-cache-size-mb={METADATA_CACHE}")]);
+}
+
+/// A configuration of kopia's with another cache; nothing, if it names none.
+fn with_cache(config: &[u8], cache: &Path) -> Option<Vec<u8>> {
+    let mut config: Value = serde_json::from_slice(config).ok()?;
+    let named = config.get_mut("caching")?.get_mut("cacheDirectory")?;
+    *named = cache.to_str()?.into();
+    serde_json::to_vec(&config).ok()
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 fn is_hex(text: &str) -> bool {
@@ -303,6 +356,16 @@ fn drop_packs(root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_writer_gets_a_cache_of_its_own() {
+        let config = br#"{"storage":{"type":"x"},"caching":{"cacheDirectory":"../c","maxCacheSize":1}}"#;
+        let changed: Value = serde_json::from_slice(&with_cache(config, Path::new("/own")).unwrap()).unwrap();
+        assert_eq!((&changed["caching"]["cacheDirectory"], &changed["storage"]["type"]), (&"/own".into(), &"x".into()));
+        for other in [&b"{}"[..], b"{\"caching\":{}}", b"", b"[]"] {
+            assert_eq!(with_cache(other, Path::new("/own")), None);
+        }
+    }
 
     #[test]
     fn an_id_is_read_from_the_format_blob() {

@@ -1,9 +1,8 @@
 //! What our own snapshots hold: only that is safe from kopia's retention, and only that counts.
 
-use crate::connection::Side;
 use crate::listing::{Key, key, walk};
 use crate::place::{Source, is_pin};
-use crate::program::{Input, Watch};
+use crate::program::Watch;
 use crate::server::Snapshot;
 use crate::session::{Session, lock};
 use lastcopy_fs::Cancel;
@@ -87,7 +86,7 @@ pub(crate) fn held(session: &Session, cancel: &Cancel) -> Result<Arc<Held>, Dest
 pub(crate) fn has_its_packs(session: &Session, held: &Held, cancel: &Cancel) -> Result<bool, DestinationError> {
     let watch = Watch { cancel: Some(cancel.clone()), keeper: None };
     let run = |arguments: &[&str]| {
-        let finished = session.connections.run(Side::Reader, Input::Nothing, &watch, |command| {
+        let finished = session.connections.read(&watch, |command| {
             command.args(arguments);
         })?;
         Ok::<_, DestinationError>(finished.ok)

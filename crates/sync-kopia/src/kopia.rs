@@ -1,6 +1,6 @@
 //! The destination kind `kopia`.
 
-use crate::connection::{Connections, Side};
+use crate::connection::Connections;
 use crate::fetch;
 use crate::options::Options;
 use crate::program::{self, Input, Watch};
@@ -272,18 +272,18 @@ impl Inner {
     /// Removes every blob: of a scratch part. The format goes last, because without it kopia lists nothing.
     fn purge(&self) -> Result<(), DestinationError> {
         let connections = self.connections()?;
-        if connections.connect(Side::Reader)?.is_err() || connections.connect(Side::Writer)?.is_err() {
+        let (Ok(()), Ok(writer)) = (connections.connect()?, connections.writer()?) else {
             // It was never made.
             return Ok(());
-        }
-        let listed = connections.run(Side::Reader, Input::Nothing, &Watch::default(), |command| {
+        };
+        let listed = connections.read(&Watch::default(), |command| {
             command.args(["blob", "list", "--json"]);
         })?;
         let blobs: Vec<Value> = serde_json::from_slice(&listed.well(&self.options.storage.address())?.stdout).unwrap_or_default();
         let ids = blobs.iter().filter_map(|blob| blob["id"].as_str());
         let (format, others): (Vec<_>, Vec<_>) = ids.partition(|id| id.starts_with("kopia."));
         for some in others.chunks(AT_A_TIME).chain(format.chunks(AT_A_TIME)) {
-            let removed = connections.run(Side::Writer, Input::Nothing, &Watch::default(), |command| {
+            let removed = connections.write(&writer, Input::Nothing, &Watch::default(), |command| {
                 command.args(["blob", "delete", "--dangerous-commands=enabled"]).args(some);
             })?;
             removed.well(&self.options.storage.address())?;

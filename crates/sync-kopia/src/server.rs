@@ -1,6 +1,6 @@
 //! A server of kopia's over the connection that has no cache, on a socket of our own: listings, and the bytes of objects.
 
-use crate::connection::{Connections, Side};
+use crate::connection::Connections;
 use crate::place::{Source, USER};
 use crate::program::{not_started, words};
 use base64::Engine;
@@ -71,7 +71,7 @@ impl Server {
         let socket = connections.socket(NUMBER.fetch_add(1, Ordering::Relaxed));
         let random = || Id128::random().map_err(|source| DestinationError::Io { address: "random numbers".into(), source });
         let password = format!("{}{}", random()?, random()?);
-        let mut command = connections.command(Side::Reader);
+        let mut command = connections.command();
         command.args(["server", "start", "--insecure", "--no-grpc", "--no-control-api", "--no-persistent-logs"]);
         // Nobody but us can reach the socket; the tokens are against other pages of a browser.
         command.args(["--shutdown-on-stdin", "--disable-csrf-token-checks"]);

@@ -1,6 +1,6 @@
 //! What is kept between one look who is there and the next: a server that reads, a writer with a fresh cache, and what both were asked.
 
-use crate::connection::{Connections, Side, local_id};
+use crate::connection::{Connections, Writer, local_id};
 use crate::held::Held;
 use crate::listing::Listing;
 use crate::program::{Finished, Input, Watch};
@@ -18,8 +18,7 @@ pub(crate) struct Session {
     pub(crate) incarnation: Incarnation,
     runtime: tokio::runtime::Handle,
     server: Mutex<Option<Arc<Server>>>,
-    /// The writer is connected, with a cache that began in this session.
-    writer: Mutex<bool>,
+    writer: Mutex<Option<Arc<Writer>>>,
     /// The files of the volume that was pushed last, as kopia stored them.
     pub(crate) files: Mutex<Option<(Id128, Arc<Listing>)>>,
     pub(crate) held: Mutex<Option<Arc<Held>>>,
@@ -60,7 +59,7 @@ impl Session {
         if let Some(running) = server.as_ref().filter(|running| !running.has_ended()) {
             return Ok(running.clone());
         }
-        if let Err(words) = self.connections.connect(Side::Reader)? {
+        if let Err(words) = self.connections.connect()? {
             return Err(self.connections.meaning(&words));
         }
         let started = Arc::new(Server::start(&self.connections, &self.runtime)?);
@@ -70,20 +69,20 @@ impl Session {
 
     /// Runs a command that writes.
     pub(crate) fn write(&self, input: Input, watch: &Watch, add: impl FnOnce(&mut Command)) -> Result<Finished, DestinationError> {
-        {
-            let mut writer = lock(&self.writer);
-            if !*writer {
-                self.connections.forget_cache()?;
-                if let Err(words) = self.connections.connect(Side::Writer)? {
-                    return Err(self.connections.meaning(&words));
-                }
-                *writer = true;
-            }
-        }
+        let writer = self.writer()?;
         if !self.is_there() {
             return Err(self.connections.meaning("the repository is not there any more; is its disk mounted?"));
         }
-        self.connections.run(Side::Writer, input, watch, add)
+        self.connections.write(&writer, input, watch, add)
+    }
+
+    fn writer(&self) -> Result<Arc<Writer>, DestinationError> {
+        let mut writer = lock(&self.writer);
+        if let Some(writer) = writer.as_ref() {
+            return Ok(writer.clone());
+        }
+        let connected = self.connections.writer()?.map_err(|words| self.connections.meaning(&words))?;
+        Ok(writer.insert(Arc::new(connected)).clone())
     }
 
     /// Makes what was written durable and visible.

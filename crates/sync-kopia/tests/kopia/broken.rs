@@ -48,6 +48,7 @@ case "$how: $what" in
     "prints a snapshot, and fails: create") echo '{"id":"0123","rootEntry":{"obj":"k0123"}}'; exit 1;;
     "fails after it saved: create") kopia "$@"; exit 1;;
     "leaves a child: create") setsid sleep 1000 3> "$dir/alive" & echo $! > "$dir/ready"; wait;;
+    "stops early: create") exec kopia "$@" --upload-limit-mb=1;;
     "hangs: create"|"hangs when it serves: server") exec sleep 1000;;
     "dies midway: create"|"dies when it seals: seal") kill -9 $$;;
     "fills the disk: create") echo "unable to write pack: no space left on device" >&2; exit 1;;
@@ -168,6 +169,31 @@ fn it_stores_other_bytes() {
 #[test]
 fn it_leaves_a_file_out() {
     breaks("broken::it_leaves_a_file_out", "leaves a file out", RunStatus::Partial, "left it out");
+}
+
+/// As it does when it is asked to stop: it ends well, and leaves an incomplete snapshot that is pinned. Nothing is claimed by it, and it is
+/// removed once a whole one came after it.
+#[test]
+fn it_stops_early_and_says_that_all_is_well() {
+    if no_kopia("broken::it_stops_early_and_says_that_all_is_well") {
+        return;
+    }
+    let (node, programs) = served();
+    for number in 0..4 {
+        let mut bytes = vec![0; 2 << 20];
+        blake3::Hasher::new().update(&[number]).finalize_xof().fill(&mut bytes);
+        node.write(&format!("large {number}"), &bytes);
+    }
+    fs::write(programs.path().join("how"), "stops early").unwrap();
+    let Pushing { outcome, status } = node.push_as_it_goes();
+    assert!(status == RunStatus::Failed && outcome.unwrap_err().to_string().contains("incomplete"));
+    assert_eq!(node.snapshots().len(), 2);
+    fs::write(programs.path().join("how"), "honest").unwrap();
+    node.push();
+    let left = node.made.inside.json(&["snapshot", "list", &node.source(), "--json", "--incomplete"]).unwrap();
+    let left = left.as_array().unwrap().iter().filter(|snapshot| !snapshot["incomplete"].is_null());
+    assert_eq!(left.count(), 0);
+    assert!(node.gate("large 3"));
 }
 
 #[test]

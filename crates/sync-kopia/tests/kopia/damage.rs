@@ -87,6 +87,28 @@ fn one_bit_of_a_pack_is_flipped() {
     }
 }
 
+/// Somebody took a content out of kopia's index, in which it counted as stored. Then a push stores it anew: what kopia takes for unchanged is
+/// read again, once it is seen not to be there.
+#[test]
+fn a_content_that_is_gone_from_the_index_is_stored_anew() {
+    if no_kopia("damage::a_content_that_is_gone_from_the_index_is_stored_anew") {
+        return;
+    }
+    let node = pushed_twice();
+    let bytes = vec![17; 3001];
+    let object = node.made.object(lastcopy_fs::hash_bytes(&bytes)).unwrap();
+    node.somebody(&["content", "delete", &object, "--dangerous-commands=enabled"]);
+    let drop = ["index", "optimize", "--all", "--drop-deleted-older-than=1ns", "--dangerous-commands=enabled"];
+    node.somebody(&drop);
+    assert!(!node.held(&bytes));
+    for extent in [Extent::Quick, Extent::All] {
+        let report = node.rig.verify_only(&node.site, extent).unwrap().unwrap();
+        assert_eq!((report.lost, report.unverifiable), (1, 0), "{extent:?}: {report:?}");
+    }
+    node.push();
+    assert!(node.held(&bytes) && node.gate("1/1"));
+}
+
 /// Without its directories, a snapshot cannot tell what it holds; but what it holds is there, and a listing that is not whole says of
 /// nothing that it is lost.
 #[test]
