@@ -1,7 +1,10 @@
 //! What every command works with: configuration, index, destinations, output, and the wish to stop.
 
 use crate::args::Global;
-use crate::config::{self, Config, DestinationConfig, MirrorConfig, PolicyConfig, Secret, VolumeConfig};
+use crate::commands::Driven;
+use crate::config::{
+    self, Config, DestinationConfig, KopiaConfig, KopiaPlace, MirrorConfig, PolicyConfig, Secret, VolumeConfig, Way,
+};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Output;
 use crate::progress;
@@ -13,6 +16,7 @@ use lastcopy_store::{
 };
 use lastcopy_sync::{Context, Destination};
 use lastcopy_sync_cas::Cas;
+use lastcopy_sync_kopia::{Kopia, Storage};
 use lastcopy_sync_mirror::{Mirror, Options};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -138,7 +142,7 @@ impl App {
     /// A destination of the configuration: what the index knows of it, and the way to it.
     pub(crate) fn destination(&self, name: &str) -> Result<(DestinationRecord, Arc<dyn Destination>)> {
         let config = self.destination_config(name)?;
-        let record = self.store()?.register_destination(name, config.kind)?;
+        let record = self.store()?.register_destination(name, config.kind())?;
         // One rclone serves all that a command asks of a mirror.
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(destination) = connected.get(name) {
@@ -149,10 +153,9 @@ impl App {
         Ok((record, destination))
     }
 
-    /// A mirror of the configuration, with what only mirrors can tell.
-    pub(crate) fn mirror(&self, name: &str) -> Result<Option<Mirror>> {
-        let config = self.destination_config(name)?;
-        config.mirror.as_ref().map(|mirror| Ok(Mirror::new(mirror_options(mirror)?))).transpose()
+    /// A destination of the configuration that another program serves, with what only that can tell.
+    pub(crate) fn driven(&self, name: &str) -> Result<Option<Driven>> {
+        driven(self.destination_config(name)?)
     }
 
     /// Every destination of the configuration.
@@ -410,11 +413,39 @@ impl CliErrorOrEpoch {
 
 /// The way to a configured destination. Nothing is asked of it yet, but the secrets that it takes.
 pub(crate) fn connect(config: &DestinationConfig) -> Result<Arc<dyn Destination>> {
-    if let Some(mirror) = &config.mirror {
-        return Ok(Arc::new(Mirror::new(mirror_options(mirror)?)));
-    }
-    // Every other kind is refused when the configuration is loaded.
-    Ok(Arc::new(Cas::local(config.path.as_deref().unwrap_or(Path::new("/")))))
+    Ok(match driven(config)? {
+        Some(driven) => driven.destination(),
+        None => Arc::new(Cas::local(config.path.as_deref().unwrap_or(Path::new("/")))),
+    })
+}
+
+fn driven(config: &DestinationConfig) -> Result<Option<Driven>> {
+    Ok(match &config.way {
+        Way::Cas => None,
+        Way::Mirror(mirror) => Some(Driven::Mirror(Mirror::new(mirror_options(mirror)?))),
+        Way::Kopia(kopia) => Some(Driven::Kopia(Kopia::new(kopia_options(kopia, &config.url)?))),
+    })
+}
+
+/// The options of a repository of kopia's, with its secrets.
+fn kopia_options(config: &KopiaConfig, address: &str) -> Result<lastcopy_sync_kopia::Options> {
+    let value = |name: &str, secret: &Secret| {
+        let failed = |reason| CliError::new(Code::Config, format!("`{name}` of `{address}`: {reason}"));
+        secret_value(secret).map_err(failed)
+    };
+    let storage = match &config.place {
+        KopiaPlace::ConfigFile(file) => Storage::of_file(file.clone()),
+        KopiaPlace::Storage { repository, options, secrets } => {
+            let mut all = options.clone();
+            for (name, secret) in secrets {
+                all.insert(name.clone(), value(&format!("options.{name}"), secret)?);
+            }
+            Storage::new(repository, all).map_err(|error| CliError::new(Code::Config, format!("`{address}`: {error}")))?
+        }
+    };
+    let mut options = lastcopy_sync_kopia::Options::at(storage, value("password", &config.password)?);
+    (options.program, options.parallel, options.stall) = (config.program.clone(), config.parallel, config.stall);
+    Ok(options)
 }
 
 /// The options of a mirror, with its secrets.
@@ -437,6 +468,10 @@ fn mirror_options(config: &MirrorConfig) -> Result<Options> {
 fn secret_value(secret: &Secret) -> std::result::Result<std::ffi::OsString, String> {
     match secret {
         Secret::Env(variable) => std::env::var_os(variable).ok_or_else(|| format!("the variable `{variable}` is not set")),
+        Secret::File(file) => {
+            let value = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            Ok(std::os::unix::ffi::OsStringExt::from_vec(without_line_end(value)))
+        }
         Secret::Command(command) => {
             let (program, arguments) = command.split_first().ok_or("its command is empty")?;
             let ran = std::process::Command::new(program).args(arguments).stderr(std::process::Stdio::inherit()).output();
@@ -444,13 +479,16 @@ fn secret_value(secret: &Secret) -> std::result::Result<std::ffi::OsString, Stri
             if !output.status.success() {
                 return Err(format!("{program}: {}", output.status));
             }
-            let mut value = output.stdout;
-            while value.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-                value.pop();
-            }
-            Ok(std::os::unix::ffi::OsStringExt::from_vec(value))
+            Ok(std::os::unix::ffi::OsStringExt::from_vec(without_line_end(output.stdout)))
         }
     }
+}
+
+fn without_line_end(mut value: Vec<u8>) -> Vec<u8> {
+    while value.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        value.pop();
+    }
+    value
 }
 
 /// A path without symbolic links, as far as it exists: the file itself may be offloaded, or be a link.

@@ -72,7 +72,7 @@ struct Ready {
 enum Step {
     Sent(Sent),
     /// It may be sent together with others.
-    Ready(Ready),
+    Ready(Box<Ready>),
 }
 
 /// Stores and proves everything of a plan. Blocks.
@@ -217,7 +217,7 @@ impl Pushing<'_> {
             for step in steps {
                 match step {
                     Step::Sent(one) => sent.push(one),
-                    Step::Ready(one) => ready.push(one),
+                    Step::Ready(one) => ready.push(*one),
                 }
             }
             if !self.is_over() {
@@ -273,7 +273,7 @@ impl Pushing<'_> {
         }
         let joins = alone.is_none() && may_join(&path, item.content.size);
         let ready = Ready { item, path, source };
-        if joins { Some(Step::Ready(ready)) } else { self.deliver(ready, alone.is_some()).map(Step::Sent) }
+        if joins { Some(Step::Ready(Box::new(ready))) } else { self.deliver(ready, alone.is_some()).map(Step::Sent) }
     }
 
     /// Sends one file; gives it, if it was sent.

@@ -9,7 +9,6 @@ use crate::words::plural;
 use lastcopy_store::VolumeError;
 use lastcopy_sync::Probe;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 
 pub(crate) fn run(app: &App, command: &ConfigCommand) -> Result<Exit> {
     match command {
@@ -59,15 +58,15 @@ fn check(app: &App) -> Result<Exit> {
     for (name, configured) in &config.destinations {
         let record = if new { None } else { app.store()?.destination_record(name)? };
         let accepted = record.and_then(|record| record.incarnation);
-        let mirror = app.mirror(name)?;
-        let destination = match &mirror {
-            Some(mirror) => Arc::new(mirror.clone()),
+        let driven = app.driven(name)?;
+        let destination = match &driven {
+            Some(driven) => driven.destination(),
             None => connect(configured)?,
         };
         // A mirror knows only once it was asked.
         let answer = app.context().runtime.block_on(destination.probe());
-        let standing = match (&mirror, &answer) {
-            (Some(mirror), Ok(_)) => app.context().runtime.block_on(mirror.standing()).ok(),
+        let standing = match (&driven, &answer) {
+            (Some(driven), Ok(_)) => driven.standing(app).ok(),
             _ => None,
         };
         let capabilities = destination.capabilities();
@@ -98,7 +97,7 @@ fn check(app: &App) -> Result<Exit> {
         }
         problems += wrong.len() as u64;
         let ok = if wrong.is_empty() { ": ok" } else { "" };
-        app.output.line(&format!("destination {name}: {} at {address}{ok}", configured.kind));
+        app.output.line(&format!("destination {name}: {} at {address}{ok}", configured.kind()));
         wrong.iter().for_each(|problem| app.output.line(&format!("  problem: {problem}")));
         if standing.is_some() {
             standing::tell(app, &standing::lines(standing.as_ref(), &capabilities.methods));
@@ -106,7 +105,8 @@ fn check(app: &App) -> Result<Exit> {
         if !sharing.is_empty() {
             app.output.line(&format!("  shares its device with {}: they count once for `at_least`", sharing.join(", ")));
         }
-        let fields = Fields::new().with("destination", name.as_str()).with("kind", configured.kind.name()).with("address", address);
+        let fields =
+            Fields::new().with("destination", name.as_str()).with("kind", configured.kind().name()).with("address", address);
         let fields = fields.with("problems", wrong).with("shares_device_with", sharing);
         app.output.json("destination", &standing::fields(fields, standing, &capabilities.methods));
     }

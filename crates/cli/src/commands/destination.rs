@@ -20,7 +20,7 @@ pub(crate) fn run(app: &App, command: DestinationCommand) -> Result<Exit> {
         DestinationCommand::Reset { destination, reason, dry_run } => forget(app, &destination, reason.as_deref(), dry_run),
         DestinationCommand::Repair { destination, dry_run } => repair(app, &destination, dry_run),
         DestinationCommand::Compact { destination, .. } => {
-            let kind = app.destination_config(&destination)?.kind;
+            let kind = app.destination_config(&destination)?.kind();
             let message = format!("destination `{destination}` is of kind `{kind}`, which never deletes anything");
             Err(CliError::new(Code::Unsupported, message).hint("compact is for destinations of kind `kopia`"))
         }
@@ -63,7 +63,7 @@ fn list(app: &App) -> Result<Exit> {
     let mut known = app.store()?.destinations()?;
     for (name, configured) in &config.destinations {
         if !known.iter().any(|record| record.name == *name) {
-            known.push(app.store()?.register_destination(name, configured.kind)?);
+            known.push(app.store()?.register_destination(name, configured.kind())?);
         }
     }
     for record in known {
@@ -96,8 +96,8 @@ fn list(app: &App) -> Result<Exit> {
 
 fn probe(app: &App, name: &str) -> Result<Exit> {
     let (record, destination) = app.destination(name)?;
-    let mirror = app.mirror(name)?.map(|mirror| app.context().runtime.block_on(mirror.standing())).transpose();
-    let mirror = mirror.map_err(|error| named(SyncError::from(error), name))?;
+    let standing = app.driven(name)?.map(|driven| driven.standing(app)).transpose();
+    let standing = standing.map_err(|error| named(SyncError::from(error), name))?;
     let answer = app.context().runtime.block_on(destination.probe()).map_err(|error| named(SyncError::from(error), name))?;
     let (word, detail, incarnation) = match &answer {
         Probe::Found(incarnation) => ("found", format!("repository {incarnation}"), Some(incarnation.clone())),
@@ -118,7 +118,7 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         (Some(known), false) => format!("not the one that this index knows, {known}"),
     };
     app.output.line(&format!("  identity: {expected}"));
-    standing::tell(app, &standing::lines(mirror.as_ref(), &capabilities.methods));
+    standing::tell(app, &standing::lines(standing.as_ref(), &capabilities.methods));
     let fields = Fields::new()
         .with("destination", name)
         .with("kind", record.kind.name())
@@ -127,7 +127,7 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
         .with("detail", detail)
         .with("incarnation", incarnation.map(|incarnation| incarnation.as_str().to_owned()))
         .with("accepted", accepted);
-    app.output.json("destination", &standing::fields(fields, mirror, &capabilities.methods));
+    app.output.json("destination", &standing::fields(fields, standing, &capabilities.methods));
     Ok(if accepted { Exit::Done } else { Exit::Attention })
 }
 

@@ -20,6 +20,8 @@ mod sync;
 mod verify;
 mod volume;
 
+pub(crate) use standing::Driven;
+
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::error::{CliError, Exit, Result};

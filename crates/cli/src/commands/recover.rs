@@ -82,21 +82,24 @@ struct Origin {
     destination: Arc<dyn Destination>,
 }
 
+/// By this file kopia knows a repository in a directory.
+const KOPIA_FORMAT: &str = "kopia.repository.f";
+
 /// A URL of a directory, or a place as rclone writes it. What is configured already is reached as it is configured there.
 fn origin(app: &App, from: &str) -> Result<Origin> {
     // A machine that lost everything has no configuration, and nothing is wrong with that.
     let configured = |same: &dyn Fn(&DestinationConfig) -> bool| {
         let found = app.config().ok()?.destinations.iter().find(|(_, config)| same(config))?;
-        Some((found.0.clone(), found.1.kind))
+        Some((found.0.clone(), found.1.kind()))
     };
     let known = |name: &str, kind: DestinationKind| -> Result<Origin> {
         let destination = connect(app.destination_config(name)?)?;
         Ok(Origin { kind, place: from.to_owned(), name: Some(name.to_owned()), destination })
     };
+    if let Some((name, kind)) = configured(&|config| config.url == from) {
+        return known(&name, kind);
+    }
     if !from.contains("://") && from.contains(':') {
-        if let Some((name, kind)) = configured(&|config| config.url == from) {
-            return known(&name, kind);
-        }
         let destination = Arc::new(Mirror::new(Options::at(from)));
         return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination });
     }
@@ -107,6 +110,12 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
     let same = |config: &DestinationConfig| config.path.as_ref().is_some_and(|path| std::fs::canonicalize(path).ok() == here);
     if let Some((name, kind)) = configured(&same) {
         return known(&name, kind);
+    }
+    if path.join(KOPIA_FORMAT).exists() {
+        let message = format!("a repository of kopia's is at {}, and its password is not known here", path.display());
+        return Err(CliError::new(Code::Config, message).hint(
+            "write its section [destinations.NAME] into the configuration first, then repeat this; docs/kopia.md shows one",
+        ));
     }
     Ok(match kind_at(&path) {
         DestinationKind::Mirror => {

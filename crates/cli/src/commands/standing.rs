@@ -1,18 +1,55 @@
-//! How a destination proves what it holds, and what it takes a mirror for that: for people, and in JSON.
+//! How a destination proves what it holds, and what serves it for that: for people, and in JSON.
 
 use crate::app::App;
 use crate::config::Config;
 use crate::output::Fields;
 use lastcopy_store::Method;
-use lastcopy_sync_mirror::Standing;
+use lastcopy_sync::{Destination, DestinationError};
+use lastcopy_sync_kopia::Kopia;
+use lastcopy_sync_mirror::Mirror;
+use std::sync::Arc;
 
-/// What the place of a mirror can do, and whether offloads that count on the destination can pass.
+/// A destination that another program serves.
+pub(crate) enum Driven {
+    Mirror(Mirror),
+    Kopia(Kopia),
+}
+
+/// What serves a destination, and what it can do.
+pub(super) enum Standing {
+    Mirror(lastcopy_sync_mirror::Standing),
+    Kopia(lastcopy_sync_kopia::Standing),
+}
+
+impl Driven {
+    pub(crate) fn destination(&self) -> Arc<dyn Destination> {
+        match self {
+            Self::Mirror(mirror) => Arc::new(mirror.clone()),
+            Self::Kopia(kopia) => Arc::new(kopia.clone()),
+        }
+    }
+
+    /// Asks it.
+    pub(super) fn standing(&self, app: &App) -> Result<Standing, DestinationError> {
+        let runtime = app.context().runtime;
+        match self {
+            Self::Mirror(mirror) => runtime.block_on(mirror.standing()).map(Standing::Mirror),
+            Self::Kopia(kopia) => runtime.block_on(kopia.standing()).map(Standing::Kopia),
+        }
+    }
+}
+
+/// What serves a destination and what its place can do, and whether offloads that count on the destination can pass.
 pub(super) fn lines(standing: Option<&Standing>, methods: &[Method]) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(Standing { program, backend, hashes, reason, .. }) = standing {
-        lines.push(format!("served by: rclone {}, {backend}", program.version));
-        lines.push(format!("hashes there: {}", if hashes.is_empty() { "none".into() } else { hashes.join(", ") }));
-        lines.push(format!("verified that way because {reason}"));
+    match standing {
+        Some(Standing::Mirror(lastcopy_sync_mirror::Standing { program, backend, hashes, reason, .. })) => {
+            lines.push(format!("served by: rclone {}, {backend}", program.version));
+            lines.push(format!("hashes there: {}", if hashes.is_empty() { "none".into() } else { hashes.join(", ") }));
+            lines.push(format!("verified that way because {reason}"));
+        }
+        Some(Standing::Kopia(kopia)) => lines.push(format!("served by: kopia {}", kopia.version)),
+        None => {}
     }
     lines.push(match methods {
         [] => "proves by: nothing; offload through it can never pass: set verify = \"auto\" or \"read-back\"".to_owned(),
@@ -25,9 +62,10 @@ pub(super) fn lines(standing: Option<&Standing>, methods: &[Method]) -> Vec<Stri
 pub(super) fn fields(fields: Fields, standing: Option<Standing>, methods: &[Method]) -> Fields {
     let fields = fields.with("methods", methods.iter().map(|method| method.name()).collect::<Vec<_>>());
     match standing {
-        Some(Standing { program, backend, hashes, reason, .. }) => {
+        Some(Standing::Mirror(lastcopy_sync_mirror::Standing { program, backend, hashes, reason, .. })) => {
             fields.with("program", program.version).with("backend", backend).with("hashes", hashes).with("reason", reason)
         }
+        Some(Standing::Kopia(kopia)) => fields.with("program", kopia.version),
         None => fields,
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(app: &App, volumes: &[String], to: &[String]) -> Result<Exit> 
         push(app, &volume, &destination).inspect_err(|error| {
             // One that was there before is another command's.
             let run = error.run.or_else(|| newest().filter(|run| Some(*run) != before));
-            let kind = app.destination_config(&destination).map(|config| config.kind.name()).unwrap_or_default();
+            let kind = app.destination_config(&destination).map(|config| config.kind().name()).unwrap_or_default();
             let fields = fields(&volume, &destination, kind, &PushReport::default());
             app.output.summary("sync", run.map(RunId::get), error.status(), fields);
         })
@@ -124,7 +124,7 @@ fn tell(app: &App, volume: &str, destination: &str, report: &PushReport) -> Exit
     ] {
         tell_named(app, volume, destination, what, named, hint);
     }
-    let kind = app.destination_config(destination).map(|config| config.kind.name()).unwrap_or_default();
+    let kind = app.destination_config(destination).map(|config| config.kind().name()).unwrap_or_default();
     let run = report.run.map(RunId::get);
     app.output.summary("sync", run, if bad { "partial" } else { "success" }, fields(volume, destination, kind, report));
     if bad { Exit::Attention } else { Exit::Done }

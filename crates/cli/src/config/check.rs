@@ -4,7 +4,7 @@
 mod destination;
 mod policy;
 
-pub(crate) use destination::{DestinationConfig, MirrorConfig, Secret, local_path};
+pub(crate) use destination::{DestinationConfig, KopiaConfig, KopiaPlace, MirrorConfig, Secret, Way, local_path};
 pub(crate) use policy::PolicyConfig;
 
 use super::diagnostic::{ConfigError, Problem};
@@ -158,7 +158,7 @@ impl Check {
         let mut destination_spans = BTreeMap::new();
         for (name, destination) in &file.destinations {
             self.name(name, "destination");
-            let place = destination.url.as_ref().or(destination.remote.as_ref());
+            let place = destination.url.as_ref().or(destination.remote.as_ref()).or(destination.repository.as_ref());
             destination_spans.insert(name.get_ref().clone(), place.map_or(name.span(), Spanned::span));
             if let Some(config) = self.destination(name, destination) {
                 destinations.insert(name.get_ref().clone(), config);

@@ -75,6 +75,10 @@ pub(super) struct Destination {
     pub(super) rclone: Option<BTreeMap<Spanned<String>, Spanned<Setting>>>,
     pub(super) verify: Option<Spanned<String>>,
     pub(super) index_password: Option<Spanned<Secret>>,
+    pub(super) repository: Option<Spanned<String>>,
+    pub(super) options: Option<BTreeMap<Spanned<String>, Spanned<Setting>>>,
+    pub(super) config_file: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<Secret>>,
     pub(super) program: Option<Spanned<String>>,
     pub(super) transfers: Option<Spanned<usize>>,
     pub(super) checkers: Option<Spanned<usize>>,
@@ -83,7 +87,7 @@ pub(super) struct Destination {
     pub(super) failure_domain: Option<Spanned<String>>,
 }
 
-/// A value for rclone: as it is, or a secret that lies elsewhere.
+/// An option of a program's: as it is, or a secret that lies elsewhere.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Setting {
@@ -97,5 +101,6 @@ pub(super) enum Setting {
 #[serde(deny_unknown_fields)]
 pub(super) struct Secret {
     pub(super) env: Option<String>,
+    pub(super) file: Option<String>,
     pub(super) command: Option<Vec<String>>,
 }

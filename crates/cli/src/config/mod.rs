@@ -9,7 +9,8 @@ mod template;
 
 pub use check::{Config, parse};
 pub(crate) use check::{
-    DestinationConfig, HookConfig, MirrorConfig, PolicyConfig, Secret, VolumeConfig, check_name, load, local_path, locate,
+    DestinationConfig, HookConfig, KopiaConfig, KopiaPlace, MirrorConfig, PolicyConfig, Secret, VolumeConfig, Way, check_name,
+    load, local_path, locate,
 };
 pub use diagnostic::ConfigError;
 pub(crate) use edit::{add_destination, add_volume, set_volume_path, write_new};

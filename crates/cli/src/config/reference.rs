@@ -18,7 +18,7 @@ const fn key(section: &'static str, name: &'static str, kind: &'static str, defa
     Key { section, name, kind, default, meaning }
 }
 
-pub(super) const KEYS: [Key; 32] = [
+pub(super) const KEYS: [Key; 37] = [
     key("node", "name", "text", "the host name", "The node's name, for people."),
     key(
         "node",
@@ -95,9 +95,9 @@ pub(super) const KEYS: [Key; 32] = [
     key(
         "destinations.NAME",
         "kind",
-        "`cas` or `mirror`",
+        "`cas`, `mirror` or `kopia`",
         "required",
-        "What kind of place: an append-only content-addressed store, or a browsable tree at any place that rclone reaches.",
+        "What kind of place: an append-only content-addressed store, a browsable tree at any place that rclone reaches, or a repository of kopia's.",
     ),
     key("destinations.NAME", "url", "URL", "required for `cas`", "Where: `file:///path`."),
     key(
@@ -124,22 +124,63 @@ pub(super) const KEYS: [Key; 32] = [
     key(
         "destinations.NAME",
         "index_password",
-        "`{ env = \"NAME\" }` or `{ command = [\"…\"] }`",
+        "`{ env = \"NAME\" }`, `{ file = \"…\" }` or `{ command = [\"…\"] }`",
         "none",
         "Of a mirror: what its segments (paths, times, history) are encrypted with, by rclone's `crypt`; the files themselves stay as they are. It is chosen before `destination init`, for good.",
     ),
-    key("destinations.NAME", "program", "path", "`rclone`", "Of a mirror: rclone 1.75 or newer."),
-    key("destinations.NAME", "transfers", "number", "`8`", "Of a mirror: files that are sent or read back at a time."),
+    key(
+        "destinations.NAME",
+        "repository",
+        "`filesystem`, `s3`, `sftp`, `webdav`, `rclone`, `b2`, `gcs` or `azure`",
+        "none",
+        "Of a `kopia`: the type of its storage, as kopia calls it.",
+    ),
+    key("destinations.NAME", "options", "table", "none", "Of a `kopia`: the options of that storage."),
+    key(
+        "destinations.NAME",
+        "config_file",
+        "path",
+        "none",
+        "Of a `kopia`, instead of `repository`: a configuration file of kopia's own, which is only read.",
+    ),
+    key(
+        "destinations.NAME",
+        "password",
+        "`{ env = \"NAME\" }`, `{ file = \"…\" }` or `{ command = [\"…\"] }`",
+        "required for `kopia`",
+        "Of a `kopia`: the repository's password. It is passed by environment, and written nowhere.",
+    ),
+    key(
+        "destinations.NAME",
+        "program",
+        "path",
+        "`rclone`, `kopia`",
+        "rclone 1.75 or newer, of a mirror; kopia 0.20 or newer, of a `kopia`.",
+    ),
+    key("destinations.NAME", "transfers", "number", "`8`", "Of a mirror or a `kopia`: files that are sent or read back at a time."),
     key("destinations.NAME", "checkers", "number", "`16`", "Of a mirror: files that are asked after at a time."),
     key("destinations.NAME", "bandwidth", "text", "none", "Of a mirror: a limit as rclone's `--bwlimit` takes it, like `8M`."),
-    key("destinations.NAME", "stall_timeout", "age", "`5m`", "Of a mirror: an rclone that does nothing for so long is ended."),
+    key(
+        "destinations.NAME",
+        "stall_timeout",
+        "age",
+        "`5m`",
+        "Of a mirror or a `kopia`: a program that does nothing for so long is ended.",
+    ),
     key("destinations.NAME", "failure_domain", "text", "none", "A label: destinations with one label count once for `at_least`."),
     key(
         "destinations.NAME.rclone",
         "OPTION",
-        "text, number, true or false, `{ env = \"NAME\" }` or `{ command = [\"…\"] }`",
+        "text, number, true or false, `{ env = \"NAME\" }`, `{ file = \"…\" }` or `{ command = [\"…\"] }`",
         "none",
         "By rclone's names, as its configuration would hold it (`rclone obscure` for passwords). It is passed to rclone by environment, and written nowhere.",
+    ),
+    key(
+        "destinations.NAME.options",
+        "OPTION",
+        "text, number, true or false, or a secret as of `password`",
+        "none",
+        "By the names that `kopia repository create TYPE --help` has, without the dashes before them.",
     ),
 ];
 

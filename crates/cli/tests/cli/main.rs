@@ -14,6 +14,7 @@ mod exit_codes;
 mod home;
 mod hooks;
 mod json;
+mod kopia;
 mod mirror;
 mod mounts;
 mod odd_tree;

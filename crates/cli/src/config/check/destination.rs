@@ -4,25 +4,41 @@ use super::super::file;
 use super::Check;
 use crate::units::Age;
 use lastcopy_store::{DestinationKind, Method};
+use lastcopy_sync_kopia::Storage;
 use lastcopy_sync_mirror::{Options, Verify};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::Spanned;
 
-/// An rclone that does nothing for so long is ended, unless the configuration says otherwise.
+/// A program that does nothing for so long is ended, unless the configuration says otherwise.
 const STALL_TIMEOUT: Age = Age { ms: 300_000 };
+/// Objects of a repository of kopia's that are read or stored at a time, unless the configuration says otherwise.
+const PARALLEL: usize = 8;
 
 /// A destination as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DestinationConfig {
-    pub(crate) kind: DestinationKind,
     /// Of a local one: its directory.
     pub(crate) path: Option<PathBuf>,
     /// Where it is, for people.
     pub(crate) url: String,
     pub(crate) failure_domain: Option<String>,
-    /// Of a mirror: how rclone gets there.
-    pub(crate) mirror: Option<MirrorConfig>,
+    /// How it is reached.
+    pub(crate) way: Way,
+}
+
+/// How a destination is reached, by its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By lastcopy itself.
+    Cas,
+    /// By rclone.
+    Mirror(MirrorConfig),
+    /// By kopia.
+    Kopia(KopiaConfig),
 }
 
 /// A mirror as configured; secrets are not in it.
@@ -33,19 +49,48 @@ pub(crate) struct MirrorConfig {
     pub(crate) index_password: Option<Secret>,
 }
 
+/// A repository of kopia's as configured; secrets are not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KopiaConfig {
+    pub(crate) place: KopiaPlace,
+    pub(crate) password: Secret,
+    pub(crate) program: PathBuf,
+    pub(crate) parallel: usize,
+    pub(crate) stall: Duration,
+}
+
+/// Where a repository of kopia's lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KopiaPlace {
+    /// In a storage of one of its types.
+    Storage { repository: String, options: BTreeMap<String, OsString>, secrets: BTreeMap<String, Secret> },
+    /// Where a configuration file of kopia's own says.
+    ConfigFile(PathBuf),
+}
+
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Secret {
     /// In a variable of the environment.
     Env(String),
+    /// In a file, without the end of its last line.
+    File(PathBuf),
     /// What a program prints, without the end of the line.
     Command(Vec<String>),
 }
 
 impl DestinationConfig {
+    pub(crate) fn kind(&self) -> DestinationKind {
+        match &self.way {
+            Way::Cas => DestinationKind::Cas,
+            Way::Mirror(_) => DestinationKind::Mirror,
+            Way::Kopia(_) => DestinationKind::Kopia,
+        }
+    }
+
     /// The methods by which it may prove, as far as the configuration tells.
     pub(super) fn methods(&self) -> Vec<Method> {
-        let Some(mirror) = &self.mirror else { return vec![Method::ReadBack] };
+        let Way::Mirror(mirror) = &self.way else { return vec![Method::ReadBack] };
         match mirror.options.verify {
             Verify::None => Vec::new(),
             _ if self.path.is_some() => vec![Method::ReadBack],
@@ -57,6 +102,9 @@ impl DestinationConfig {
     }
 }
 
+/// A key, the kinds that it is for, and where it stands.
+type Key<'a> = (&'static str, &'a [DestinationKind], Option<Range<usize>>);
+
 impl Check {
     pub(super) fn destination(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
         let kind = destination.kind.get_ref();
@@ -64,37 +112,58 @@ impl Check {
             self.wrong(destination.kind.span(), format!("there is no destination kind `{kind}`"), "use \"cas\"");
             return None;
         };
+        self.keys(kind, destination);
         match kind {
             DestinationKind::Cas => self.cas(name, destination),
             DestinationKind::Mirror => self.mirror(name, destination),
-            other => {
+            DestinationKind::Kopia => self.kopia(name, destination),
+            other @ DestinationKind::Peer => {
                 self.wrong(
                     destination.kind.span(),
                     format!("this version of lastcopy has no destinations of kind `{other}`"),
-                    "use \"cas\", a content-addressed store in a directory, or \"mirror\", a tree at any place that rclone reaches",
+                    "use \"cas\", a content-addressed store in a directory, \"mirror\", a tree at any place that rclone reaches, or \
+                     \"kopia\", a repository of kopia's",
                 );
                 None
             }
         }
     }
 
-    fn cas(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
-        let for_mirrors = [
-            ("remote", destination.remote.as_ref().map(Spanned::span)),
-            ("rclone", destination.rclone.as_ref().map(|_| destination.kind.span())),
-            ("verify", destination.verify.as_ref().map(Spanned::span)),
-            ("index_password", destination.index_password.as_ref().map(Spanned::span)),
-            ("program", destination.program.as_ref().map(Spanned::span)),
-            ("transfers", destination.transfers.as_ref().map(Spanned::span)),
-            ("checkers", destination.checkers.as_ref().map(Spanned::span)),
-            ("bandwidth", destination.bandwidth.as_ref().map(Spanned::span)),
-            ("stall_timeout", destination.stall_timeout.as_ref().map(Spanned::span)),
+    /// Refuses keys that mean nothing for a kind.
+    fn keys(&mut self, kind: DestinationKind, destination: &file::Destination) {
+        fn span<T>(key: Option<&Spanned<T>>) -> Option<Range<usize>> {
+            key.map(Spanned::span)
+        }
+        let table = |table: Option<&BTreeMap<_, _>>| table.map(|_| destination.kind.span());
+        let (cas, mirror, kopia) = (DestinationKind::Cas, DestinationKind::Mirror, DestinationKind::Kopia);
+        let keys: [Key<'_>; 14] = [
+            ("url", &[cas], span(destination.url.as_ref())),
+            ("remote", &[mirror], span(destination.remote.as_ref())),
+            ("rclone", &[mirror], table(destination.rclone.as_ref())),
+            ("verify", &[mirror], span(destination.verify.as_ref())),
+            ("index_password", &[mirror], span(destination.index_password.as_ref())),
+            ("checkers", &[mirror], span(destination.checkers.as_ref())),
+            ("bandwidth", &[mirror], span(destination.bandwidth.as_ref())),
+            ("repository", &[kopia], span(destination.repository.as_ref())),
+            ("options", &[kopia], table(destination.options.as_ref())),
+            ("config_file", &[kopia], span(destination.config_file.as_ref())),
+            ("password", &[kopia], span(destination.password.as_ref())),
+            ("program", &[mirror, kopia], span(destination.program.as_ref())),
+            ("transfers", &[mirror, kopia], span(destination.transfers.as_ref())),
+            ("stall_timeout", &[mirror, kopia], span(destination.stall_timeout.as_ref())),
         ];
-        for (key, span) in for_mirrors {
-            if let Some(span) = span {
-                self.wrong(span, format!("`{key}` is for destinations of kind `mirror`"), "remove it, or set kind = \"mirror\"");
+        for (key, kinds, span) in keys {
+            if let Some(span) = span.filter(|_| !kinds.contains(&kind)) {
+                let kinds = |between: &str, quote: char| {
+                    kinds.iter().map(|kind| format!("{quote}{kind}{quote}")).collect::<Vec<_>>().join(between)
+                };
+                let message = format!("`{key}` is for destinations of kind {}", kinds(" and ", '`'));
+                self.wrong(span, message, format!("remove it, or set kind = {}", kinds(" or ", '"')));
             }
         }
+    }
+
+    fn cas(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
         let Some(url) = &destination.url else {
             self.wrong(
                 name.span(),
@@ -106,13 +175,10 @@ impl Check {
         let path = self.local_url(url)?;
         let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
         let url = url.get_ref().clone();
-        Some(DestinationConfig { kind: DestinationKind::Cas, path: Some(path), url, failure_domain, mirror: None })
+        Some(DestinationConfig { path: Some(path), url, failure_domain, way: Way::Cas })
     }
 
     fn mirror(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
-        if let Some(url) = &destination.url {
-            self.wrong(url.span(), "`url` is for destinations of kind `cas`", "write remote = \"NAME:PATH\", or an absolute path");
-        }
         let Some(remote) = &destination.remote else {
             self.wrong(
                 name.span(),
@@ -125,7 +191,7 @@ impl Check {
         let path = options.local_path().map(Path::to_owned);
         let mut secrets = BTreeMap::new();
         for (key, setting) in destination.rclone.iter().flatten() {
-            self.setting(key, setting, &mut options, &mut secrets);
+            self.setting(key, setting, &mut options.settings, &mut secrets);
         }
         if let (Some(_), Some((key, _))) = (&path, destination.rclone.iter().flatten().next()) {
             self.wrong(key.span(), "a local path has no options of rclone's", "name a remote, like \"box:path\", or remove them");
@@ -144,25 +210,103 @@ impl Check {
                 }
             };
         }
-        if let Some(program) = &destination.program {
-            options.program = if program.get_ref().contains('/') { self.path(program, "rclone") } else { program.get_ref().into() };
-        }
-        for (count, option) in [(&destination.transfers, &mut options.transfers), (&destination.checkers, &mut options.checkers)] {
-            match count {
-                Some(count) if (1..=256).contains(count.get_ref()) => *option = *count.get_ref(),
-                Some(count) => self.wrong(count.span(), "so many at a time cannot be", "use a number from 1 to 256"),
-                None => {}
-            }
-        }
+        options.program = self.program(destination, "rclone");
+        options.transfers = self.count(destination.transfers.as_ref(), options.transfers);
+        options.checkers = self.count(destination.checkers.as_ref(), options.checkers);
         options.bandwidth = destination.bandwidth.as_ref().map(|limit| limit.get_ref().clone());
-        let stall = self.age(destination.stall_timeout.as_ref(), STALL_TIMEOUT);
-        options.stall = std::time::Duration::from_millis(stall.ms.max(1).unsigned_abs());
+        options.stall = self.stall(destination);
         let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
         let url = options.remote.clone();
         let password = destination.index_password.as_ref();
         let index_password = password.and_then(|secret| self.secret(secret.get_ref(), secret.span()));
-        let mirror = Some(MirrorConfig { options, secrets, index_password });
-        Some(DestinationConfig { kind: DestinationKind::Mirror, path, url, failure_domain, mirror })
+        let way = Way::Mirror(MirrorConfig { options, secrets, index_password });
+        Some(DestinationConfig { path, url, failure_domain, way })
+    }
+
+    fn kopia(&mut self, name: &Spanned<String>, destination: &file::Destination) -> Option<DestinationConfig> {
+        let place = match (&destination.repository, &destination.config_file) {
+            (Some(repository), None) => self.storage(repository, destination.options.as_ref())?,
+            (None, Some(file)) if destination.options.is_none() => KopiaPlace::ConfigFile(self.path(file, "kopia's configuration")),
+            _ => {
+                let message = format!("destination `{}` must say where its repository is, in one way", name.get_ref());
+                let fix = "add repository = \"filesystem\" and options = { path = \"/mnt/backup/kopia\" }, or config_file = \"…\"";
+                self.wrong(name.span(), message, fix);
+                return None;
+            }
+        };
+        let Some(password) = &destination.password else {
+            let message = format!("destination `{}` has no `password`", name.get_ref());
+            self.wrong(name.span(), message, "add one, like password = { env = \"KOPIA_PASSWORD\" }");
+            return None;
+        };
+        let password = self.secret(password.get_ref(), password.span())?;
+        let program = self.program(destination, "kopia");
+        let parallel = self.count(destination.transfers.as_ref(), PARALLEL);
+        let stall = self.stall(destination);
+        let failure_domain = destination.failure_domain.as_ref().map(|label| label.get_ref().clone());
+        let (path, url) = match &place {
+            // With its secrets, it is checked again when it is reached.
+            KopiaPlace::Storage { repository, options, secrets } => {
+                let placeholders = secrets.keys().map(|name| (name.clone(), OsString::from("0")));
+                let all = options.clone().into_iter().chain(placeholders).collect();
+                match Storage::new(repository, all) {
+                    Ok(storage) => (storage.local_path(), storage.address()),
+                    Err(error) => {
+                        self.wrong(name.span(), error.to_string(), "`kopia repository create --help` tells what each option means");
+                        return None;
+                    }
+                }
+            }
+            KopiaPlace::ConfigFile(file) => {
+                let storage = Storage::of_file(file.clone());
+                (storage.local_path(), storage.address())
+            }
+        };
+        let way = Way::Kopia(KopiaConfig { place, password, program, parallel, stall });
+        Some(DestinationConfig { path, url, failure_domain, way })
+    }
+
+    /// A storage of kopia's with its options; `~` in the path of a local one is the home directory.
+    fn storage(
+        &mut self,
+        repository: &Spanned<String>,
+        written: Option<&BTreeMap<Spanned<String>, Spanned<file::Setting>>>,
+    ) -> Option<KopiaPlace> {
+        let (mut options, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        for (key, setting) in written.into_iter().flatten() {
+            self.setting(key, setting, &mut options, &mut secrets);
+        }
+        if repository.get_ref() == "filesystem"
+            && let Some(path) = options.get_mut("path")
+            && let Some(text) = path.to_str()
+        {
+            *path = self.path(&Spanned::new(repository.span(), text.to_owned()), "a repository").into_os_string();
+        }
+        Some(KopiaPlace::Storage { repository: repository.get_ref().clone(), options, secrets })
+    }
+
+    fn program(&mut self, destination: &file::Destination, usual: &str) -> PathBuf {
+        match &destination.program {
+            Some(program) if program.get_ref().contains('/') => self.path(program, usual),
+            Some(program) => program.get_ref().into(),
+            None => usual.into(),
+        }
+    }
+
+    fn count(&mut self, count: Option<&Spanned<usize>>, usual: usize) -> usize {
+        match count {
+            Some(count) if (1..=256).contains(count.get_ref()) => *count.get_ref(),
+            Some(count) => {
+                self.wrong(count.span(), "so many at a time cannot be", "use a number from 1 to 256");
+                usual
+            }
+            None => usual,
+        }
+    }
+
+    fn stall(&mut self, destination: &file::Destination) -> Duration {
+        let stall = self.age(destination.stall_timeout.as_ref(), STALL_TIMEOUT);
+        Duration::from_millis(stall.ms.max(1).unsigned_abs())
     }
 
     /// A place as rclone writes it: a remote and a path in it, or a local path, `~` being the home directory.
@@ -185,7 +329,7 @@ impl Check {
         &mut self,
         key: &Spanned<String>,
         setting: &Spanned<file::Setting>,
-        options: &mut Options,
+        options: &mut BTreeMap<String, OsString>,
         secrets: &mut BTreeMap<String, Secret>,
     ) {
         let name = key.get_ref().clone();
@@ -200,20 +344,21 @@ impl Check {
                 return;
             }
         };
-        options.settings.insert(name, text.into());
+        options.insert(name, text.into());
     }
 
     fn secret(&mut self, secret: &file::Secret, span: std::ops::Range<usize>) -> Option<Secret> {
-        match (&secret.env, &secret.command) {
-            (Some(variable), None) => {
+        match (&secret.env, &secret.file, &secret.command) {
+            (Some(variable), None, None) => {
                 if std::env::var_os(variable).is_none() {
                     self.wrong(span, format!("the variable `{variable}` is not set"), "set it where lastcopy is started");
                 }
                 Some(Secret::Env(variable.clone()))
             }
-            (None, Some(command)) if !command.is_empty() => Some(Secret::Command(command.clone())),
+            (None, Some(file), None) => Some(Secret::File(self.path(&Spanned::new(span, file.clone()), "a secret"))),
+            (None, None, Some(command)) if !command.is_empty() => Some(Secret::Command(command.clone())),
             _ => {
-                let fix = "write { env = \"NAME\" } or { command = [\"pass\", \"show\", \"…\"] }";
+                let fix = "write { env = \"NAME\" }, { file = \"/path\" } or { command = [\"pass\", \"show\", \"…\"] }";
                 self.wrong(span, "a secret comes from one place", fix);
                 None
             }

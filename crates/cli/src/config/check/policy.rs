@@ -157,7 +157,7 @@ impl Check {
                     Method::Fingerprint => "checksums of the provider",
                     _ => "hashes of the far side",
                 };
-                let kind = destination.kind;
+                let kind = destination.kind();
                 self.wrong(
                     written.span(),
                     format!("destinations of kind `{kind}` prove by {how}, which these methods leave out: no file could ever pass"),

@@ -1,0 +1,105 @@
+//! Repositories of kopia's, driven as a person would: the whole story, the worst day, and configurations that could never work.
+
+use crate::home::Home;
+use crate::skip::{missing_program, skipped};
+use crate::tree::{assert_same_tree, read_tree};
+use std::fs;
+
+fn no_kopia(test: &str) -> bool {
+    let missing = missing_program(&["kopia"]).is_some();
+    if missing {
+        skipped(test, "kopia is not installed");
+    }
+    missing
+}
+
+/// The section of a repository in a directory; its password lies in a file.
+fn section(home: &Home, at: &std::path::Path, password: &str) -> String {
+    let file = home.path("password");
+    fs::write(&file, format!("{password}\n")).unwrap();
+    format!(
+        "[destinations.vault]\nkind = \"kopia\"\nrepository = \"filesystem\"\noptions = {{ path = {at:?} }}\npassword = {{ file = {file:?} }}\n"
+    )
+}
+
+#[test]
+fn everything_is_offloaded_restored_and_recovered() {
+    if no_kopia("kopia::everything_is_offloaded_restored_and_recovered") {
+        return;
+    }
+    let home = Home::empty();
+    let (volume, vault) = (home.volume("photos"), home.destination("vault"));
+    fs::create_dir_all(&vault).unwrap();
+    home.write_config(&format!(
+        "[volumes.photos]\npath = {volume:?}\nsync_to = [\"vault\"]\n[volumes.photos.offload]\nrequire = [\"vault\"]\n{}",
+        section(&home, &vault, "open sesame")
+    ));
+    for number in 0..20 {
+        home.write("photos", &format!("trip {}/{number}.jpg", number % 3), format!("picture {number}").as_bytes());
+    }
+    home.write("photos", "twin.jpg", b"picture 1");
+    let before = home.tree("photos");
+    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "vault"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let checked = home.json(&["config", "check"]).expect(0);
+    let line = checked.lines.iter().find(|line| line["destination"] == "vault").unwrap();
+    assert_eq!((line["kind"].as_str(), line["methods"][0].as_str()), (Some("kopia"), Some("read-back")));
+    assert!(line["program"].is_string(), "{line}");
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    assert!(home.tree("photos").is_empty());
+    home.run(&["sync"]).expect(0);
+    assert_eq!(home.json(&["verify", "vault"]).expect(0).count("lost"), 0);
+    home.run(&["restore", "photos"]).expect(0);
+    assert_same_tree(&home.tree("photos"), &before);
+
+    // The worst day: only the repository and its password are left.
+    let from = format!("file://{}", vault.display());
+    let elsewhere = Home::empty();
+    let to = elsewhere.path("recovered");
+    let recover = ["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"];
+    let without = elsewhere.run(&recover).expect(2);
+    assert!(without.stderr.contains("its password is not known here"), "{without}");
+    elsewhere.write_config(&section(&elsewhere, &vault, "another word"));
+    let wrong = elsewhere.run(&recover);
+    assert!(wrong.code() != Some(0) && wrong.stderr.contains("password"), "{wrong}");
+    elsewhere.write_config(&section(&elsewhere, &vault, "open sesame"));
+    elsewhere.run(&recover).expect(0);
+    elsewhere.run(&["restore", "photos"]).expect(0);
+    assert_same_tree(&read_tree(&to.join("photos")), &before);
+}
+
+#[test]
+fn a_section_that_cannot_work_is_refused() {
+    let home = Home::empty();
+    let storage = "repository = \"filesystem\"\noptions = { path = \"/r\" }";
+    let password = "password = { command = [\"pass\"] }";
+    for (lines, says) in [
+        (password.to_owned(), "must say where its repository is"),
+        (format!("{storage}\nconfig_file = \"/c\"\n{password}"), "must say where its repository is"),
+        (storage.to_owned(), "has no `password`"),
+        (format!("repository = \"floppy\"\n{password}"), "kopia has no storage `floppy`"),
+        (format!("repository = \"filesystem\"\noptions = {{ pth = \"/r\" }}\n{password}"), "no option `pth`"),
+        (format!("repository = \"filesystem\"\noptions = {{ path = \"r\" }}\n{password}"), "relative"),
+        (format!("{storage}\n{password}\nremote = \"box:x\""), "`remote` is for destinations of kind `mirror`"),
+        (format!("{storage}\n{password}\nurl = \"file:///x\""), "`url` is for destinations of kind `cas`"),
+        (format!("{storage}\npassword = {{ env = \"LASTCOPY_TEST_UNSET\" }}"), "LASTCOPY_TEST_UNSET"),
+    ] {
+        home.write_config(&format!("[destinations.vault]\nkind = \"kopia\"\n{lines}\n"));
+        let refused = home.json(&["status"]).expect(2);
+        assert_eq!(refused.error_code(), "config");
+        assert!(refused.error()["message"].as_str().unwrap().contains(says), "{lines}: {refused:?}");
+    }
+}
+
+#[test]
+fn without_the_program_it_says_what_to_install() {
+    let home = Home::empty();
+    fs::create_dir_all(home.destination("vault")).unwrap();
+    let section = section(&home, &home.destination("vault"), "word");
+    home.write_config(&format!("{section}program = \"no-such-kopia\"\n"));
+    let ran = home.json(&["destination", "init", "vault"]).expect(3);
+    let message = ran.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("no-such-kopia") && message.contains("0.20"), "{message}");
+}
