@@ -2,7 +2,7 @@
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RANGE};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
@@ -36,6 +37,36 @@ pub struct Http {
     pub runtime: tokio::runtime::Handle,
     /// For how long it may be silent.
     pub patience: Duration,
+    /// Connections over which objects were read to their end, for the next ones; without, each object has one of its own.
+    pub idle: Option<Idle>,
+}
+
+/// Connections that wait for more to be asked.
+#[derive(Clone, Default)]
+pub struct Idle(Arc<Mutex<Vec<Connection>>>);
+
+type Connection = SendRequest<Full<Bytes>>;
+
+impl Idle {
+    fn all(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One that is still open.
+    async fn take(&self) -> Option<Connection> {
+        loop {
+            let mut connection = self.all().pop()?;
+            if connection.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections", self.all().len())
+    }
 }
 
 /// What was answered, of which the body is still to be read.
@@ -52,7 +83,7 @@ impl Http {
     pub fn post(&self, path: &str, json: String, limit: Option<Duration>) -> Result<(u16, Vec<u8>), Silent> {
         let request = self.request(Request::post(self.uri(path)).header(CONTENT_TYPE, "application/json"), json.into());
         let asked = async {
-            let response = self.send(request?).await?;
+            let (response, _connection) = self.send(request?).await?;
             let status = response.status().as_u16();
             let bytes = response.into_body().collect().await.map_err(|error| self.silent(error))?.to_bytes();
             Ok((status, bytes.to_vec()))
@@ -69,17 +100,31 @@ impl Http {
 
     /// Asks for an object, all of it or a range.
     pub fn get(&self, path: &str, range: Option<Range<u64>>) -> Result<Answer, Silent> {
-        let mut request = Request::get(self.uri(path));
-        if let Some(range) = &range {
-            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-        }
-        let request = self.request(request, Bytes::new())?;
-        let response = self.runtime.block_on(async { tokio::time::timeout(self.patience, self.send(request)).await });
-        let response = response.map_err(|_| Silent(format!("{} did not begin to send an object", self.program)))??;
+        let request = || {
+            let mut request = Request::get(self.uri(path));
+            if let Some(range) = &range {
+                request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+            }
+            self.request(request, Bytes::new())
+        };
+        let asked = async {
+            if let Some(idle) = &self.idle
+                && let Some(mut connection) = idle.take().await
+                // It may be closed just now: then a new one is asked the same.
+                && let Ok(response) = connection.send_request(request()?).await
+            {
+                return Ok((response, connection));
+            }
+            self.send(request()?).await
+        };
+        let response = self.runtime.block_on(async { tokio::time::timeout(self.patience, asked).await });
+        let (response, connection) =
+            response.map_err(|_| Silent(format!("{} did not begin to send an object", self.program)))??;
         let status = response.status().as_u16();
         let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let (runtime, patience) = (self.runtime.clone(), self.patience);
-        let body = Body { program: self.program, body: response.into_body(), length, piece: Bytes::new(), runtime, patience };
+        let back = self.idle.clone().map(|idle| (idle, connection));
+        let body = Body { back, program: self.program, body: response.into_body(), length, piece: Bytes::new(), runtime, patience };
         Ok(Answer { status, body })
     }
 
@@ -95,12 +140,13 @@ impl Http {
         request.body(Full::new(body)).map_err(|error| self.silent(error))
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Silent> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Connection), Silent> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.silent(error))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.silent(error))?;
         // Its errors reach the one who waits for the answer.
         tokio::spawn(connection);
-        sender.send_request(request).await.map_err(|error| self.silent(error))
+        let response = sender.send_request(request).await.map_err(|error| self.silent(error))?;
+        Ok((response, sender))
     }
 
     fn silent(&self, error: impl fmt::Display) -> Silent {
@@ -112,6 +158,8 @@ impl Http {
 pub struct Body {
     program: &'static str,
     body: Incoming,
+    /// Where its connection goes at its end.
+    back: Option<(Idle, Connection)>,
     /// Bytes that will come, if that was announced.
     pub length: Option<u64>,
     piece: Bytes,
@@ -128,7 +176,12 @@ impl Read for Body {
                     let text = format!("{} stopped in the middle of an object", self.program);
                     return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                 }
-                Ok(None) => return Ok(0),
+                Ok(None) => {
+                    if let Some((idle, connection)) = self.back.take() {
+                        idle.all().push(connection);
+                    }
+                    return Ok(0);
+                }
                 Ok(Some(Err(error))) => return Err(io::Error::other(error)),
                 Ok(Some(Ok(frame))) => self.piece = frame.into_data().unwrap_or_default(),
             }

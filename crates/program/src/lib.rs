@@ -8,6 +8,6 @@ mod http;
 mod private;
 mod process;
 
-pub use http::{Answer, Body, Http, Silent};
+pub use http::{Answer, Body, Http, Idle, Silent};
 pub use private::private_dir;
 pub use process::{Process, Started};

@@ -6,7 +6,7 @@ use crate::program::{not_started, words};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lastcopy_fs::Id128;
-use lastcopy_program::{Body, Http, Process, Silent};
+use lastcopy_program::{Body, Http, Idle, Process, Silent};
 use lastcopy_sync::DestinationError;
 use serde::Deserialize;
 use serde_json::Value;
@@ -80,7 +80,14 @@ impl Server {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let started = Process::start(command, words, None).map_err(|error| not_started(&options.program, &error))?;
         let authorization = Some(format!("Basic {}", BASE64.encode(format!("{USER}:{password}"))));
-        let http = Http { program: "kopia", socket, authorization, runtime: runtime.clone(), patience: options.stall };
+        let http = Http {
+            program: "kopia",
+            socket,
+            authorization,
+            runtime: runtime.clone(),
+            patience: options.stall,
+            idle: Some(Idle::default()),
+        };
         let address = options.storage.address();
         let server = Self { http, process: started.process, address, _stdin: started.stdin };
         let begun = Instant::now();
@@ -165,7 +172,8 @@ impl Server {
 
     /// Opens an object.
     pub(crate) fn read(&self, object: &str) -> Result<Body, Unread> {
-        match self.http.get(&format!("api/v1/objects/{object}"), None) {
+        // By a name that tells its type: kopia would read the beginning twice to find it out.
+        match self.http.get(&format!("api/v1/objects/{object}?fname=object.json"), None) {
             Ok(answer) if answer.status == OK && answer.body.length.is_some() => Ok(answer.body),
             Ok(answer) if answer.status == NOT_FOUND => Err(Unread::NotThere),
             Ok(answer) => Err(Unread::Damaged(format!("kopia answers with status {}", answer.status))),

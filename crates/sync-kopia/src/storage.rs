@@ -263,7 +263,7 @@ impl Storage {
                 self.local_path().map_or_else(|| format!("the repository of {}", file.display()), |path| path.display().to_string())
             }
             Where::Known { kind, options } => {
-                let shown = |name: &str| options.get(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+                let shown = |name: &str| options.get(name).map(|value| Path::new(value).display().to_string()).unwrap_or_default();
                 match kind.name {
                     "filesystem" => shown("path"),
                     "sftp" => format!("sftp://{}@{}{}", shown("username"), shown("host"), shown("path")),

@@ -141,7 +141,8 @@ impl Daemon {
         let command = command(options, private.path(), &socket).map_err(|error| failed(error.to_string()))?;
         let started = Process::start(command, |line| Some(said(line)), None);
         let process = started.map_err(|error| not_started(&options.program, &error))?.process;
-        let rc = Http { program: "rclone", socket, authorization: None, runtime: runtime.clone(), patience: options.stall };
+        let rc =
+            Http { program: "rclone", socket, authorization: None, runtime: runtime.clone(), patience: options.stall, idle: None };
         // From here on, dropping it ends the process.
         let mut daemon = Self { rc: Rc(rc), program: Program { version: String::new() }, process, private };
         let begun = Instant::now();

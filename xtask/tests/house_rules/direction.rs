@@ -72,6 +72,7 @@ const EDGES: &[Edges] = &[
             "lastcopy-store",
             "lastcopy-sync",
             "lastcopy-sync-cas",
+            "lastcopy-sync-kopia",
             "lastcopy-sync-mirror",
         ],
         tests_know: &[],

@@ -84,6 +84,22 @@ fn names_that_kopia_cannot_keep_are_excluded() {
     assert!(node.gate("line\nfeed \u{1}") && !node.gate("bad\u{fffd}"));
 }
 
+/// A repository that lies in the volume does not store itself, whatever its name.
+#[test]
+fn a_repository_in_the_volume_does_not_store_itself() {
+    if no_kopia("left_out::a_repository_in_the_volume_does_not_store_itself") {
+        return;
+    }
+    let node = Node::inside_its_volume("re*po [x]");
+    node.write("re-po x/a", b"of a directory with a like name");
+    node.write("b", b"beside");
+    // Unlike the real one, the index of these tests goes into the repository, so all of that is asked for.
+    let report = node.push_as_it_goes().outcome.unwrap();
+    assert!(report.excluded.first.iter().all(|(path, _)| path.to_string().starts_with("re*po [x]/")), "{report:?}");
+    assert!(report.excluded.count > 3);
+    assert!(node.held(b"of a directory with a like name") && node.held(b"beside"));
+}
+
 /// A file that cannot be read makes kopia fail, after it saved everything else.
 #[test]
 fn an_unreadable_file_is_excluded_and_holds_nothing_back() {

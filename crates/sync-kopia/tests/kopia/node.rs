@@ -30,6 +30,15 @@ impl Node {
         Self { rig, site, made, _runtime: runtime }
     }
 
+    /// A node whose repository lies in its volume, in a directory of this name.
+    pub(crate) fn inside_its_volume(name: &str) -> Self {
+        let (runtime, context) = context();
+        let rig = Rig::new(&context).unwrap();
+        let made = Arc::new(MadeRepository::at(&rig.tree().join(name)));
+        let site = rig.site_of(made.clone(), "there").unwrap();
+        Self { rig, site, made, _runtime: runtime }
+    }
+
     /// Another node that uses the repository of one: it is adopted, not made.
     pub(crate) fn at(other: &Self) -> Self {
         let (runtime, context) = context();

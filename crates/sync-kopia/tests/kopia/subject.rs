@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ impl MadeRepository {
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("repository");
+        Self::made_at(home, root, change)
+    }
+
+    /// In a directory that is somebody else's.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self::made_at(tempfile::tempdir().unwrap(), root.to_owned(), |_| {})
+    }
+
+    fn made_at(home: tempfile::TempDir, root: PathBuf, change: impl FnOnce(&mut Options)) -> Self {
         fs::create_dir(&root).unwrap();
         let mut options = options(&root);
         change(&mut options);
