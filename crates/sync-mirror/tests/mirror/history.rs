@@ -29,7 +29,7 @@ impl Node {
         let rig = Rig::new(&context).unwrap();
         let made = Arc::new(made);
         let site = rig.site_of(made.clone(), "there").unwrap();
-        Self { rig, site, made, runtime: runtime }
+        Self { rig, site, made, runtime }
     }
 
     fn write(&self, path: &str, bytes: &[u8]) {
