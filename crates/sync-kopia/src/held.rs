@@ -84,7 +84,7 @@ pub(crate) fn held(session: &Session, cancel: &Cancel) -> Result<Arc<Held>, Dest
 /// Whether everything that is stored has its packs, as whole as the index says: kopia compares the listing of its packs with its index,
 /// and goes through our snapshots. No byte is read. Where something is missing, every object has to be read to tell which.
 pub(crate) fn has_its_packs(session: &Session, held: &Held, cancel: &Cancel) -> Result<bool, DestinationError> {
-    let watch = Watch { cancel: Some(cancel.clone()), keeper: None };
+    let watch = Watch { cancel: Some(cancel.clone()), ..Watch::default() };
     let run = |arguments: &[&str]| {
         let finished = session.connections.read(&watch, |command| {
             command.args(arguments);

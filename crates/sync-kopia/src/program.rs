@@ -1,7 +1,8 @@
 //! Running kopia: one command at a time, watched, and ended with whoever started it.
 
 use crate::options::Options;
-use lastcopy_fs::Cancel;
+use crate::session::lock;
+use lastcopy_fs::{Cancel, Progress};
 use lastcopy_program::{Process, Started};
 use lastcopy_sync::{Context, DestinationError};
 use std::ffi::OsStr;
@@ -10,11 +11,13 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Between two looks whether it goes on.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two words to a person how far it is.
+const TELL: Duration = Duration::from_secs(60);
 /// The longest answer that is read.
 const LONGEST: u64 = 256 << 20;
 
@@ -108,12 +111,14 @@ pub(crate) struct Watch {
     pub(crate) cancel: Option<Cancel>,
     /// Inherited, so that the run counts as running until what it started ended.
     pub(crate) keeper: Option<Arc<OwnedFd>>,
+    /// Told now and then how far it is.
+    pub(crate) progress: Option<Arc<dyn Progress>>,
 }
 
 impl Watch {
     /// As a context says.
     pub(crate) fn of(context: &Context) -> Self {
-        Self { cancel: Some(context.cancel.clone()), keeper: context.keeper.clone() }
+        Self { cancel: Some(context.cancel.clone()), keeper: context.keeper.clone(), progress: Some(context.progress.clone()) }
     }
 }
 
@@ -163,14 +168,31 @@ pub(crate) fn run(options: &Options, mut command: Command, input: Input, watch: 
         Input::Nothing => Stdio::null(),
         Input::File(file) => file.into(),
     });
+    let far = Arc::new(Mutex::new(String::new()));
+    let heard = far.clone();
+    let words = move |line: String| match how_far(&line) {
+        Some(how_far) => {
+            how_far.clone_into(&mut lock(&heard));
+            None
+        }
+        None => words(line),
+    };
     let Started { process, .. } =
         Process::start(command, words, watch.keeper.clone()).map_err(|error| not_started(&options.program, &error))?;
+    let mut told = Instant::now();
     let status = loop {
         if let Some(status) = process.wait(LOOK) {
             break status;
         }
         if let Some(cancel) = &watch.cancel {
             cancel.check()?;
+        }
+        if let Some(progress) = watch.progress.as_ref().filter(|_| told.elapsed() > TELL) {
+            told = Instant::now();
+            let far = std::mem::take(&mut *lock(&far));
+            if !far.is_empty() {
+                progress.note(&format!("kopia stores: {far}"));
+            }
         }
         if process.silent_for() > options.stall {
             let reason =
@@ -185,8 +207,14 @@ pub(crate) fn run(options: &Options, mut command: Command, input: Input, watch: 
 
 /// A line of its log, without those that only tell how far it is.
 pub(crate) fn words(line: String) -> Option<String> {
-    let progress = line.contains(" hashed (") || line.contains(" hashing, ");
-    (!progress).then(|| line.trim().to_owned())
+    how_far(&line).is_none().then(|| line.trim().to_owned())
+}
+
+/// How far it is, in a line that tells only that.
+fn how_far(line: &str) -> Option<&str> {
+    let tells = line.contains(" hashed (") || line.contains(" hashing, ");
+    // Before it, something turns round.
+    tells.then(|| line.trim_start_matches(|letter: char| !letter.is_ascii_digit()).trim_end())
 }
 
 pub(crate) fn not_started(program: &Path, error: &io::Error) -> DestinationError {
@@ -239,7 +267,10 @@ mod tests {
 
     #[test]
     fn how_far_it_is_is_no_last_word() {
-        assert_eq!(words(" | 1 hashing, 0 hashed (0 B), 0 cached (0 B), uploaded 186 B, estimating...".into()), None);
+        let line = " | 1 hashing, 0 hashed (0 B), 0 cached (0 B), uploaded 186 B, estimating...";
+        assert_eq!(words(line.into()), None);
+        assert_eq!(how_far(line), Some("1 hashing, 0 hashed (0 B), 0 cached (0 B), uploaded 186 B, estimating..."));
+        assert_eq!(how_far("flush error"), None);
         assert_eq!(words("  flush error ".into()), Some("flush error".into()));
     }
 }

@@ -65,7 +65,10 @@ fn store(session: &Session, source: Source, name: &str, pin: &str, mut file: Fil
     file.rewind().map_err(local)?;
     let finished = session.write(Input::File(file), watch, |command| {
         // The directory is only a name: what is stored comes from stdin.
-        command.args(["snapshot", "create", "/lastcopy"]).arg(flag("stdin-file", name)).arg(flag("override-source", source.name()));
+        command
+            .args(["--progress", "snapshot", "create", "/lastcopy"])
+            .arg(flag("stdin-file", name))
+            .arg(flag("override-source", source.name()));
         command.arg(flag("pin", pin)).arg("--no-send-snapshot-report");
     })?;
     session.settle()?;

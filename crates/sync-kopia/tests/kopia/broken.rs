@@ -91,7 +91,7 @@ pub(crate) fn served_by(programs: &Path) -> Node {
     fs::write(programs.join("how"), "honest").unwrap();
     let node = Node::of(MadeRepository::with(|options| {
         options.program = stand_in;
-        options.stall = Duration::from_secs(5);
+        options.stall = Duration::from_secs(12);
     }));
     node.write("first", b"bytes of the first");
     node.push();
