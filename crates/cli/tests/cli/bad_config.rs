@@ -86,7 +86,7 @@ fn unknown_keys() {
     help: remove it, or see docs/configuration.md for the keys that there are
     "#);
     assert_snapshot!(refusal_with("url = ", "remotes = "), @r#"
-    error: unknown field `remotes`, expected one of `kind`, `url`, `remote`, `rclone`, `verify`, `program`, `transfers`, `checkers`, `bandwidth`, `stall_timeout`, `failure_domain`
+    error: unknown field `remotes`, expected one of `kind`, `url`, `remote`, `rclone`, `verify`, `index_password`, `repository`, `options`, `config_file`, `password`, `program`, `transfers`, `checkers`, `bandwidth`, `stall_timeout`, `failure_domain`
       --> HOME/config/lastcopy/config.toml:11:1
        |
     11 | remotes = "file:///usb"
@@ -319,27 +319,26 @@ fn names_that_are_none() {
     "#);
 }
 
-/// Destinations of kind `cas` have no secrets, and this version has no other kind. Where a secret would stand, nothing is taken for it,
-/// set or not; and no value is a variable.
+/// Destinations of kind `cas` have no secrets: where one would stand, nothing is taken for it, set or not; and no value is a variable.
 #[test]
-fn secrets_and_variables_have_no_place_yet() {
+fn secrets_and_variables_stand_where_they_belong() {
     assert_snapshot!(refusal_with("url = ", "password = { env = \"LASTCOPY_UNSET\" }\nurl = "), @r#"
-    error: unknown field `password`, expected one of `kind`, `url`, `remote`, `rclone`, `verify`, `program`, `transfers`, `checkers`, `bandwidth`, `stall_timeout`, `failure_domain`
-      --> HOME/config/lastcopy/config.toml:11:1
+    error: `password` is for destinations of kind `kopia`
+      --> HOME/config/lastcopy/config.toml:11:12
        |
     11 | password = { env = "LASTCOPY_UNSET" }
-       | ^^^^^^^^
+       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
-    help: remove it, or see docs/configuration.md for the keys that there are
+    help: remove it, or set kind = "kopia"
     "#);
-    assert_snapshot!(refusal_with("\"cas\"", "\"kopia\""), @r#"
-    error: this version of lastcopy has no destinations of kind `kopia`
+    assert_snapshot!(refusal_with("\"cas\"", "\"peer\""), @r#"
+    error: this version of lastcopy has no destinations of kind `peer`
       --> HOME/config/lastcopy/config.toml:10:8
        |
-    10 | kind = "kopia"
-       |        ^^^^^^^
+    10 | kind = "peer"
+       |        ^^^^^^
        |
-    help: use "cas", a content-addressed store in a directory, or "mirror", a tree at any place that rclone reaches
+    help: use "cas", a content-addressed store in a directory, "mirror", a tree at any place that rclone reaches, or "kopia", a repository of kopia's
     "#);
     assert_snapshot!(refusal_with("\"/photos\"", "\"$LASTCOPY_UNSET/photos\""), @r#"
     error: `$LASTCOPY_UNSET/photos`: the path of a volume is relative

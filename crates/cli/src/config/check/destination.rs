@@ -112,7 +112,9 @@ impl Check {
             self.wrong(destination.kind.span(), format!("there is no destination kind `{kind}`"), "use \"cas\"");
             return None;
         };
-        self.keys(kind, destination);
+        if kind != DestinationKind::Peer {
+            self.keys(kind, destination);
+        }
         match kind {
             DestinationKind::Cas => self.cas(name, destination),
             DestinationKind::Mirror => self.mirror(name, destination),
