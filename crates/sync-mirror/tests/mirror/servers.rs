@@ -151,11 +151,20 @@ pub(crate) fn obscured(password: &str) -> String {
 
 /// Starts one of rclone's own servers over a directory.
 fn serve(protocol: &str, dir: &Path, more: &[&str]) -> Server {
-    let port = free_port();
     let mut command = Command::new("rclone");
     command.args(["serve", protocol, "--config", "/dev/null", "--vfs-cache-mode", "off", "--dir-cache-time", "10ms"]);
-    command.arg("--addr").arg(format!("127.0.0.1:{port}")).args(more).arg(dir);
-    start(command, port)
+    // The port is its own choice, and told: one that was free a moment ago may be another server's by now.
+    command.args(["--addr", "127.0.0.1:0"]).args(more).arg(dir);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let port = lines.find_map(|line| {
+        let (_, rest) = line.split_once("127.0.0.1:")?;
+        rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    });
+    let port = port.unwrap_or_else(|| panic!("{command:?} did not start"));
+    // Its log must go somewhere, or it stops.
+    std::thread::spawn(move || lines.for_each(drop));
+    listening(Running { child, port })
 }
 
 /// moto's server: it takes long to start, so all who need one at the same time have the same.
@@ -163,29 +172,21 @@ fn moto() -> Server {
     static RUNNING: Mutex<Weak<Running>> = Mutex::new(Weak::new());
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     running.upgrade().unwrap_or_else(|| {
-        let port = free_port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(MOTO_SERVER);
         command.args(["-H", "127.0.0.1", "-p"]).arg(port.to_string());
-        let server = start(command, port);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = listening(Running { child, port });
         *running = Arc::downgrade(&server);
         server
     })
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Starts a server, and waits until it listens.
-fn start(mut command: Command, port: u16) -> Server {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let stderr = child.stderr.take().unwrap();
-    // Its log must go somewhere, or it stops.
-    std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).for_each(drop));
-    let server = Running { child, port };
+/// Waits until a server listens.
+fn listening(server: Running) -> Server {
     let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{command:?} did not start");
+    while TcpStream::connect(("127.0.0.1", server.port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not listen");
         std::thread::sleep(Duration::from_millis(20));
     }
     Arc::new(server)
