@@ -460,12 +460,19 @@ impl Drop for Server {
 /// An sftp server over a directory that says what it does, and its section of rclone's configuration.
 fn sftp(beneath: &std::path::Path, log: &std::path::Path) -> (Server, String) {
     let rclone = || std::process::Command::new("rclone");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = rclone();
     command.args(["serve", "sftp", "--config", "/dev/null", "--dir-cache-time", "10ms", "--user", "me", "--pass", "secret"]);
-    command.arg("-vv").arg("--log-file").arg(log).arg("--addr").arg(format!("127.0.0.1:{port}")).arg(beneath);
+    command.arg("-vv").arg("--log-file").arg(log).args(["--addr", "127.0.0.1:0"]).arg(beneath);
     let server = Server(command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap());
-    wait_for("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    // It chooses its port, and tells.
+    let port = || {
+        let said = fs::read_to_string(log).ok()?;
+        let (_, rest) = said.split_once("listening on 127.0.0.1:")?;
+        let (port, _) = rest.split_once('\n')?;
+        port.trim().parse::<u16>().ok()
+    };
+    wait_for("the server listens", || port().is_some_and(|port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()));
+    let port = port().unwrap();
     let pass = String::from_utf8(rclone().args(["obscure", "secret"]).output().unwrap().stdout).unwrap();
     (server, format!("type = sftp\nhost = 127.0.0.1\nport = {port}\nuser = me\npass = {pass}hashes = sha256\n"))
 }
