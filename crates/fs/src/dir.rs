@@ -33,6 +33,14 @@ const OPEN_FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
+/// Whether a path lies in a directory, if there is one.
+pub fn lies_in(path: &Path, directory: &Path) -> io::Result<bool> {
+    match Dir::open(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        directory => directory?.holds(path),
+    }
+}
+
 impl Dir {
     /// Opens a directory by its absolute path. The last component must not be a symbolic link; resolve the path first.
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -118,6 +126,17 @@ impl Dir {
                 Err(error) => Err(error),
             },
         }
+    }
+
+    /// Whether a path is this directory or lies in it, by device and inode: whatever names lead to either.
+    pub fn holds(&self, path: &Path) -> io::Result<bool> {
+        let own = self.own_stat()?;
+        for ancestor in std::fs::canonicalize(path)?.ancestors() {
+            if Self::open(ancestor)?.own_stat()?.same_inode(&own) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Describes this directory itself.
@@ -292,6 +311,20 @@ mod tests {
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text).expect("legal")
+    }
+
+    /// By another name of either, a directory holds what it holds.
+    #[test]
+    fn what_lies_in_a_directory_lies_there_by_any_name() {
+        let temp = tempfile::tempdir().expect("temp");
+        let (root, inside) = (temp.path().join("root"), temp.path().join("root/a/b"));
+        std::fs::create_dir_all(&inside).expect("mkdir");
+        std::fs::create_dir(temp.path().join("root-beside")).expect("mkdir");
+        symlink(&inside, temp.path().join("elsewhere")).expect("symlink");
+        let holds = |path: &Path| lies_in(path, &root).expect("looked at");
+        assert!(holds(&inside) && holds(&root) && holds(&temp.path().join("elsewhere")));
+        assert!(!holds(&temp.path().join("root-beside")) && !holds(temp.path()));
+        assert!(!lies_in(&inside, &temp.path().join("missing")).expect("looked at"));
     }
 
     #[test]

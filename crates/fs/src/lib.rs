@@ -23,13 +23,13 @@ mod write;
 
 pub use cancel::{Cancel, Cancelled};
 pub use content::{Content, ContentHash, ParseHashError};
-pub use dir::{Dir, Entries, EntryRef, Mounts};
+pub use dir::{Dir, Entries, EntryRef, Mounts, lies_in};
 pub use filesystem::{Filesystem, filesystem_of};
 pub use hashing::{HashBuffer, HashingReader, hash_bytes};
 pub use lease::{LeaseError, LeasedFile};
 pub use lock::{LockFile, LockState};
 pub use path::{PathError, RelPath, escape};
-pub use progress::{NoProgress, Progress};
+pub use progress::{Counting, NoProgress, Progress};
 pub use random::{Id128, ParseIdError};
 pub use stat::{FileKind, FileStat, file_clock_ns};
 pub use write::{DirSync, drop_from_cache, replace_file, start_writeback, sync_filesystem};

@@ -4,10 +4,12 @@
 //! words are kept for errors. It knows nothing of any program, and decides nothing by what one says. It is separate because two kinds of
 //! destination need the same, and a child that outlives what it was started for is a danger in both.
 
+mod environment;
 mod http;
 mod private;
 mod process;
 
+pub use environment::environment;
 pub use http::{Answer, Body, Http, Idle, Silent};
 pub use private::private_dir;
 pub use process::{Process, Started};

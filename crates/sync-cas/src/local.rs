@@ -119,14 +119,7 @@ impl Medium for Local {
     }
 
     fn contains(&self, other: &Path) -> io::Result<bool> {
-        let Some(root) = self.existing_root()? else { return Ok(false) };
-        let root = root.own_stat()?;
-        for ancestor in std::fs::canonicalize(other)?.ancestors() {
-            if Dir::open(ancestor)?.own_stat()?.same_inode(&root) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.existing_root()?.map_or(Ok(false), |root| root.holds(other))
     }
 
     fn is_empty(&self) -> io::Result<Option<bool>> {

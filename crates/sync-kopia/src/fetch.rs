@@ -3,8 +3,8 @@
 use crate::held;
 use crate::place::object_of;
 use crate::server::Unread;
-use crate::session::{Counting, Session, each, lock};
-use lastcopy_fs::{Cancel, Content, HashingReader, NoProgress};
+use crate::session::{Session, each, lock};
+use lastcopy_fs::{Cancel, Content, Counting, HashingReader, NoProgress};
 use lastcopy_store::Location;
 use lastcopy_sync::{Context, DestinationError, FetchSink, HeldItem, WorkList};
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ fn receive(
         Ok(arrival) => arrival,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let mut body = HashingReader::new(Counting { body, cancel: &context.cancel, progress: &NoProgress });
+    let mut body = HashingReader::new(Counting { from: body, cancel: &context.cancel, progress: &NoProgress });
     let copied = io::copy(&mut body, &mut arrival);
     context.cancel.check()?;
     Ok(match copied {

@@ -9,7 +9,7 @@ use crate::seal;
 use crate::session::{Session, lock};
 use crate::verify;
 use async_trait::async_trait;
-use lastcopy_fs::{Content, Dir, Id128};
+use lastcopy_fs::{Content, Id128, lies_in};
 use lastcopy_store::{DestinationKind, Incarnation, Location, Method, Volume};
 use lastcopy_sync::segment::{Place, PlacedHead};
 use lastcopy_sync::{
@@ -18,9 +18,7 @@ use lastcopy_sync::{
 };
 use serde_json::Value;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Blobs that are removed by one command: of a scratch part.
@@ -155,7 +153,7 @@ impl Destination for Kopia {
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {
         let Some(root) = self.0.options.storage.local_path() else { return Ok(()) };
-        match holds(&root, volume.path()) {
+        match lies_in(volume.path(), &root) {
             Ok(false) => Ok(()),
             Ok(true) => Err(DestinationError::Unsupported(format!(
                 "volume `{}` lies in the repository at {}: its files would be offloaded on their own word",
@@ -290,18 +288,4 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-/// Whether `path` lies in the directory `root`, if there is one.
-fn holds(root: &Path, path: &Path) -> io::Result<bool> {
-    let root = match Dir::open(root).and_then(|dir| dir.own_stat()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        root => root?,
-    };
-    for ancestor in std::fs::canonicalize(path)?.ancestors() {
-        if Dir::open(ancestor)?.own_stat()?.same_inode(&root) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -3,7 +3,7 @@
 use crate::options::Options;
 use crate::session::lock;
 use lastcopy_fs::{Cancel, Progress};
-use lastcopy_program::{Process, Started};
+use lastcopy_program::{Process, Started, environment};
 use lastcopy_sync::{Context, DestinationError};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -39,7 +39,6 @@ const KEPT: [&str; 13] = [
     "B2_KEY",
 ];
 const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_"];
-const KEPT_SUFFIX: &str = "_proxy";
 
 /// A command without which nothing here works, and the options that it needs. Builds that name no version are told by them.
 const NEEDED: [&[&str]; 4] = [
@@ -126,12 +125,7 @@ impl Watch {
 pub(crate) fn command(options: &Options) -> Command {
     let mut command = Command::new(&options.program);
     command.env_clear();
-    let kept = |name: &str| {
-        KEPT.contains(&name)
-            || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || name.to_ascii_lowercase().ends_with(KEPT_SUFFIX)
-    };
-    command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
+    command.envs(environment(&KEPT, &KEPT_PREFIXES));
     command.env("KOPIA_PASSWORD", &options.password);
     command.env("KOPIA_CHECK_FOR_UPDATES", "false").env("KOPIA_PERSIST_CREDENTIALS_ON_CONNECT", "false");
     // Each command would leave a log among the blobs.

@@ -5,10 +5,10 @@ use crate::held::Held;
 use crate::listing::Listing;
 use crate::program::{Finished, Input, Watch};
 use crate::server::{Server, Unread};
-use lastcopy_fs::{Cancel, Content, Id128, Progress};
+use lastcopy_fs::{Cancel, Content, Counting, Id128, Progress};
 use lastcopy_store::{Incarnation, Proof, ProofError, Proven};
 use lastcopy_sync::DestinationError;
-use std::io::{self, Read};
+use std::io::Read;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -107,7 +107,7 @@ impl Session {
             Err(Unread::Damaged(reason)) => return Ok(Look::Damaged(reason)),
             Err(Unread::Gone(error)) => return Err(error),
         };
-        match Proof::read_stream(content, Counting { body, cancel, progress }) {
+        match Proof::read_stream(content, Counting { from: body, cancel, progress }) {
             Ok(proof) => Ok(Look::Proven(proof.into())),
             Err(ProofError::Differs { found }) => Ok(Look::Other(found)),
             Err(error) => {
@@ -128,22 +128,6 @@ impl Session {
             Ok(_) => Ok(bytes),
             Err(error) => Err(server.unread(&error.to_string())),
         }
-    }
-}
-
-/// Tells of what was read, and stops when asked to.
-pub(crate) struct Counting<'a, R> {
-    pub(crate) body: R,
-    pub(crate) cancel: &'a Cancel,
-    pub(crate) progress: &'a dyn Progress,
-}
-
-impl<R: Read> Read for Counting<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check().map_err(io::Error::other)?;
-        let count = self.body.read(buffer)?;
-        self.progress.advance(0, count as u64);
-        Ok(count)
     }
 }
 

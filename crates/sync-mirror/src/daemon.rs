@@ -1,7 +1,7 @@
 //! One rclone process: started when it is needed first, asked over a socket in a directory of our own, ended with whoever started it.
 
 use crate::rc::{Rc, RcError};
-use lastcopy_program::{Http, Process, private_dir};
+use lastcopy_program::{Http, Process, environment, private_dir};
 use lastcopy_sync::DestinationError;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,7 +36,6 @@ const KEPT: [&str; 12] = [
     "SSL_CERT_FILE",
 ];
 const KEPT_PREFIXES: [&str; 6] = ["RCLONE_CONFIG_", "AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_"];
-const KEPT_SUFFIX: &str = "_proxy";
 
 /// The remote that encrypts heads and segments, by rclone's name. Without a dash: shells drop variables that have one.
 pub(crate) const INDEX_REMOTE: &str = "lastcopyindex";
@@ -214,12 +213,7 @@ fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Comma
     }
     command.arg("--config").arg(configuration(private)?);
     command.env_clear();
-    let kept = |name: &str| {
-        KEPT.contains(&name)
-            || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || name.to_ascii_lowercase().ends_with(KEPT_SUFFIX)
-    };
-    command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(kept)));
+    command.envs(environment(&KEPT, &KEPT_PREFIXES));
     command.envs(remote_settings(options));
     if let Some(password) = &options.index_password {
         command.env(variable(INDEX_REMOTE, "type"), "crypt");

@@ -10,7 +10,7 @@ use crate::push::{self, Terms, each};
 use crate::rc::RcError;
 use crate::remote::{Remote, Slot, below, scratch_name};
 use async_trait::async_trait;
-use lastcopy_fs::{Content, Dir, HashBuffer, HashingReader, Id128, escape};
+use lastcopy_fs::{Content, HashBuffer, HashingReader, Id128, escape, lies_in};
 use lastcopy_store::{DestinationKind, Incarnation, Layout, Location, Method, Volume};
 use lastcopy_sync::segment::{DamagedHead, Place, PlacedHead, digest_of, hex, parse_head};
 use lastcopy_sync::{
@@ -327,7 +327,7 @@ impl Destination for Mirror {
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {
         let Some(root) = self.local_root() else { return Ok(()) };
-        match holds(root, volume.path()) {
+        match lies_in(volume.path(), root) {
             Ok(false) => Ok(()),
             Ok(true) => Err(DestinationError::Unsupported(format!(
                 "volume `{}` lies in the destination at {}: its files would be offloaded on their own word",
@@ -526,20 +526,6 @@ impl Destination for Mirror {
         };
         Ok(Scratch { destination: Arc::new(part), remove: Box::new(remove) })
     }
-}
-
-/// Whether `path` lies in the directory `root`, if there is one.
-fn holds(root: &Path, path: &Path) -> io::Result<bool> {
-    let root = match Dir::open(root).and_then(|dir| dir.own_stat()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        root => root?,
-    };
-    for ancestor in std::fs::canonicalize(path)?.ancestors() {
-        if Dir::open(ancestor)?.own_stat()?.same_inode(&root) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::checksums::{self, Served, When};
 use crate::daemon::Verify;
 use crate::rc::RcError;
 use crate::remote::{Entry, Features, Remote, read_failed};
-use lastcopy_fs::{Cancel, Content, Dir, FileKind, FileStat, HashBuffer, Mounts, Progress, RelPath, drop_from_cache};
+use lastcopy_fs::{Content, Counting, Dir, FileKind, FileStat, HashBuffer, Mounts, Progress, RelPath, drop_from_cache};
 use lastcopy_store::{BoundChecksum, Method, Proof, ProofError, Proven};
 use lastcopy_sync::{Context, HeldItem, OpenError, Source};
 use std::fs::File;
@@ -199,7 +199,7 @@ impl<'a> Looker<'a> {
                 let size = object.length.unwrap_or_default();
                 return Ok(Look::Other(format!("it has {size} bytes instead of {}", content.size)));
             }
-            Ok(object) => Proof::read_stream(content, Counting { object, cancel, progress }).map(Proven::from),
+            Ok(object) => Proof::read_stream(content, Counting { from: object, cancel, progress }).map(Proven::from),
             Err(error @ RcError::Silent(_)) => return Err(Blind::Rc(error)),
             Err(error) => match read_failed(error) {
                 error if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Absent),
@@ -243,7 +243,7 @@ impl<'a> Looker<'a> {
             Ok(bound) => Proof::unchanged(&bound, &reported),
             Err(source) => match source.open(content) {
                 Ok(source) => {
-                    let object = Counting { object: source.file(), cancel: &self.context.cancel, progress };
+                    let object = Counting { from: source.file(), cancel: &self.context.cancel, progress };
                     Proof::of_source(content, object, algorithm, &reported)
                 }
                 // Whoever sent it sees to that.
@@ -336,22 +336,6 @@ pub(crate) fn open_local(remote: &Remote, path: &str) -> io::Result<Option<File>
         Ok(_) => Ok(None),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Tells of what was read, and stops when asked to.
-struct Counting<'a, R> {
-    object: R,
-    cancel: &'a Cancel,
-    progress: &'a dyn Progress,
-}
-
-impl<R: io::Read> io::Read for Counting<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check().map_err(io::Error::other)?;
-        let count = self.object.read(buffer)?;
-        self.progress.advance(0, count as u64);
-        Ok(count)
     }
 }
 

@@ -7,7 +7,8 @@ use crate::subject::{MadeMirror, files};
 use lastcopy_fs::{Cancel, Progress, hash_bytes};
 use lastcopy_store::{Location, ReceiptLevel, RunStatus, VerifyOrder};
 use lastcopy_sync::conformance::{Made, Pushing, Rig, Site, Tamper, gate_is_open, holds};
-use lastcopy_sync::{Context, Extent, PushReport, SyncError, Verification};
+use lastcopy_sync::{Context, Destination, Extent, PushReport, SyncError, Verification};
+use lastcopy_sync_mirror::{Mirror, Options};
 use std::fs;
 use std::sync::Arc;
 
@@ -144,6 +145,17 @@ fn a_loss_that_was_seen_is_recorded_when_a_verify_is_stopped() {
     let stopped = verification.run(|_| String::new());
     assert!(stopped.as_ref().is_err_and(SyncError::is_cancelled), "{stopped:?}");
     assert_eq!(node.proven(&bytes), [Location(b"things/b".to_vec())]);
+}
+
+/// A volume that lies in the mirror would be offloaded on its own word.
+#[test]
+fn a_volume_within_it_is_refused() {
+    let (_runtime, context) = context();
+    let rig = Rig::new(&context).unwrap();
+    let at = |path: &std::path::Path| Mirror::new(Options::at(path.display().to_string()));
+    let around = at(rig.tree().parent().unwrap()).accept_volume(&rig.volume);
+    assert!(around.unwrap_err().to_string().contains("on their own word"));
+    at(&rig.tree().join("beside")).accept_volume(&rig.volume).unwrap();
 }
 
 /// Where a move is a copy and a removal, the original was removed only when the copy was proven to be what a receipt said. What is damaged
