@@ -1,5 +1,6 @@
 //! Alarms: latched facts. While one stands on a destination, that one opens no gate.
 
+use crate::db::Cached;
 use crate::destination::lower_receipts;
 use crate::error::{Result, StoreError};
 use crate::ids::{AlarmId, ContentId, DestinationId, FileId, RunId, Timestamp, text_enum};
@@ -87,7 +88,7 @@ impl Store {
     /// Alarms, standing ones only or all, oldest first.
     pub fn alarms(&self, only_standing: bool) -> Result<Vec<Alarm>> {
         self.read(|tx| {
-            let mut statement = tx.prepare(
+            let mut statement = tx.prepare_cached(
                 "SELECT alarm.id, alarm.kind, destination.name, content.blake3, volume.name, directory.path, file.name,
                         alarm.detail, alarm.raised_at, alarm.raised_by, alarm.ended_at, alarm.acknowledged
                  FROM alarm
@@ -126,7 +127,7 @@ impl Store {
     pub fn standing_alarm(&self, id: AlarmId) -> Result<Option<DestinationId>> {
         self.read(|tx| {
             let standing = "SELECT destination FROM alarm WHERE id = ? AND ended_at IS NULL";
-            let row: Option<Option<DestinationId>> = tx.query_row(standing, [id], |row| row.get(0)).optional()?;
+            let row: Option<Option<DestinationId>> = tx.row(standing, [id], |row| row.get(0)).optional()?;
             row.ok_or_else(|| StoreError::NotFound(format!("no alarm {id} stands")))
         })
     }
@@ -141,17 +142,17 @@ impl Run<EvidenceChange> {
         self.write(|tx| {
             let standing = "SELECT kind, destination, file FROM alarm WHERE id = ? AND ended_at IS NULL";
             let row: Option<(AlarmKind, Option<DestinationId>, Option<FileId>)> =
-                tx.sql.query_row(standing, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+                tx.sql.row(standing, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
             let Some((kind, destination, file)) = row else {
                 return Err(StoreError::NotFound(format!("no alarm {id} stands")));
             };
             let update = "UPDATE alarm SET ended_at = ?, ended_by = ?, acknowledged = ? WHERE id = ?";
-            tx.sql.execute(update, (tx.now, tx.run, reason, id))?;
+            tx.sql.change(update, (tx.now, tx.run, reason, id))?;
             if let Some(file) = file {
-                tx.sql.execute("UPDATE file SET racy = 1 WHERE id = ?", [file])?;
+                tx.sql.change("UPDATE file SET racy = 1 WHERE id = ?", [file])?;
             }
             if kind == AlarmKind::RolledBack {
-                tx.sql.execute("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
+                tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
                 // Without its heads, nobody could notice that it went back with another volume, too.
                 if let Some(destination) = destination {
                     lower_receipts(tx, destination)?;

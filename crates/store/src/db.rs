@@ -2,13 +2,16 @@
 
 use crate::error::{Result, StoreError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Params, Row, Transaction, TransactionBehavior};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a transaction waits for another process's.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Statements that a connection keeps prepared: more than there are.
+const STATEMENTS: usize = 256;
 
 /// `lcpy` in ASCII: tells an index from any other SQLite file.
 const APPLICATION_ID: i64 = 0x6c63_7079;
@@ -22,6 +25,35 @@ mod embedded {
 pub(crate) enum Use {
     Write,
     Read,
+}
+
+/// Statements that are prepared once for each connection: preparing one costs more than most of them do.
+pub(crate) trait Cached {
+    /// Changes rows, and says how many.
+    fn change<P: Params>(&self, sql: &str, parameters: P) -> rusqlite::Result<usize>;
+
+    /// The one row that there is.
+    fn row<T, P: Params>(
+        &self,
+        sql: &str,
+        parameters: P,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T>;
+}
+
+impl Cached for Connection {
+    fn change<P: Params>(&self, sql: &str, parameters: P) -> rusqlite::Result<usize> {
+        self.prepare_cached(sql)?.execute(parameters)
+    }
+
+    fn row<T, P: Params>(
+        &self,
+        sql: &str,
+        parameters: P,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.prepare_cached(sql)?.query_row(parameters, read)
+    }
 }
 
 /// Opens the index, and sets and reads back every guard.
@@ -56,7 +88,7 @@ pub(crate) fn guard(connection: &Connection, purpose: Use) -> Result<()> {
     if purpose == Use::Read {
         set(connection, "query_only", "ON", "1")?;
     }
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Destinations: who they are, who they were accepted to be, and who answered last.
 
 use crate::alarms::{self, AlarmKind};
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::gate::DestinationKind;
 use crate::ids::{DestinationId, RunId, Timestamp};
@@ -124,7 +125,7 @@ impl Store {
         let uuid = random_id()?;
         self.write(|tx| {
             let insert = "INSERT OR IGNORE INTO destination (uuid, name, kind, registered_at) VALUES (?, ?, ?, ?)";
-            tx.execute(insert, (uuid.0, name, kind, self.now()))?;
+            tx.change(insert, (uuid.0, name, kind, self.now()))?;
             by_name(tx, name)?.ok_or_else(|| StoreError::impossible("a destination that was inserted is not there"))
         })
     }
@@ -136,7 +137,7 @@ impl Store {
 
     /// A destination by the id that it carries.
     pub fn destination_by_uuid(&self, uuid: Id128) -> Result<Option<DestinationRecord>> {
-        self.read(|tx| Ok(tx.query_row(&format!("{RECORD} WHERE uuid = ?"), [uuid.0], record).optional()?))
+        self.read(|tx| Ok(tx.row(&format!("{RECORD} WHERE uuid = ?"), [uuid.0], record).optional()?))
     }
 
     /// A destination by its row.
@@ -147,7 +148,7 @@ impl Store {
     /// Every destination ever seen, by name.
     pub fn destinations(&self) -> Result<Vec<DestinationRecord>> {
         self.read(|tx| {
-            let mut statement = tx.prepare(&format!("{RECORD} ORDER BY name"))?;
+            let mut statement = tx.prepare_cached(&format!("{RECORD} ORDER BY name"))?;
             let rows = statement.query_map([], record)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
@@ -163,7 +164,7 @@ impl<K: Kind> Run<K> {
             let Some(accepted) = accepted else { return Ok(Err(IdentityError::NeverInitialised)) };
             if let Some(answer) = answer {
                 let update = "UPDATE destination SET answered = ?1 WHERE id = ?2 AND answered IS NOT ?1";
-                tx.sql.execute(update, (answer.as_str(), destination))?;
+                tx.sql.change(update, (answer.as_str(), destination))?;
             }
             let error = match answer {
                 Some(answer) if *answer == accepted => {
@@ -186,7 +187,7 @@ impl Run<Sync> {
     pub fn unproven(&self, probed: &Probed) -> Result<()> {
         self.write(|tx| {
             let lower = "UPDATE receipt SET level = 'stored' WHERE destination = ? AND run = ? AND level = 'verified'";
-            tx.sql.execute(lower, (probed.destination, tx.run))?;
+            tx.sql.change(lower, (probed.destination, tx.run))?;
             Ok(())
         })
     }
@@ -232,7 +233,7 @@ impl Run<EvidenceChange> {
             forget(tx, "reset", destination, reason)?;
             if gone {
                 let update = "UPDATE destination SET incarnation = NULL, answered = NULL, uuid = ? WHERE id = ?";
-                tx.sql.execute(update, (uuid.0, destination))?;
+                tx.sql.change(update, (uuid.0, destination))?;
                 alarms::end(tx, AlarmKind::IdentityChanged, alarms::Subject::destination(destination))?;
             }
             Ok(())
@@ -248,15 +249,15 @@ fn take_identity(tx: &Tx<'_>, destination: DestinationId, uuid: Id128) -> Result
         return Ok(());
     }
     let known: Option<DestinationId> =
-        tx.sql.query_row("SELECT id FROM destination WHERE uuid = ?", [uuid.0], |row| row.get(0)).optional()?;
+        tx.sql.row("SELECT id FROM destination WHERE uuid = ?", [uuid.0], |row| row.get(0)).optional()?;
     match known {
         Some(known) => {
             let retired = format!("{} (until run {})", here.name, tx.run);
-            tx.sql.execute("UPDATE destination SET name = ? WHERE id = ?", (retired, destination))?;
-            tx.sql.execute("UPDATE destination SET name = ? WHERE id = ?", (here.name, known))?;
+            tx.sql.change("UPDATE destination SET name = ? WHERE id = ?", (retired, destination))?;
+            tx.sql.change("UPDATE destination SET name = ? WHERE id = ?", (here.name, known))?;
         }
         None => {
-            tx.sql.execute("UPDATE destination SET uuid = ? WHERE id = ?", (uuid.0, destination))?;
+            tx.sql.change("UPDATE destination SET uuid = ? WHERE id = ?", (uuid.0, destination))?;
         }
     }
     Ok(())
@@ -264,7 +265,7 @@ fn take_identity(tx: &Tx<'_>, destination: DestinationId, uuid: Id128) -> Result
 
 fn accept(tx: &Tx<'_>, destination: DestinationId, incarnation: &Incarnation) -> Result<()> {
     let update = "UPDATE destination SET incarnation = ?1, answered = ?1 WHERE id = ?2";
-    tx.sql.execute(update, (incarnation.as_str(), destination))?;
+    tx.sql.change(update, (incarnation.as_str(), destination))?;
     Ok(())
 }
 
@@ -272,14 +273,14 @@ fn accept(tx: &Tx<'_>, destination: DestinationId, incarnation: &Incarnation) ->
 /// with an entry in the log, and the generation rises.
 fn forget(tx: &Tx<'_>, event: &str, destination: DestinationId, reason: &str) -> Result<()> {
     lower_receipts(tx, destination)?;
-    tx.sql.execute("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
+    tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
     let generation = raise_generation(tx, destination)?;
-    tx.sql.execute(
+    tx.sql.change(
         "INSERT INTO evidence_log (at, run, event, volume, destination, epoch, before, generation, reason)
          SELECT ?, ?, ?, volume, destination, epoch, component, ?, ? FROM vector WHERE destination = ?",
         (tx.now, tx.run, event, generation, reason, destination),
     )?;
-    tx.sql.execute("DELETE FROM vector WHERE destination = ?", [destination])?;
+    tx.sql.change("DELETE FROM vector WHERE destination = ?", [destination])?;
     alarms::end(tx, AlarmKind::RolledBack, alarms::Subject::destination(destination))?;
     log(tx, event, destination, generation, Some(reason))
 }
@@ -287,16 +288,16 @@ fn forget(tx: &Tx<'_>, event: &str, destination: DestinationId, reason: &str) ->
 /// Lowers every receipt of a destination to `stored`: to be proven again.
 pub(crate) fn lower_receipts(tx: &Tx<'_>, destination: DestinationId) -> Result<usize> {
     let lower = "UPDATE receipt SET level = 'stored' WHERE destination = ? AND level = 'verified'";
-    Ok(tx.sql.execute(lower, [destination])?)
+    Ok(tx.sql.change(lower, [destination])?)
 }
 
 pub(crate) fn raise_generation(tx: &Tx<'_>, destination: DestinationId) -> Result<i64> {
     let raise = "UPDATE destination SET generation = generation + 1 WHERE id = ? RETURNING generation";
-    Ok(tx.sql.query_row(raise, [destination], |row| row.get(0))?)
+    Ok(tx.sql.row(raise, [destination], |row| row.get(0))?)
 }
 
 fn log(tx: &Tx<'_>, event: &str, destination: DestinationId, generation: i64, reason: Option<&str>) -> Result<()> {
-    tx.sql.execute(
+    tx.sql.change(
         "INSERT INTO evidence_log (at, run, event, destination, generation, reason) VALUES (?, ?, ?, ?, ?, ?)",
         (tx.now, tx.run, event, destination, generation, reason),
     )?;
@@ -310,11 +311,11 @@ pub(crate) fn by_id(tx: &Transaction<'_>, id: DestinationId) -> Result<Destinati
 }
 
 fn by_uuid(tx: &Transaction<'_>, uuid: Id128) -> Result<DestinationRecord> {
-    Ok(tx.query_row(&format!("{RECORD} WHERE uuid = ?"), [uuid.0], record)?)
+    Ok(tx.row(&format!("{RECORD} WHERE uuid = ?"), [uuid.0], record)?)
 }
 
 fn by_name(tx: &Transaction<'_>, name: &str) -> Result<Option<DestinationRecord>> {
-    Ok(tx.query_row(&format!("{RECORD} WHERE name = ?"), [name], record).optional()?)
+    Ok(tx.row(&format!("{RECORD} WHERE name = ?"), [name], record).optional()?)
 }
 
 fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<DestinationRecord> {

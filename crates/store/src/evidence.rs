@@ -1,5 +1,6 @@
 //! Evidence: everything that the offload gate looks at, loaded in one consistent view.
 
+use crate::db::Cached;
 use crate::destination::{self, DestinationRecord, Incarnation};
 use crate::error::Result;
 use crate::files::{self, FileRecord};
@@ -84,7 +85,7 @@ pub(crate) fn shared(tx: &Transaction<'_>, volume: VolumeId, destinations: &[Des
         let contents = "SELECT content FROM alarm WHERE destination = ? AND content IS NOT NULL AND ended_at IS NULL";
         Ok(AtDestination {
             record: destination::by_id(tx, *id)?,
-            alarm: tx.query_row(standing, [id], |row| row.get(0))?,
+            alarm: tx.row(standing, [id], |row| row.get(0))?,
             content_alarms: list(tx, contents, [id])?.into_iter().collect(),
             component: vectors::component(tx, volume, *id, epoch)?,
         })
@@ -167,7 +168,7 @@ impl Store {
              ORDER BY {order}"
         );
         self.read(|tx| {
-            let mut statement = tx.prepare(&sql)?;
+            let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query((volume, selection.modified_before_ns, selection.at_least_bytes))?;
             let mut selected = Vec::new();
             while let Some(row) = rows.next()? {
@@ -203,7 +204,7 @@ impl Store {
         let sql = format!("{} WHERE f.volume = ? AND f.until_seq IS NULL", files::RECORD);
         self.read(|tx| {
             let shared = shared(tx, volume, destinations)?;
-            let mut statement = tx.prepare(&sql)?;
+            let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query([volume])?;
             while let Some(row) = rows.next()? {
                 let (facts, evidence) = shared.of(tx, files::record(row)?)?;

@@ -1,6 +1,7 @@
 //! Files: what the index observed at each path, as history.
 
 use crate::alarms::{self, AlarmKind, Subject};
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::ids::{ContentId, DirectoryId, FileId, RunId, VolumeId, text_enum};
 use crate::runs::{Audit, Index, Outcome, Run, Sync, Tx};
@@ -212,7 +213,7 @@ impl Store {
     pub fn count_present(&self, volume: VolumeId) -> Result<u64> {
         self.read(|tx| {
             let count = "SELECT count(*) FROM file WHERE volume = ? AND until_seq IS NULL";
-            Ok(tx.query_row(count, [volume], |row| row.get(0))?)
+            Ok(tx.row(count, [volume], |row| row.get(0))?)
         })
     }
 
@@ -250,7 +251,7 @@ impl Store {
     pub fn content_by_hash(&self, hash: ContentHash) -> Result<Option<(ContentId, Content)>> {
         self.read(|tx| {
             let find = "SELECT id, size FROM content WHERE blake3 = ?";
-            let row = tx.query_row(find, [hash.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let row = tx.row(find, [hash.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             Ok(row.map(|(id, size)| (id, Content { hash, size })))
         })
     }
@@ -493,7 +494,7 @@ pub(crate) fn at_path(tx: &Transaction<'_>, volume: VolumeId, path: &RelPath) ->
 }
 
 pub(crate) fn collect(tx: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<FileRecord>> {
-    let mut statement = tx.prepare(sql)?;
+    let mut statement = tx.prepare_cached(sql)?;
     let mut rows = statement.query(values)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {

@@ -4,6 +4,7 @@
 //! leaves, the one found there is one of two; any other was written by another life of this index.
 
 use crate::alarms::{self, AlarmKind, Subject};
+use crate::db::Cached;
 use crate::destination::{Probed, lower_receipts};
 use crate::error::{Result, StoreError};
 use crate::ids::{DestinationId, FileId, HeadId, RunId, VolumeId};
@@ -98,8 +99,8 @@ fn known(tx: &Transaction<'_>, volume: VolumeId, destination: DestinationId) -> 
 
 /// Marks a head as accepted by the destination; what earlier ones withheld is carried by it.
 pub(crate) fn seal(tx: &Tx<'_>, head: HeadId) -> Result<()> {
-    tx.sql.execute("UPDATE head SET sealed = 1 WHERE id = ?", [head])?;
-    tx.sql.execute(
+    tx.sql.change("UPDATE head SET sealed = 1 WHERE id = ?", [head])?;
+    tx.sql.change(
         "DELETE FROM withheld WHERE head IN (SELECT old.id FROM head old JOIN head new ON new.id = ?
             WHERE old.destination = new.destination AND old.volume = new.volume AND old.sequence < new.sequence)",
         [head],
@@ -112,14 +113,14 @@ fn observed_before(tx: &Tx<'_>, probed: &Probed, volume: VolumeId, detail: &str)
     let before = "SELECT EXISTS (SELECT 1 FROM evidence_log log JOIN alarm ON alarm.destination = log.destination
         WHERE log.event = 'rollback' AND log.destination = ? AND log.volume = ? AND log.reason = ? AND log.run >= alarm.raised_by
             AND alarm.kind = ? AND alarm.ended_at IS NULL)";
-    Ok(tx.sql.query_row(before, (probed.destination, volume, detail, AlarmKind::RolledBack), |row| row.get(0))?)
+    Ok(tx.sql.row(before, (probed.destination, volume, detail, AlarmKind::RolledBack), |row| row.get(0))?)
 }
 
 impl Store {
     /// Whether an alarm about a rollback of a destination stands.
     pub fn is_rolled_back(&self, destination: DestinationId) -> Result<bool> {
         let standing = "SELECT EXISTS (SELECT 1 FROM alarm WHERE destination = ? AND kind = ? AND ended_at IS NULL)";
-        self.read(|tx| Ok(tx.query_row(standing, (destination, AlarmKind::RolledBack), |row| row.get(0))?))
+        self.read(|tx| Ok(tx.row(standing, (destination, AlarmKind::RolledBack), |row| row.get(0))?))
     }
 
     /// The heads remembered of a pair in the current epoch.
@@ -136,7 +137,7 @@ impl Store {
     /// Whether an epoch is one of this index's own lives that it remembers.
     pub fn knows_epoch(&self, epoch: Id128) -> Result<bool> {
         self.read(|tx| {
-            let found = tx.query_row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?;
+            let found = tx.row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?;
             Ok(found.is_some())
         })
     }
@@ -153,7 +154,7 @@ impl<K: Kind> Run<K> {
                 return Ok(());
             }
             lower_receipts(tx, probed.destination)?;
-            tx.sql.execute(
+            tx.sql.change(
                 "INSERT INTO evidence_log (at, run, event, volume, destination, epoch, reason) VALUES (?, ?, 'rollback', ?, ?, ?, ?)",
                 (tx.now, tx.run, volume, probed.destination, tx.epoch, detail),
             )?;
@@ -180,7 +181,7 @@ impl Run<Sync> {
     pub fn announce(&self, probed: &Probed, head: &Head, withheld: &[FileId]) -> Result<HeadId> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
-            let id = tx.sql.query_row(
+            let id = tx.sql.row(
                 "INSERT INTO head (destination, volume, epoch, sequence, run, digest, segment_digest, seq, sealed)
                  SELECT destination, volume, ?1, ?2, run, ?3, ?4, seq, 0 FROM snapshot WHERE run = ?5 AND destination = ?6
                  RETURNING id",

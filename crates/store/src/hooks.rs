@@ -1,5 +1,6 @@
 //! Runs of a volume's hook: never twice at a time, and the first terminal status stays.
 
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::ids::{HookRunId, RunId, Timestamp, VolumeId, text_enum};
 use crate::store::{Store, random_id};
@@ -61,7 +62,7 @@ impl Store {
         let begun = self.write(|tx| {
             let alive = reap(self, tx, volume)?;
             let (status, ended) = if alive { (HookStatus::Skipped, Some(self.now())) } else { (HookStatus::Running, None) };
-            tx.execute(
+            tx.change(
                 "INSERT INTO hook_run (run, volume, status, started_at, ended_at, liveness) VALUES (?, ?, ?, ?, ?, ?)",
                 (run, volume, status, self.now(), ended, &name),
             )?;
@@ -79,7 +80,7 @@ impl Store {
     /// Every hook run, newest first, at most `limit`.
     pub fn hook_runs(&self, limit: usize) -> Result<Vec<HookRecord>> {
         self.read(|tx| {
-            let mut statement = tx.prepare(
+            let mut statement = tx.prepare_cached(
                 "SELECT h.id, h.run, volume.name, h.status, h.started_at, h.ended_at, h.detail FROM hook_run h
                  JOIN volume ON volume.id = h.volume ORDER BY h.id DESC LIMIT ?",
             )?;
@@ -101,7 +102,7 @@ impl Store {
 
 /// Closes what died, and says whether one is alive.
 fn reap(store: &Store, tx: &Transaction<'_>, volume: VolumeId) -> Result<bool> {
-    let mut statement = tx.prepare("SELECT id, liveness FROM hook_run WHERE volume = ? AND status = 'running'")?;
+    let mut statement = tx.prepare_cached("SELECT id, liveness FROM hook_run WHERE volume = ? AND status = 'running'")?;
     let running = statement.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut alive = false;
     for (id, liveness) in running.collect::<rusqlite::Result<Vec<(HookRunId, String)>>>()? {
@@ -111,7 +112,7 @@ fn reap(store: &Store, tx: &Transaction<'_>, volume: VolumeId) -> Result<bool> {
             alive = true;
         } else {
             let update = "UPDATE hook_run SET status = 'aborted', ended_at = ? WHERE id = ?";
-            tx.execute(update, (store.now(), id))?;
+            tx.change(update, (store.now(), id))?;
         }
     }
     Ok(alive)
@@ -122,7 +123,7 @@ impl HookRun {
     pub fn finish(mut self, status: HookStatus, detail: &str) -> Result<()> {
         self.store.write(|tx| {
             let update = "UPDATE hook_run SET status = ?, ended_at = ?, detail = ? WHERE id = ? AND status = 'running'";
-            match tx.execute(update, (status, self.store.now(), detail, self.id))? {
+            match tx.change(update, (status, self.store.now(), detail, self.id))? {
                 1 => Ok(()),
                 _ => Err(StoreError::Refused(format!("hook run {} has ended already", self.id))),
             }

@@ -1,5 +1,6 @@
 //! Offloads as the index sees them: intents, from before a file is moved aside until what became of it is settled.
 
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::evidence::{self, Evidence, FileFacts};
 use crate::files::{self, FileRecord, FileStatus, NewRow, Seen, close_row, insert_present};
@@ -266,7 +267,7 @@ impl Store {
         self.read(|tx| {
             let count = "SELECT count(*), min(held_until) FROM intent JOIN run ON run.id = intent.run
                 WHERE intent.state = 'held' AND run.volume = ?";
-            Ok(tx.query_row(count, [volume], |row| Ok((row.get(0)?, row.get(1)?)))?)
+            Ok(tx.row(count, [volume], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })
     }
 }

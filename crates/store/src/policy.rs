@@ -1,5 +1,6 @@
 //! Offload policies, and the latch that lets them weaken only on purpose (I7).
 
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::ids::{DestinationId, Timestamp, VolumeId, text_enum};
 use crate::store::Store;
@@ -204,7 +205,7 @@ pub struct AcceptedPolicy {
 fn accepted(tx: &Transaction<'_>, volume: VolumeId) -> Result<Option<AcceptedPolicy>> {
     let newest = "SELECT terms, accepted_at, reason FROM policy WHERE volume = ? ORDER BY id DESC LIMIT 1";
     let row: Option<(String, Timestamp, Option<String>)> =
-        tx.query_row(newest, [volume], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        tx.row(newest, [volume], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
     row.map(|(terms, accepted_at, reason)| {
         let policy = serde_json::from_str(&terms).map_err(|error| StoreError::impossible(error.to_string()))?;
         Ok(AcceptedPolicy { policy, accepted_at, reason })
@@ -227,7 +228,7 @@ pub(crate) fn accept_stricter(tx: &Transaction<'_>, volume: &Volume, now: Timest
 }
 
 fn record(tx: &Transaction<'_>, volume: VolumeId, policy: &Policy, reason: Option<&str>, now: Timestamp) -> Result<()> {
-    tx.execute(
+    tx.change(
         "INSERT INTO policy (volume, terms, accepted_at, reason) VALUES (?, ?, ?, ?)",
         (volume, policy.terms()?, now, reason),
     )?;

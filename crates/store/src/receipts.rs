@@ -2,6 +2,7 @@
 
 use crate::alarms::{self, AlarmKind, Subject};
 use crate::checksum::BoundChecksum;
+use crate::db::Cached;
 use crate::destination::Probed;
 use crate::error::{Result, StoreError};
 use crate::ids::{ContentId, DestinationId, RunId, Timestamp, VolumeId, text_enum};
@@ -232,7 +233,7 @@ impl Run<Verify> {
             "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND content = ? AND location <> ? AND incarnation = ?
              AND lost_at IS NULL AND moved_to IS NULL)";
         let who = probed.incarnation.as_str();
-        self.store().read(|tx| Ok(tx.query_row(other, (probed.destination, content, &location.0, who), |row| row.get(0))?))
+        self.store().read(|tx| Ok(tx.row(other, (probed.destination, content, &location.0, who), |row| row.get(0))?))
     }
 }
 
@@ -262,7 +263,7 @@ impl Run<EvidenceChange> {
     pub fn repaired(&self, probed: &Probed, at: &ProvenAt) -> Result<()> {
         self.write(|tx| {
             record_proven(tx, probed, at.content, &at.location, at.proven)?;
-            tx.sql.execute(
+            tx.sql.change(
                 "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
                 (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),
             )?;
@@ -309,7 +310,7 @@ fn select() -> String {
 }
 
 /// Who is accepted at a receipt's destination.
-const ACCEPTED: &str = "(SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
+pub(crate) const ACCEPTED: &str = "(SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
 
 fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Receipt> {
     let content = Content { hash: ContentHash(row.get(2)?), size: row.get(3)? };
@@ -381,7 +382,7 @@ impl Store {
              ORDER BY {order}"
         );
         self.read(|tx| {
-            let mut statement = tx.prepare(&sql)?;
+            let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query((destination, volume))?;
             while let Some(row) = rows.next()? {
                 each(row.get(0)?, row.get(1)?)?;
@@ -396,7 +397,7 @@ impl Store {
             let count = "SELECT count(*) FILTER (WHERE lost_at IS NULL AND level = 'stored'),
                 count(*) FILTER (WHERE lost_at IS NULL AND level = 'verified'), count(*) FILTER (WHERE lost_at IS NOT NULL)
                 FROM receipt WHERE destination = ? AND moved_to IS NULL";
-            Ok(tx.query_row(count, [destination], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+            Ok(tx.row(count, [destination], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
         })
     }
 
@@ -406,7 +407,7 @@ impl Store {
         self.read(|tx| {
             let last = "SELECT id, ended_at FROM run WHERE kind = 'sync' AND volume = ? AND destination = ?
                 AND status IN ('success', 'partial') ORDER BY id DESC LIMIT 1";
-            Ok(tx.query_row(last, (volume, destination), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+            Ok(tx.row(last, (volume, destination), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
         })
     }
 }

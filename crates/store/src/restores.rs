@@ -1,6 +1,7 @@
 //! Restores as the index sees them: what can come back, and paths that became present again.
 
 use crate::alarms::{self, AlarmKind, Subject};
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::files::{
     self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present, is_of_another_size,
@@ -99,20 +100,20 @@ impl Run<Restore> {
         let volume = self.own_volume()?;
         self.write(|tx| {
             let (own_node, (_, current)) = (self.store().node(), current_epoch(tx.sql)?);
-            let known = tx.sql.query_row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?.is_some();
+            let known = tx.sql.row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?.is_some();
             // Another life of this very node ends the current one as soon as its head is met; a row for it would end it here.
             if epoch == current || (node == own_node && !known) {
                 return Ok(());
             }
             if !known {
-                tx.sql.execute("INSERT OR IGNORE INTO node (uuid, name, is_self) VALUES (?, ?, 0)", (node.0, node_name))?;
-                tx.sql.execute(
+                tx.sql.change("INSERT OR IGNORE INTO node (uuid, name, is_self) VALUES (?, ?, 0)", (node.0, node_name))?;
+                tx.sql.change(
                     "INSERT INTO epoch (uuid, node, began_at, reason) SELECT ?, id, ?, 'a volume was recovered from it' FROM node
                      WHERE uuid = ?",
                     (epoch.0, tx.now, node.0),
                 )?;
             }
-            tx.sql.execute(
+            tx.sql.change(
                 "INSERT INTO evidence_log (at, run, event, volume, epoch, reason)
                  SELECT ?, ?, 'epoch', ?, id, 'the volume was recovered from it' FROM epoch WHERE uuid = ?",
                 (tx.now, tx.run, volume, epoch.0),
@@ -137,7 +138,7 @@ impl Store {
         let sql = "SELECT f.id, d.path, f.name, f.status FROM file f JOIN directory d ON d.id = f.directory
              WHERE f.volume = ? AND f.status <> 'superseded' ORDER BY d.path, f.name";
         self.read(|tx| {
-            let mut statement = tx.prepare(sql)?;
+            let mut statement = tx.prepare_cached(sql)?;
             let mut rows = statement.query([volume])?;
             let mut selected = Vec::new();
             while let Some(row) = rows.next()? {
@@ -166,7 +167,7 @@ impl Store {
     pub fn count_known(&self, volume: Option<VolumeId>) -> Result<u64> {
         self.read(|tx| {
             let count = "SELECT count(*) FROM file WHERE volume = ? AND status <> 'superseded'";
-            Ok(tx.query_row(count, [volume], |row| row.get(0))?)
+            Ok(tx.row(count, [volume], |row| row.get(0))?)
         })
     }
 

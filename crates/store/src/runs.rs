@@ -1,5 +1,6 @@
 //! Runs: begun if clear, in one transaction; alive as long as their lock is held; closed once.
 
+use crate::db::Cached;
 use crate::destination::DestinationRecord;
 use crate::error::{Result, StoreError};
 use crate::gate::{Activity, DestinationKind, RunKind, Touches};
@@ -332,7 +333,7 @@ impl Store {
     /// One run.
     pub fn run_record(&self, id: RunId) -> Result<RunRecord> {
         self.read(|tx| {
-            let row = tx.query_row(&format!("{RECORD} WHERE run.id = ?"), [id], run_record).optional()?;
+            let row = tx.row(&format!("{RECORD} WHERE run.id = ?"), [id], run_record).optional()?;
             row.ok_or_else(|| StoreError::NotFound(format!("there is no run {id}")))
         })
     }
@@ -340,7 +341,7 @@ impl Store {
     /// The newest runs, newest first, at most `limit`.
     pub fn runs(&self, limit: usize) -> Result<Vec<RunRecord>> {
         self.read(|tx| {
-            let mut statement = tx.prepare(&format!("{RECORD} ORDER BY run.id DESC LIMIT ?"))?;
+            let mut statement = tx.prepare_cached(&format!("{RECORD} ORDER BY run.id DESC LIMIT ?"))?;
             let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], run_record)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
@@ -352,14 +353,14 @@ impl Store {
             "{RECORD} WHERE run.kind = ?1 AND (?2 IS NULL OR volume.name = ?2) AND (?3 IS NULL OR destination.name = ?3)
              ORDER BY run.id DESC LIMIT 1"
         );
-        self.read(|tx| Ok(tx.query_row(&sql, (kind, volume, destination), run_record).optional()?))
+        self.read(|tx| Ok(tx.row(&sql, (kind, volume, destination), run_record).optional()?))
     }
 
     /// Closes a run from outside, on a person's word. Its owner, if it lives, can record nothing more.
     pub fn abort_run(&self, id: RunId) -> Result<RunRecord> {
         let lock = self.write(|tx| {
             let running = "SELECT liveness FROM run WHERE id = ? AND status = 'running'";
-            let lock: Option<String> = tx.query_row(running, [id], |row| row.get(0)).optional()?;
+            let lock: Option<String> = tx.row(running, [id], |row| row.get(0)).optional()?;
             if lock.is_some() {
                 close(tx, id, RunStatus::Aborted, Some("closed by hand"), None, self.now())?;
             }
@@ -384,7 +385,7 @@ impl Store {
         let mut dead = Vec::new();
         let running = self.write(|tx| {
             reap(self, tx, self.now(), &mut dead)?;
-            let mut statement = tx.prepare(&format!("{RECORD} WHERE run.status = 'running' ORDER BY run.id"))?;
+            let mut statement = tx.prepare_cached(&format!("{RECORD} WHERE run.status = 'running' ORDER BY run.id"))?;
             let rows = statement.query_map([], run_record)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })?;
@@ -516,7 +517,7 @@ fn close(
     now: Timestamp,
 ) -> Result<()> {
     let update = "UPDATE run SET status = ?, ended_at = ?, error = ?, summary = ? WHERE id = ? AND status = 'running'";
-    match sql.execute(update, (status, now, error, summary, run))? {
+    match sql.change(update, (status, now, error, summary, run))? {
         1 => Ok(()),
         _ => require_running(sql, run),
     }
@@ -573,13 +574,13 @@ fn insert(
 ) -> Result<RunId> {
     let id = RunId(newest_run(sql)?.0 + 1);
     let ended = (status != RunStatus::Running).then_some(now);
-    sql.execute(
+    sql.change(
         "INSERT INTO run (id, epoch, kind, volume, destination, status, started_at, ended_at, owner, liveness)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (id, epoch, touches.activity.kind(), touches.volume, touches.destination, status, now, ended, owner(), liveness),
     )?;
     for destination in &touches.requires {
-        sql.execute("INSERT OR IGNORE INTO run_requires (run, destination) VALUES (?, ?)", (id, destination))?;
+        sql.change("INSERT OR IGNORE INTO run_requires (run, destination) VALUES (?, ?)", (id, destination))?;
     }
     Ok(id)
 }
@@ -596,11 +597,11 @@ fn record_refused(
     let repeated = "UPDATE run SET attempts = attempts + 1 WHERE status = 'refused' AND blocked_by IS ?5 AND error = ?4 AND id =
         (SELECT max(id) FROM run WHERE kind = ?1 AND volume IS ?2 AND destination IS ?3) RETURNING id";
     let same = (touches.activity.kind(), touches.volume, touches.destination, why, by);
-    if let Some(id) = sql.query_row(repeated, same, |row| row.get(0)).optional()? {
+    if let Some(id) = sql.row(repeated, same, |row| row.get(0)).optional()? {
         return Ok(id);
     }
     let id = RunId(newest_run(sql)?.0 + 1);
-    sql.execute(
+    sql.change(
         "INSERT INTO run (id, epoch, kind, volume, destination, status, started_at, ended_at, owner, liveness, error, blocked_by)
          VALUES (?1, ?2, ?3, ?4, ?5, 'refused', ?6, ?6, ?7, '', ?8, ?9)",
         (id, epoch, touches.activity.kind(), touches.volume, touches.destination, now, owner(), why, by),

@@ -4,6 +4,7 @@
 //! one instant are named by one number, and stay the same while others work. A claim is made from a snapshot, which it consumes, and
 //! from the answer of the destination that was probed; nothing that borrows a live table can become one (I2).
 
+use crate::db::Cached;
 use crate::destination::Probed;
 use crate::error::{Result, StoreError};
 use crate::files::{FileStatus, Seen};
@@ -160,10 +161,10 @@ pub(crate) fn take(tx: &Tx<'_>, volume: VolumeId, destination: DestinationId) ->
     let horizon = own_horizon(tx.sql, volume)?;
     let seq = tx.seq()?;
     let insert = "INSERT INTO snapshot (run, volume, destination, seq) VALUES (?, ?, ?, ?)";
-    tx.sql.execute(insert, (tx.run, volume, destination, seq))?;
+    tx.sql.change(insert, (tx.run, volume, destination, seq))?;
     let insert = "INSERT INTO snapshot_horizon (run, epoch, component)
          SELECT ?1, ?2, ?3 UNION ALL SELECT ?1, epoch, component FROM horizon WHERE volume = ?4 AND epoch <> ?2";
-    tx.sql.execute(insert, (tx.run, tx.epoch, horizon, volume))?;
+    tx.sql.change(insert, (tx.run, tx.epoch, horizon, volume))?;
     Ok(Taken { seq, epoch: tx.epoch, horizon })
 }
 
@@ -173,7 +174,7 @@ fn own_horizon(tx: &Transaction<'_>, volume: VolumeId) -> Result<RunId> {
             (SELECT id, status FROM run WHERE volume = ? AND kind IN ('index', 'receive', 'restore', 'offload') AND status <> 'refused')
          SELECT ifnull(max(id), 0) FROM adds
          WHERE id < (SELECT ifnull(min(id), 9223372036854775807) FROM adds WHERE status = 'running')";
-    Ok(tx.query_row(horizon, [volume], |row| row.get(0))?)
+    Ok(tx.row(horizon, [volume], |row| row.get(0))?)
 }
 
 /// The condition on `f` under which a file row belongs to a snapshot.
@@ -217,10 +218,10 @@ impl Snapshot {
         };
         self.store.read(|tx| {
             let count = format!("SELECT count(*) FROM file f WHERE {IN_SNAPSHOT}");
-            let files = tx.query_row(&count, &[(":volume", &self.volume.0), (":seq", &self.taken.seq)], |row| row.get(0))?;
+            let files = tx.row(&count, &[(":volume", &self.volume.0), (":seq", &self.taken.seq)], |row| row.get(0))?;
             let mut totals = Totals { files, ..Totals::default() };
-            let mut statement = tx.prepare(&sql)?;
-            let mut size = tx.prepare("SELECT size FROM content WHERE id = ?")?;
+            let mut statement = tx.prepare_cached(&sql)?;
+            let mut size = tx.prepare_cached("SELECT size FROM content WHERE id = ?")?;
             let mut rows = statement.query(rusqlite::named_params! {
                 ":volume": self.volume, ":seq": self.taken.seq, ":below": layout.below(),
                 ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
@@ -308,7 +309,7 @@ impl Snapshot {
     ) -> Result<()> {
         self.store.read(|tx| {
             let from: i64 = match since {
-                Some(head) => tx.query_row("SELECT seq FROM head WHERE id = ?", [head], |row| row.get(0))?,
+                Some(head) => tx.row("SELECT seq FROM head WHERE id = ?", [head], |row| row.get(0))?,
                 None => -1,
             };
             // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes. In the
@@ -336,7 +337,7 @@ impl Snapshot {
                  FROM {driver} JOIN directory d ON d.id = f.directory JOIN content c ON c.id = f.content
                  WHERE f.volume = :volume AND f.since_seq <= :seq {also} ORDER BY {order}"
             );
-            let mut statement = tx.prepare(&sql)?;
+            let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query(rusqlite::named_params! {
                 ":volume": self.volume, ":seq": self.taken.seq, ":from": from, ":head": since, ":below": layout.below(),
                 ":destination": self.destination, ":incarnation": probed.incarnation.as_str(),
@@ -399,7 +400,7 @@ impl Run<Sync> {
     pub fn exclude(&self, file: FileId, reason: &str) -> Result<()> {
         self.write(|tx| {
             let insert = "INSERT OR IGNORE INTO exclusion (run, file, reason) VALUES (?, ?, ?)";
-            tx.sql.execute(insert, (tx.run, file, reason))?;
+            tx.sql.change(insert, (tx.run, file, reason))?;
             Ok(())
         })
     }
@@ -454,7 +455,7 @@ fn carried(tx: &Transaction<'_>, snapshot: &Snapshot, probed: &Probed) -> Result
          AND NOT EXISTS (SELECT 1 FROM exclusion x WHERE x.run = :run AND x.file = f.id)"
     );
     let horizon = snapshot.taken.horizon;
-    let oldest: Option<RunId> = tx.query_row(
+    let oldest: Option<RunId> = tx.row(
         &oldest,
         rusqlite::named_params! {
             ":volume": snapshot.volume, ":seq": snapshot.taken.seq, ":horizon": horizon, ":run": snapshot.run,
@@ -465,5 +466,5 @@ fn carried(tx: &Transaction<'_>, snapshot: &Snapshot, probed: &Probed) -> Result
     let Some(oldest) = oldest else { return Ok((horizon > RunId(0)).then_some(horizon)) };
     let below = format!("SELECT max(f.present_since) FROM file f WHERE {IN_SNAPSHOT} AND f.present_since < :oldest");
     let values = rusqlite::named_params! { ":volume": snapshot.volume, ":seq": snapshot.taken.seq, ":oldest": oldest };
-    Ok(tx.query_row(&below, values, |row| row.get(0))?)
+    Ok(tx.row(&below, values, |row| row.get(0))?)
 }

@@ -1,5 +1,6 @@
 //! The index of a node: opening it, and the connections to it.
 
+use crate::db::Cached;
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
 use crate::ids::{EpochId, RunId, Timestamp, VolumeId};
@@ -219,11 +220,11 @@ impl Store {
     /// How far this index has come.
     pub(crate) fn witness(&self) -> Result<Witness> {
         self.read(|tx| {
-            let seq = tx.query_row("SELECT seq FROM state", [], |row| row.get(0))?;
+            let seq = tx.row("SELECT seq FROM state", [], |row| row.get(0))?;
             let (_, epoch) = current_epoch(tx)?;
             // Refused runs have no name.
             let named = "SELECT id, liveness FROM run WHERE liveness <> '' ORDER BY id DESC LIMIT 1";
-            let named: Option<(RunId, String)> = tx.query_row(named, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let named: Option<(RunId, String)> = tx.row(named, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             let named = named.and_then(|(run, lock)| Some(NamedRun { run, name: run_name(&lock)? }));
             Ok(Witness { node: self.inner.node, epoch, run: newest_run(tx)?, seq, named })
         })
@@ -243,9 +244,9 @@ impl Store {
             return Ok(None);
         }
         self.read(|tx| {
-            let known = tx.query_row("SELECT 1 FROM epoch WHERE uuid = ?", [witness.epoch.0], |_| Ok(())).optional()?.is_some();
+            let known = tx.row("SELECT 1 FROM epoch WHERE uuid = ?", [witness.epoch.0], |_| Ok(())).optional()?.is_some();
             let newest = newest_run(tx)?;
-            let seq: i64 = tx.query_row("SELECT seq FROM state", [], |row| row.get(0))?;
+            let seq: i64 = tx.row("SELECT seq FROM state", [], |row| row.get(0))?;
             Ok(if !known {
                 Some("knows another life of this index".to_owned())
             } else if witness.run > newest {
@@ -266,18 +267,18 @@ impl Store {
         let now = self.now();
         self.write(|tx| {
             let (run, seq) = witness.map_or((0, 0), |witness| (witness.run.0, witness.seq));
-            tx.execute("UPDATE state SET run_floor = max(run_floor, ?), seq = max(seq, ?)", [run, seq])?;
+            tx.change("UPDATE state SET run_floor = max(run_floor, ?), seq = max(seq, ?)", [run, seq])?;
             if let Some(witness) = witness {
                 // The other life is known from now on: what it left where it was seen must not end the new one as well.
-                tx.execute(
+                tx.change(
                     "INSERT OR IGNORE INTO epoch (uuid, node, began_at, reason)
                      SELECT ?, id, ?, 'another life of this index was seen' FROM node WHERE is_self = 1",
                     (witness.epoch.0, now),
                 )?;
             }
             insert_epoch(tx, reason, now)?;
-            tx.execute("UPDATE receipt SET level = 'stored' WHERE level = 'verified'", [])?;
-            tx.execute(
+            tx.change("UPDATE receipt SET level = 'stored' WHERE level = 'verified'", [])?;
+            tx.change(
                 "UPDATE run SET status = 'aborted', ended_at = ?1, error = 'the index began a new epoch' WHERE status = 'running'",
                 [now],
             )?;
@@ -294,7 +295,7 @@ impl Store {
             // Lives that were only seen from outside did not begin here, and are not in the log.
             let previous = "SELECT uuid FROM epoch WHERE id < ?1 AND node = (SELECT node FROM epoch WHERE id = ?1)
                 AND id IN (SELECT epoch FROM evidence_log WHERE event = 'epoch' AND volume IS NULL) ORDER BY id DESC LIMIT 1";
-            Ok(tx.query_row(previous, [current], |row| row.get(0)).optional()?.map(Id128))
+            Ok(tx.row(previous, [current], |row| row.get(0)).optional()?.map(Id128))
         })
     }
 
@@ -306,9 +307,19 @@ impl Store {
                 WHERE log.event = 'epoch' AND log.volume = ?1 AND log.id >
                     (SELECT max(id) FROM evidence_log WHERE event = 'epoch' AND volume IS NULL AND epoch = ?2)
                 ORDER BY log.id DESC LIMIT 1";
-            Ok(tx.query_row(recovered, (volume, current), |row| row.get(0)).optional()?.map(Id128))
+            Ok(tx.row(recovered, (volume, current), |row| row.get(0)).optional()?.map(Id128))
         })?;
         recovered.map_or_else(|| self.previous_epoch(), |epoch| Ok(Some(epoch)))
+    }
+
+    /// Every epoch of this node, the current one first: what they pushed is this index's own.
+    pub fn own_epochs(&self) -> Result<Vec<Id128>> {
+        self.read(|tx| {
+            let own = "SELECT uuid FROM epoch WHERE id <= ?1 AND node = (SELECT node FROM epoch WHERE id = ?1) ORDER BY id DESC";
+            let mut statement = tx.prepare_cached(own)?;
+            let own = statement.query_map([current_epoch(tx)?.0], |row| row.get(0).map(Id128))?;
+            Ok(own.collect::<rusqlite::Result<_>>()?)
+        })
     }
 
     /// The current epoch's id.
@@ -359,29 +370,29 @@ pub(crate) fn resolved(path: &Path, parent: &Path) -> Result<PathBuf> {
 
 /// This node, if it is known under this name: the usual case, in which nothing is written.
 fn named_node(tx: &Transaction<'_>, name: &str) -> Result<Option<Id128>> {
-    let known = tx.query_row("SELECT uuid FROM node WHERE is_self = 1 AND name = ?", [name], |row| row.get(0));
+    let known = tx.row("SELECT uuid FROM node WHERE is_self = 1 AND name = ?", [name], |row| row.get(0));
     Ok(known.optional()?.map(Id128))
 }
 
 /// This node, made with its first epoch if the index is new.
 fn own_node(tx: &Transaction<'_>, name: &str, now: Timestamp) -> Result<Id128> {
-    let known = tx.query_row("SELECT uuid FROM node WHERE is_self = 1", [], |row| row.get(0)).optional()?;
+    let known = tx.row("SELECT uuid FROM node WHERE is_self = 1", [], |row| row.get(0)).optional()?;
     if let Some(uuid) = known {
-        tx.execute("UPDATE node SET name = ?1 WHERE is_self = 1 AND name <> ?1", [name])?;
+        tx.change("UPDATE node SET name = ?1 WHERE is_self = 1 AND name <> ?1", [name])?;
         return Ok(Id128(uuid));
     }
     let node = random_id()?;
-    tx.execute("INSERT INTO node (uuid, name, is_self) VALUES (?, ?, 1)", (node.0, name))?;
+    tx.change("INSERT INTO node (uuid, name, is_self) VALUES (?, ?, 1)", (node.0, name))?;
     insert_epoch(tx, "the index was made", now)?;
     Ok(node)
 }
 
 fn insert_epoch(tx: &Transaction<'_>, reason: &str, now: Timestamp) -> Result<()> {
-    tx.execute(
+    tx.change(
         "INSERT INTO epoch (uuid, node, began_at, reason) SELECT ?, id, ?, ? FROM node WHERE is_self = 1",
         (random_id()?.0, now, reason),
     )?;
-    tx.execute(
+    tx.change(
         "INSERT INTO evidence_log (at, event, epoch, reason) VALUES (?, 'epoch', ?, ?)",
         (now, tx.last_insert_rowid(), reason),
     )?;
@@ -399,7 +410,7 @@ fn is_forked(tx: &Transaction<'_>, witness: &Witness) -> Result<bool> {
     if current_epoch(tx)?.1 != witness.epoch {
         return Ok(false);
     }
-    let ours = tx.query_row("SELECT liveness FROM run WHERE id = ?", [named.run], |row| row.get::<_, String>(0)).optional()?;
+    let ours = tx.row("SELECT liveness FROM run WHERE id = ?", [named.run], |row| row.get::<_, String>(0)).optional()?;
     Ok(ours.is_some_and(|lock| run_name(&lock) != Some(named.name)))
 }
 

@@ -1,5 +1,6 @@
 //! Surveys: the counts behind "am I safe?", and what is known of contents across volumes.
 
+use crate::db::Cached;
 use crate::error::Result;
 use crate::files::{self, FileRecord, FileStatus};
 use crate::ids::{DestinationId, RunId, Timestamp, VolumeId};
@@ -61,7 +62,7 @@ impl Store {
             let component = vectors::component(tx, volume, destination, epoch)?;
             let total = "SELECT count(*) FROM file WHERE volume = ? AND until_seq IS NULL";
             let mut survey =
-                PairSurvey { total: tx.query_row(total, [volume], |row| row.get(0))?, component, ..PairSurvey::default() };
+                PairSurvey { total: tx.row(total, [volume], |row| row.get(0))?, component, ..PairSurvey::default() };
             // Files in the order of contents, as the receipts are; never the other way round.
             let sql = format!(
                 "SELECT r.method, count(*), count(*) FILTER (WHERE r.verified_at < :stale OR r.verified_at > :now), min(r.verified_at)
@@ -73,7 +74,7 @@ impl Store {
                         AND (o.verified_at, o.location) > (r.verified_at, r.location))
                  GROUP BY r.method ORDER BY r.method"
             );
-            let mut statement = tx.prepare(&sql)?;
+            let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query(named_params! {
                 ":volume": volume, ":destination": destination, ":stale": stale_before, ":now": self.now(),
                 ":component": component.unwrap_or(RunId(0)),
@@ -93,7 +94,7 @@ impl Store {
     pub fn survey_volume(&self, volume: VolumeId) -> Result<VolumeSurvey> {
         self.read(|tx| {
             let mut statement =
-                tx.prepare("SELECT status, count(*), sum(size) FROM file WHERE volume = ? GROUP BY status ORDER BY status")?;
+                tx.prepare_cached("SELECT status, count(*), sum(size) FROM file WHERE volume = ? GROUP BY status ORDER BY status")?;
             let by_status = statement.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let by_status = by_status.collect::<rusqlite::Result<_>>()?;
             // From the few destinations to the receipt, by its key; planned the other way round, every receipt is read for every file.
@@ -104,20 +105,20 @@ impl Store {
                       WHERE r.content = f.content AND {LIVE} {level})"
                 )
             };
-            let uncovered: u64 = tx.query_row(&without(""), [volume], |row| row.get(0))?;
-            let unverified: u64 = tx.query_row(&without("AND r.level = 'verified'"), [volume], |row| row.get(0))?;
+            let uncovered: u64 = tx.row(&without(""), [volume], |row| row.get(0))?;
+            let unverified: u64 = tx.row(&without("AND r.level = 'verified'"), [volume], |row| row.get(0))?;
             let alarms = "SELECT count(*) FROM alarm JOIN file ON file.id = alarm.file
                 WHERE alarm.ended_at IS NULL AND file.volume = ?";
             // Adding and moving a volume are index runs that looked at nothing: they have no counts to tell.
             let last = "SELECT id, ended_at FROM run WHERE volume = ? AND kind = 'index' AND status IN ('success', 'partial')
                 AND summary IS NOT NULL ORDER BY id DESC LIMIT 1";
-            let mut last = tx.prepare(last)?;
+            let mut last = tx.prepare_cached(last)?;
             let mut last = last.query([volume])?;
             Ok(VolumeSurvey {
                 by_status,
                 uncovered_offloaded: uncovered,
                 unproven_offloaded: unverified - uncovered,
-                file_alarms: tx.query_row(alarms, [volume], |row| row.get(0))?,
+                file_alarms: tx.row(alarms, [volume], |row| row.get(0))?,
                 last_index: last.next()?.map(|row| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?))).transpose()?,
             })
         })
@@ -133,13 +134,13 @@ impl Store {
              FROM file f WHERE f.status = 'offloaded' AND EXISTS
                 (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.content = f.content AND r.lost_at IS NULL)"
         );
-        self.read(|tx| Ok(tx.query_row(&sql, [destination], |row| Ok((row.get(0)?, row.get(1)?)))?))
+        self.read(|tx| Ok(tx.row(&sql, [destination], |row| Ok((row.get(0)?, row.get(1)?)))?))
     }
 
     /// Contents that more than one present file holds, the largest waste first.
     pub fn duplicates(&self) -> Result<Vec<Duplicate>> {
         self.read(|tx| {
-            let mut statement = tx.prepare(
+            let mut statement = tx.prepare_cached(
                 "SELECT c.blake3, c.size, count(*) AS files FROM file f JOIN content c ON c.id = f.content
                  WHERE f.until_seq IS NULL GROUP BY f.content HAVING count(*) > 1 ORDER BY c.size * (count(*) - 1) DESC, c.blake3",
             )?;

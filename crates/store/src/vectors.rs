@@ -1,5 +1,6 @@
 //! Durability vectors: per (volume, destination), how far each node's changes are durable there. They filter; receipts decide (I6).
 
+use crate::db::Cached;
 use crate::destination::{lower_receipts, raise_generation};
 use crate::error::{Result, StoreError};
 use crate::ids::{DestinationId, EpochId, RunId, Timestamp, VolumeId, text_enum};
@@ -75,7 +76,7 @@ pub(crate) fn write(
     before: Option<RunId>,
     after: RunId,
 ) -> Result<()> {
-    tx.sql.execute(
+    tx.sql.change(
         "INSERT INTO vector (volume, destination, epoch, component, advanced_by) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO UPDATE SET component = ?4, advanced_by = ?5",
         (volume, destination, epoch, after, tx.run),
@@ -94,7 +95,7 @@ fn log(
     generation: Option<i64>,
     reason: Option<&str>,
 ) -> Result<()> {
-    tx.sql.execute(
+    tx.sql.change(
         "INSERT INTO evidence_log (at, run, event, volume, destination, epoch, before, after, generation, reason)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (tx.now, tx.run, event, volume, destination, epoch, before, after, generation, reason),
@@ -137,7 +138,7 @@ impl Store {
     /// The evidence log, oldest first.
     pub fn evidence_log(&self) -> Result<Vec<EvidenceEntry>> {
         self.read(|tx| {
-            let mut statement = tx.prepare(
+            let mut statement = tx.prepare_cached(
                 "SELECT e.at, e.run, e.event, volume.name, destination.name, e.before, e.after, e.generation, e.reason
                  FROM evidence_log e LEFT JOIN volume ON volume.id = e.volume
                  LEFT JOIN destination ON destination.id = e.destination ORDER BY e.id",
@@ -172,18 +173,18 @@ impl Run<EvidenceChange> {
                 return Err(StoreError::Refused(format!("evidence stands at run {current}: it can only be rewound below that")));
             }
             if to <= RunId(0) {
-                tx.sql.execute(
+                tx.sql.change(
                     "DELETE FROM vector WHERE volume = ? AND destination = ? AND epoch = ?",
                     (volume, destination, tx.epoch),
                 )?;
                 lower_receipts(tx, destination)?;
             } else {
-                tx.sql.execute(
+                tx.sql.change(
                     "UPDATE vector SET component = ?, advanced_by = ? WHERE volume = ? AND destination = ? AND epoch = ?",
                     (to, tx.run, volume, destination, tx.epoch),
                 )?;
                 let lower = "UPDATE receipt SET level = 'stored' WHERE destination = ? AND level = 'verified' AND run > ?";
-                tx.sql.execute(lower, (destination, to))?;
+                tx.sql.change(lower, (destination, to))?;
             }
             let generation = raise_generation(tx, destination)?;
             let after = (to > RunId(0)).then_some(to);

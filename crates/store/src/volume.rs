@@ -3,6 +3,7 @@
 //! A [`Volume`] exists only where the configured path, the path recorded in the index and the marker on the disk agree (I5). So an
 //! unmounted disk, a typo or a copied tree is never taken for an empty volume, and no operation can be begun on one.
 
+use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::ids::{Timestamp, VolumeId};
 use crate::policy::Policy;
@@ -312,7 +313,7 @@ impl Store {
     /// Every volume that was added.
     pub fn volumes(&self) -> Result<Vec<VolumeRecord>> {
         self.read(|tx| {
-            let mut statement = tx.prepare("SELECT id, uuid, name, path, added_at FROM volume ORDER BY name")?;
+            let mut statement = tx.prepare_cached("SELECT id, uuid, name, path, added_at FROM volume ORDER BY name")?;
             let rows = statement.query_map([], volume_record)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
@@ -439,7 +440,7 @@ impl Store {
     fn record_by_uuid(&self, uuid: Id128) -> Result<Option<VolumeRecord>> {
         self.read(|tx| {
             let query = "SELECT id, uuid, name, path, added_at FROM volume WHERE uuid = ?";
-            Ok(tx.query_row(query, [uuid.0], volume_record).optional()?)
+            Ok(tx.row(query, [uuid.0], volume_record).optional()?)
         })
     }
 
@@ -467,7 +468,7 @@ impl Store {
             if let Some(record) = record_by_name(tx, name)? {
                 let its = found.is_none_or(|marker| marker.volume == record.uuid);
                 let used = "SELECT EXISTS (SELECT 1 FROM directory WHERE volume = ?)";
-                let used: bool = tx.query_row(used, [record.id], |row| row.get(0))?;
+                let used: bool = tx.row(used, [record.id], |row| row.get(0))?;
                 // Repeating an add that was cut short, or one that changes nothing, is fine; so is going on elsewhere, on a person's
                 // word, when the tree is lost; anything else is not this.
                 let again = record.path == path && its && (found.is_some() || !used);
@@ -476,17 +477,17 @@ impl Store {
                     return Ok(Err(VolumeError::Taken(taken)));
                 }
                 mark(record.uuid)?;
-                tx.execute("UPDATE volume SET path = ? WHERE id = ?", (path_bytes, record.id))?;
+                tx.change("UPDATE volume SET path = ? WHERE id = ?", (path_bytes, record.id))?;
                 return Ok(Ok(VolumeRecord { path: path.to_owned(), ..record }));
             }
             let other = "SELECT name FROM volume WHERE uuid = ?1 OR path = ?2";
-            let other: Option<String> = tx.query_row(other, (uuid.0, path_bytes), |row| row.get(0)).optional()?;
+            let other: Option<String> = tx.row(other, (uuid.0, path_bytes), |row| row.get(0)).optional()?;
             if let Some(other) = other {
                 let taken = format!("{} is volume `{other}` already", path.display());
                 return Ok(Err(VolumeError::Taken(taken)));
             }
             let insert = "INSERT INTO volume (uuid, name, path, added_at) VALUES (?, ?, ?, ?)";
-            tx.execute(insert, (uuid.0, name, path_bytes, now))?;
+            tx.change(insert, (uuid.0, name, path_bytes, now))?;
             let id = VolumeId(tx.last_insert_rowid());
             mark(uuid)?;
             Ok(Ok(VolumeRecord { id, uuid, name: name.to_owned(), path: path.to_owned(), added_at: now }))
@@ -512,7 +513,7 @@ impl Store {
         let volume = self.open_recorded(moved, None)?;
         let run = self.begin_index(&volume).map_err(Box::new)?;
         run.write(|tx| {
-            tx.sql.execute("UPDATE volume SET path = ? WHERE id = ?", (path.as_os_str().as_bytes(), volume.id()))?;
+            tx.sql.change("UPDATE volume SET path = ? WHERE id = ?", (path.as_os_str().as_bytes(), volume.id()))?;
             Ok(())
         })?;
         Ok((volume, run))
@@ -521,7 +522,7 @@ impl Store {
 
 fn record_by_name(tx: &Transaction<'_>, name: &str) -> Result<Option<VolumeRecord>> {
     let query = "SELECT id, uuid, name, path, added_at FROM volume WHERE name = ?";
-    Ok(tx.query_row(query, [name], volume_record).optional()?)
+    Ok(tx.row(query, [name], volume_record).optional()?)
 }
 
 fn volume_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<VolumeRecord> {
