@@ -11,5 +11,5 @@ mod process;
 
 pub use environment::environment;
 pub use http::{Answer, Body, Http, Idle, Silent};
-pub use private::private_dir;
+pub use private::PrivateDir;
 pub use process::{Process, Started};

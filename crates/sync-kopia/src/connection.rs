@@ -34,7 +34,7 @@ enum Side {
 /// The files of both connections, in a directory of our own, gone with this.
 pub(crate) struct Connections {
     pub(crate) options: Options,
-    private: tempfile::TempDir,
+    private: lastcopy_program::PrivateDir,
 }
 
 /// A connection that writes, with a cache that began with it: one that is older believes in what the storage has lost since. Each session
@@ -56,7 +56,7 @@ impl Writer {
 impl Connections {
     pub(crate) fn new(options: Options) -> Result<Self, DestinationError> {
         let failed = |source| DestinationError::Io { address: "a directory for kopia's connections".into(), source };
-        let private = lastcopy_program::private_dir("lastcopy-kopia-").map_err(failed)?;
+        let private = lastcopy_program::PrivateDir::new("lastcopy-kopia-").map_err(failed)?;
         Ok(Self { options, private })
     }
 

@@ -1,7 +1,7 @@
 //! One rclone process: started when it is needed first, asked over a socket in a directory of our own, ended with whoever started it.
 
 use crate::rc::{Rc, RcError};
-use lastcopy_program::{Http, Process, environment, private_dir};
+use lastcopy_program::{Http, PrivateDir, Process, environment};
 use lastcopy_sync::DestinationError;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ pub(crate) struct Daemon {
     pub(crate) program: Program,
     process: Process,
     /// The socket and the copy of the configuration; gone with the process.
-    private: tempfile::TempDir,
+    private: PrivateDir,
 }
 
 impl Daemon {
@@ -135,7 +135,7 @@ impl Daemon {
     pub(crate) fn start(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
         let failed = |reason: String| DestinationError::Unreachable { address: options.remote.clone(), reason };
         let private =
-            private_dir("lastcopy-rclone-").map_err(|error| failed(format!("no directory for rclone's socket: {error}")))?;
+            PrivateDir::new("lastcopy-rclone-").map_err(|error| failed(format!("no directory for rclone's socket: {error}")))?;
         let socket = private.path().join("rc");
         let command = command(options, private.path(), &socket).map_err(|error| failed(error.to_string()))?;
         let started = Process::start(command, |line| Some(said(line)), None);
