@@ -27,6 +27,7 @@ mod policy;
 mod proof;
 mod receipts;
 mod restores;
+mod retention;
 mod runs;
 mod snapshot;
 mod store;
@@ -53,6 +54,7 @@ pub use policy::{AcceptedPolicy, AtLeast, Confirm, Method, Policy, Weakening};
 pub use proof::{Fingerprint, Proof, ProofError, ProofMethod, Proven, ReadBack, RemoteHash};
 pub use receipts::{Location, Moving, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
 pub use restores::{Recovered, Restored};
+pub use retention::{Retained, RetainedFile};
 pub use runs::{
     Audit, BeginError, EvidenceChange, Index, Kind, Offload, Outcome, Restore, Run, RunRecord, RunStatus, Sync, Verify,
 };

@@ -60,7 +60,7 @@ pub(crate) fn objects(
                 each(&entry.object, entry.size);
             }
         };
-        walk(session, &snapshot.root, cancel, &enter, &files, &|_, _| *lock(&damaged) = true)?;
+        walk(session, &snapshot.root, cancel, &enter, &files, &|_, _, _| *lock(&damaged) = true)?;
     }
     Ok(*lock(&damaged))
 }

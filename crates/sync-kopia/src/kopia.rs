@@ -1,10 +1,12 @@
 //! The destination kind `kopia`.
 
+use crate::compact;
 use crate::connection::Connections;
 use crate::fetch;
 use crate::options::Options;
 use crate::program::{self, Input, Watch};
 use crate::push;
+use crate::repair;
 use crate::seal;
 use crate::session::{Session, lock};
 use crate::verify;
@@ -13,8 +15,8 @@ use lastcopy_fs::{Content, Id128, lies_in};
 use lastcopy_store::{DestinationKind, Incarnation, Location, Method, Volume};
 use lastcopy_sync::segment::{Place, PlacedHead};
 use lastcopy_sync::{
-    Capabilities, Context, Depth, Destination, DestinationError, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink,
-    Scratch, VerifySink, WorkList,
+    Capabilities, CompactSink, Compaction, Context, Depth, Destination, DestinationError, FetchSink, HeldItem, InitPermit,
+    PlanItem, Probe, PushSink, Retained, Scratch, VerifySink, WorkList,
 };
 use serde_json::Value;
 use std::fs::File;
@@ -215,8 +217,8 @@ impl Destination for Kopia {
     }
 
     async fn seal(&self, at: &Place, sequence: i64, segment: File, head: &[u8], context: &Context) -> Result<(), DestinationError> {
-        let (at, head, watch) = (*at, head.to_vec(), Watch::of(context));
-        self.in_repository(move |session| seal::seal(session, at, sequence, segment, &head, &watch)).await
+        let (at, head, context) = (*at, head.to_vec(), context.clone());
+        self.in_repository(move |session| seal::seal(session, at, sequence, segment, &head, &context)).await
     }
 
     async fn segment(&self, at: &Place, sequence: i64) -> Result<File, DestinationError> {
@@ -238,6 +240,22 @@ impl Destination for Kopia {
             }
         });
         listed
+    }
+
+    async fn compact(
+        &self,
+        retained: WorkList<Retained>,
+        epochs: &[Id128],
+        sink: Option<Arc<dyn CompactSink>>,
+        context: &Context,
+    ) -> Result<Compaction, DestinationError> {
+        let (epochs, context) = (epochs.to_vec(), context.clone());
+        self.in_repository(move |session| compact::compact(session, retained, &epochs, sink, &context)).await
+    }
+
+    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
+        let context = context.clone();
+        self.in_repository(move |session| repair::make_way(session, &lost, &context)).await
     }
 
     /// A repository of its own beside this one.

@@ -11,6 +11,7 @@
 //! lastcopy@<volume id>:/<epoch>/head        heads
 //! ```
 
+mod compact;
 mod connection;
 mod fetch;
 mod held;
@@ -20,9 +21,12 @@ mod options;
 mod place;
 mod program;
 mod push;
+mod repair;
+mod retention;
 mod seal;
 mod server;
 mod session;
+mod snapshot;
 mod storage;
 mod verify;
 

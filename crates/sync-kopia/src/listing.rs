@@ -74,14 +74,14 @@ struct Queue {
 }
 
 /// Reads every directory below a root, several at a time. `enter` says whether a directory is to be read; `each` is given every other
-/// entry with the path of its directory, and `unread` what could not be read.
+/// entry with the path of its directory, and `unread` what could not be read: path, object, and why.
 pub(crate) fn walk(
     session: &Session,
     root: &str,
     cancel: &Cancel,
     enter: &(dyn Fn(&str) -> bool + Sync),
     each: &(dyn Fn(&str, Entry) + Sync),
-    unread: &(dyn Fn(&str, String) + Sync),
+    unread: &(dyn Fn(&str, &str, String) + Sync),
 ) -> Result<(), DestinationError> {
     let queue = Mutex::new(Queue { open: vec![(String::new(), root.to_owned())], ..Queue::default() });
     let walk = &Walk { session, cancel, queue, news: Condvar::new() };
@@ -99,7 +99,7 @@ impl Walk<'_> {
         &self,
         enter: &(dyn Fn(&str) -> bool + Sync),
         each: &(dyn Fn(&str, Entry) + Sync),
-        unread: &(dyn Fn(&str, String) + Sync),
+        unread: &(dyn Fn(&str, &str, String) + Sync),
     ) {
         while let Some((path, object)) = self.next() {
             let mut found = Vec::new();
@@ -117,11 +117,11 @@ impl Walk<'_> {
                     Ok(())
                 }
                 Err(Unread::NotThere) => {
-                    unread(&path, "it is not there".into());
+                    unread(&path, &object, "it is not there".into());
                     Ok(())
                 }
                 Err(Unread::Damaged(reason)) => {
-                    unread(&path, reason);
+                    unread(&path, &object, reason);
                     Ok(())
                 }
                 Err(Unread::Gone(error)) => Err(error),
@@ -206,7 +206,7 @@ impl Listing {
     pub(crate) fn read(session: &Session, root: &str, cancel: &Cancel) -> Result<Self, DestinationError> {
         let listing = Mutex::new(Self::default());
         let each = |dir: &str, entry: Entry| lock(&listing).add(&join(dir, &entry.name), &entry);
-        let unread = |dir: &str, why: String| lock(&listing).unread.push((dir.to_owned(), why));
+        let unread = |dir: &str, _: &str, why: String| lock(&listing).unread.push((dir.to_owned(), why));
         walk(session, root, cancel, &|_| true, &each, &unread)?;
         let mut listing = listing.into_inner().unwrap_or_else(PoisonError::into_inner);
         listing.paths.sort_unstable_by_key(|listed| listed.path);

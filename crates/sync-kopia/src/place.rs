@@ -87,6 +87,11 @@ pub(crate) fn is_pin(pin: &str) -> bool {
     pin.starts_with(PIN)
 }
 
+/// Whether an epoch made a pin.
+pub(crate) fn is_pin_of(pin: &str, epoch: Id128) -> bool {
+    pin.strip_prefix(PIN).is_some_and(|rest| rest.starts_with(&format!("{epoch}-")))
+}
+
 /// The pin of a push. No two have the same.
 pub(crate) fn push_pin(epoch: Id128) -> std::io::Result<String> {
     Ok(format!("{PIN}{epoch}-push-{}", Id128::random()?))

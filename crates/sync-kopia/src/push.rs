@@ -1,12 +1,12 @@
 //! A push: one snapshot of the whole volume, listed back; then each file that was asked for is looked up in it, read, and hashed.
 
 use crate::listing::{Listing, Stored};
-use crate::place::{Source as Place, is_pin, owner, push_pin};
-use crate::program::{Finished, Input, Watch, flag};
+use crate::place::Source as Place;
+use crate::retention;
 use crate::server::Snapshot;
 use crate::session::{Look, Session, each, lock};
-use lastcopy_fs::{Cancelled, Id128, Mounts};
-use lastcopy_store::{Location, VOLUME_DIR};
+use crate::snapshot::Snapshots;
+use lastcopy_store::Location;
 use lastcopy_sync::segment::Place as At;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, VolumeFile, WorkList};
 use std::fs::File;
@@ -16,16 +16,17 @@ use std::sync::{Arc, Mutex};
 
 /// Bytes of contents without a file that are laid out for one snapshot.
 const STAGED: u64 = 256 << 20;
-/// How often kopia keeps what it stored of a snapshot that is not finished.
-const CHECKPOINT: &str = "5m";
 
 struct Pushing<'a> {
     session: &'a Session,
+    snapshots: Snapshots<'a>,
     at: &'a At,
     sink: &'a dyn PushSink,
     context: &'a Context,
     /// The first error that ends the whole push.
     fatal: Mutex<Option<DestinationError>>,
+    /// The newest snapshot of the volume's files, if this push made one.
+    made: Mutex<Option<Snapshot>>,
     /// What kopia stored otherwise than it is here, or cannot be read back, and why: it is stored once more, every byte read anew.
     again: Mutex<Vec<(PlanItem, String)>>,
 }
@@ -41,7 +42,9 @@ pub(crate) fn push(
     sink: &dyn PushSink,
     context: &Context,
 ) -> Result<(), DestinationError> {
-    let pushing = Pushing { session, at, sink, context, fatal: Mutex::default(), again: Mutex::default() };
+    let snapshots = Snapshots { session, epoch: at.epoch, context };
+    let pushing =
+        Pushing { session, snapshots, at, sink, context, fatal: Mutex::default(), made: Mutex::default(), again: Mutex::default() };
     let mut some_file = None;
     // The plan goes on while it is worked on: it was made of one snapshot of the index, and waits for nobody.
     while let Some(group) = plan.blocking_recv() {
@@ -54,7 +57,9 @@ pub(crate) fn push(
         }
         pushing.push_contents(others)?;
     }
-    pushing.push_again(some_file)
+    pushing.push_again(some_file)?;
+    pushing.release_older();
+    Ok(())
 }
 
 fn file_of(item: &PlanItem) -> Option<&VolumeFile> {
@@ -99,91 +104,22 @@ impl Pushing<'_> {
     /// A new snapshot of a volume, listed. With `force`, kopia reads every byte anew, whatever it believes to be unchanged.
     fn snapshot_files(&self, file: &VolumeFile, force: bool) -> Result<Arc<Listing>, DestinationError> {
         let volume = &file.volume;
-        self.cut_off(volume.uuid(), volume.path(), file.mounts)?;
+        self.snapshots.cut_off(volume.uuid(), volume.path(), file.mounts)?;
         let source = Place::Files(volume.uuid());
-        let root = self.create(source, volume.path(), volume.name(), force)?;
-        let listing = Arc::new(Listing::read(self.session, &root, &self.context.cancel)?);
+        let made = self.snapshots.create(source, volume.path(), volume.name(), force)?;
+        let listing = Arc::new(Listing::read(self.session, &made.root, &self.context.cancel)?);
+        *lock(&self.made) = Some(made);
         *lock(&self.session.files) = Some((volume.uuid(), listing.clone()));
         Ok(listing)
     }
 
-    /// Sees to it that no policy of anybody else's expires, or leaves out, what is ours. One that is there already stays as it is.
-    fn cut_off(&self, volume: Id128, root: &Path, mounts: Mounts) -> Result<(), DestinationError> {
-        let stay = mounts == Mounts::Stay;
-        let there = self.session.server()?.policy(volume)?;
-        if there.as_ref().is_some_and(|policy| policy["files"]["oneFileSystem"].as_bool() == Some(stay)) {
-            return Ok(());
-        }
-        let own = self.session.connections.options.storage.local_path();
-        let finished = self.session.write(Input::Nothing, &self.watch(), |command| {
-            command.args(["policy", "set"]).arg(owner(volume)).arg(flag("one-file-system", stay.to_string()));
-            if there.is_none() {
-                command.args(["--inherit=false", "--ignore-cache-dirs=false"]).arg(flag("add-ignore", format!("/{VOLUME_DIR}/")));
-                // The repository itself may lie in the volume.
-                if let Some(inside) = own.as_deref().and_then(|own| own.strip_prefix(root).ok()?.to_str()) {
-                    command.arg(flag("add-ignore", format!("/{}/", escaped(inside))));
-                }
-            }
-        })?;
-        finished.well(&self.address())?;
-        Ok(())
-    }
-
-    fn address(&self) -> String {
-        self.session.connections.options.storage.address()
-    }
-
-    fn watch(&self) -> Watch {
-        Watch::of(self.context)
-    }
-
-    /// Makes a snapshot of a directory, pinned, and gives its root as the reader lists it.
-    fn create(&self, source: Place, dir: &Path, description: &str, force: bool) -> Result<String, DestinationError> {
-        let pin = push_pin(self.at.epoch).map_err(|source| DestinationError::Io { address: "random numbers".into(), source })?;
-        let options = &self.session.connections.options;
-        let finished = self.session.write(Input::Nothing, &self.watch(), |command| {
-            command.args(["--progress", "snapshot", "create"]).arg(dir);
-            command.arg(flag("override-source", source.name())).arg(flag("pin", &pin)).arg(flag("description", description));
-            command.arg(format!("--tags=lastcopy-epoch:{}", self.at.epoch)).arg("--no-send-snapshot-report");
-            command.arg(flag("checkpoint-interval", CHECKPOINT)).arg(flag("parallel", options.parallel.to_string()));
-            if force {
-                command.arg("--force-hash=100");
-            }
-        })?;
-        self.session.settle()?;
-        let snapshots = self.session.server()?.snapshots(source)?;
-        let made = snapshots.iter().find(|snapshot| snapshot.pins().contains(&pin));
-        // What it says, and how it ends, decides nothing: some endings are well without a snapshot, and some are not with a whole one.
-        let made = made.ok_or_else(|| self.refusal(&finished))?;
-        if !made.is_whole() {
-            let reason = format!("kopia left its snapshot incomplete ({}): {}", made.incomplete, finished.words);
-            return Err(DestinationError::Unreachable { address: self.address(), reason });
-        }
-        self.remove_leftovers(&snapshots);
-        Ok(made.root.clone())
-    }
-
-    fn refusal(&self, finished: &Finished) -> DestinationError {
-        if self.context.cancel.is_cancelled() {
-            return Cancelled.into();
-        }
-        let words = format!("kopia made no snapshot: {}", finished.words);
-        self.session.connections.meaning(&words)
-    }
-
-    /// What pushes of ours left that were cut short: as long as no whole snapshot came after it, it spares the next one the sending. A
-    /// pinned one would stay for ever.
-    fn remove_leftovers(&self, snapshots: &[Snapshot]) {
-        let left = snapshots.iter().filter(|snapshot| !snapshot.is_whole() && snapshot.pins().iter().any(|pin| is_pin(pin)));
-        let left: Vec<_> = left.map(|snapshot| snapshot.id.as_str()).collect();
-        if !left.is_empty() {
-            let removed = self.session.write(Input::Nothing, &self.watch(), |command| {
-                command.args(["snapshot", "delete", "--delete"]).args(left);
-            });
-            // The next push tries again.
-            if let Err(error) = removed {
-                self.context.progress.note(&format!("a snapshot that was cut short is still there: {error}"));
-            }
+    /// What a newer snapshot holds altogether needs no older one. That it could not be seen to is no failure of the push: the next one tries
+    /// again.
+    fn release_older(&self) {
+        if let Some(newest) = lock(&self.made).take()
+            && let Err(error) = retention::release(&self.snapshots, self.at.volume, &newest)
+        {
+            self.context.progress.note(&format!("older snapshots there were not looked through: {error}"));
         }
     }
 
@@ -217,9 +153,9 @@ impl Pushing<'_> {
             return Ok(());
         }
         let source = Place::Contents(self.at.volume);
-        self.cut_off_contents()?;
-        let root = self.create(source, stage.path(), "contents", false)?;
-        let listing = Listing::read(self.session, &root, &self.context.cancel)?;
+        self.snapshots.cut_off_contents(self.at.volume)?;
+        let made = self.snapshots.create(source, stage.path(), "contents", false)?;
+        let listing = Listing::read(self.session, &made.root, &self.context.cancel)?;
         self.prove(staged, &listing, path_of_content)?;
         let again = std::mem::take(&mut *lock(&self.again));
         let (again, files): (Vec<_>, Vec<_>) = again.into_iter().partition(|(item, _)| file_of(item).is_none());
@@ -227,18 +163,11 @@ impl Pushing<'_> {
         if again.is_empty() {
             return Ok(());
         }
-        let root = self.create(source, stage.path(), "contents", true)?;
-        let listing = Listing::read(self.session, &root, &self.context.cancel)?;
+        let made = self.snapshots.create(source, stage.path(), "contents", true)?;
+        let listing = Listing::read(self.session, &made.root, &self.context.cancel)?;
         self.prove(again.into_iter().map(|(item, _)| item).collect(), &listing, path_of_content)?;
         self.give_up(|item| file_of(item).is_none());
         Ok(())
-    }
-
-    fn cut_off_contents(&self) -> Result<(), DestinationError> {
-        if self.session.server()?.policy(self.at.volume)?.is_some() {
-            return Ok(());
-        }
-        self.cut_off(self.at.volume, Path::new("/"), Mounts::Stay)
     }
 
     /// Stores once more, every byte read anew, what kopia has otherwise than it is here.
@@ -355,10 +284,4 @@ fn lay_out(item: &PlanItem, dir: &Path) -> io::Result<Result<(), Drift>> {
         std::fs::remove_file(path)?;
     }
     Ok(finished)
-}
-
-/// A path in an ignore rule that means this path alone.
-fn escaped(path: &str) -> String {
-    let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\' | '!' | '#');
-    path.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }

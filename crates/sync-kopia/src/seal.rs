@@ -5,11 +5,15 @@ use crate::place::{HEAD_FILE, Source, head_pin, segment_file, segment_pin, seque
 use crate::program::{Input, Watch, flag};
 use crate::server::{Snapshot, Unread};
 use crate::session::Session;
+use crate::snapshot::Snapshots;
 use lastcopy_fs::Id128;
-use lastcopy_sync::DestinationError;
 use lastcopy_sync::segment::{DamagedHead, Place, PlacedHead, digest_of, hex, parse_head};
+use lastcopy_sync::{Context, DestinationError};
 use std::fs::File;
 use std::io::{self, Seek};
+
+/// More heads than these are too many.
+const HEADS: usize = 16;
 
 /// How a pin is made of a number.
 type Pin = fn(Id128, i64) -> String;
@@ -92,8 +96,9 @@ pub(crate) fn seal(
     sequence: i64,
     segment: File,
     head: &[u8],
-    watch: &Watch,
+    context: &Context,
 ) -> Result<(), DestinationError> {
+    let watch = &Watch::of(context);
     let source = Source::Segments(at);
     if segments(session, at)?.contains(&sequence) {
         let reason = "a segment of this number is there already".into();
@@ -103,7 +108,21 @@ pub(crate) fn seal(
     let local = |source| DestinationError::Io { address: "a temporary file".into(), source };
     let mut file = tempfile::tempfile().map_err(local)?;
     io::Write::write_all(&mut file, head).map_err(local)?;
-    store(session, Source::Heads(at), HEAD_FILE, &head_pin(at.epoch, sequence), file, watch)
+    store(session, Source::Heads(at), HEAD_FILE, &head_pin(at.epoch, sequence), file, watch)?;
+    // The newest was read back just now: that older ones stay where they are is no failure.
+    if let Err(error) = release_heads(&Snapshots { session, epoch: at.epoch, context }, at) {
+        context.progress.note(&format!("older heads there were not removed: {error}"));
+    }
+    Ok(())
+}
+
+/// Now and then, deletes all heads of a place but the newest two: otherwise each push would leave one for ever.
+fn release_heads(snapshots: &Snapshots<'_>, at: Place) -> Result<(), DestinationError> {
+    let heads = numbered(snapshots.session, Source::Heads(at), at.epoch, head_pin)?;
+    if heads.len() <= HEADS {
+        return Ok(());
+    }
+    snapshots.delete(&heads.iter().skip(2).map(|(_, snapshot)| snapshot).collect::<Vec<_>>())
 }
 
 /// The numbers of the segments of a place.

@@ -8,7 +8,9 @@ use crate::segment::{Place, PlacedHead};
 use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
-use lastcopy_store::{BoundChecksum, ContentId, DestinationKind, Incarnation, Kind, Layout, Location, Method, Proven, Run, Volume};
+use lastcopy_store::{
+    BoundChecksum, ContentId, DestinationKind, Incarnation, Kind, Layout, Location, Method, Proven, RetainedFile, Run, Volume,
+};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -122,6 +124,45 @@ pub struct HeldItem {
     /// The provider's checksum that proved it there, if one did: as long as that stays the same, it needs no reading. Without, it is
     /// read.
     pub fingerprint: Option<BoundChecksum>,
+}
+
+/// A content at a destination, and whether it must stay there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// What, and where it lies.
+    pub item: HeldItem,
+    /// The files that have it, if any has still.
+    pub files: Vec<RetainedFile>,
+    /// It must stay. Otherwise it is a version that a person replaced.
+    pub counts: bool,
+}
+
+/// What a compaction did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compaction {
+    /// Snapshots of this index that can be released once others hold what counts.
+    pub snapshots: u64,
+    /// Those that stay, besides the newest of each volume, because they hold what nothing is known of.
+    pub kept: u64,
+    /// Those that were released.
+    pub released: u64,
+    /// Counted contents that only they held, and that lie in a new one now.
+    pub gathered: u64,
+    /// Their bytes.
+    pub gathered_bytes: u64,
+    /// Versions that nothing counts on, held by nothing that stays.
+    pub freed: u64,
+    /// Their bytes, as they were sent.
+    pub freed_bytes: u64,
+    /// Counted contents that could not be proven: whatever holds them stays.
+    pub unproven: u64,
+}
+
+/// Asked by a compaction before it releases anything.
+pub trait CompactSink: Send + Sync {
+    /// All that counts is held besides, and was read back. What does not count may go from now on: evidence of it is taken back first.
+    /// Blocks.
+    fn releasing(&self) -> Result<(), DestinationError>;
 }
 
 /// How hard to look at what is held.
@@ -253,6 +294,26 @@ pub trait Destination: Send + Sync {
 
     /// The numbers of the segments that lie in a place, in any order.
     async fn segments(&self, place: &Place) -> Result<Vec<i64>, DestinationError>;
+
+    /// Releases what nothing counts on any more, but nothing that none of the given epochs made; the first is the current one. Without a
+    /// sink, it only looks. For kinds that keep more than they need.
+    async fn compact(
+        &self,
+        retained: WorkList<Retained>,
+        epochs: &[Id128],
+        sink: Option<Arc<dyn CompactSink>>,
+        context: &Context,
+    ) -> Result<Compaction, DestinationError> {
+        let (_, _, _, _) = (retained, epochs, sink, context);
+        Err(DestinationError::Unsupported(format!("a destination of kind `{}` never deletes anything", self.kind())))
+    }
+
+    /// Before lost contents are stored again: removes what a kind believes to hold and does not, where that would be in the way. Says how
+    /// much it removed; what that hid may be in the way next.
+    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
+        let (_, _) = (lost, context);
+        Ok(0)
+    }
 
     /// Every content that is held, as far as a listing tells: digests and sizes, unproven.
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError>;

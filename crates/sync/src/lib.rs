@@ -8,6 +8,7 @@
 //!
 //! The sequences block; they drive the asynchronous calls of a kind on the runtime of their [`Context`].
 
+mod compact;
 pub mod conformance;
 mod contact;
 mod destination;
@@ -19,12 +20,14 @@ pub mod segment;
 mod source;
 mod verify;
 
+pub use compact::Compact;
 pub use contact::{HeadsOf, contact};
 pub use destination::{
-    Arrival, Capabilities, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink, Scratch,
-    VerifySink, WorkList,
+    Arrival, Capabilities, CompactSink, Compaction, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe,
+    PushSink, Retained, Scratch, VerifySink, WorkList,
 };
 pub use error::{DestinationError, SyncError};
+pub use lastcopy_store::RetainedFile;
 pub use manage::{InitError, InitOutcome, Other, Repair, RepairReport, RepairSource, Repairable, adopt, fetch_one, init, reset};
 pub use push::{Named, Push, PushReport};
 pub use source::{Drift, OpenError, Sending, Source, VolumeFile};

@@ -151,6 +151,9 @@ pub fn reset(
     Ok(gone)
 }
 
+/// How often a repair looks again at what is in its way.
+const ROUNDS: usize = 4;
+
 /// Another destination, with what the index knows of it.
 pub type Other = (DestinationRecord, Arc<dyn Destination>);
 
@@ -260,19 +263,39 @@ impl Repair<'_> {
         let lost = self.store.lost_at(self.record.id)?;
         self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
         let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
-        for receipt in lost {
-            self.context.cancel.check()?;
-            let content = receipt.content;
-            match self.store_again(&receipt)? {
-                Ok(at) => {
-                    run.repaired(&probed, &at)?;
-                    report.repaired += 1;
-                }
-                Err(why) => report.beyond.push((content, why)),
+        let mut waiting: Vec<_> = lost.into_iter().map(|receipt| (receipt, String::new())).collect();
+        for round in 0..ROUNDS {
+            let removed = self.make_way(&waiting)?;
+            if round > 0 && removed == 0 {
+                break;
             }
-            self.context.progress.advance(1, content.size);
+            for (receipt, _) in std::mem::take(&mut waiting) {
+                self.context.cancel.check()?;
+                match self.store_again(&receipt)? {
+                    Ok(at) => {
+                        run.repaired(&probed, &at)?;
+                        report.repaired += 1;
+                        self.context.progress.advance(1, receipt.content.size);
+                    }
+                    Err(why) => waiting.push((receipt, why)),
+                }
+            }
         }
+        report.beyond = waiting.into_iter().map(|(receipt, why)| (receipt.content, why)).collect();
         Ok(report)
+    }
+
+    /// Only for what can be stored again: the rest may still be read by somebody, some day.
+    fn make_way(&self, waiting: &[(Receipt, String)]) -> Result<u64, SyncError> {
+        let mut items = Vec::new();
+        for (receipt, _) in waiting {
+            let repairable = self.repairable(receipt.clone())?;
+            items.extend(repairable.from.map(|_| repairable.item));
+        }
+        if items.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.context.runtime.block_on(self.destination.make_way(items, &self.context))?)
     }
 
     /// From the first source that gives the right bytes: a file may have changed since, and another destination may have lost them, too.

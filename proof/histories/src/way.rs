@@ -11,8 +11,8 @@ use lastcopy_store::{DestinationKind, Incarnation, Location, Proof, ProofError, 
 use lastcopy_sync::conformance::{Liar, Lie};
 use lastcopy_sync::segment::{Place, PlacedHead};
 use lastcopy_sync::{
-    Capabilities, Context, Depth, Destination, DestinationError, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink,
-    Scratch, VerifySink, WorkList,
+    Capabilities, CompactSink, Compaction, Context, Depth, Destination, DestinationError, FetchSink, HeldItem, InitPermit,
+    PlanItem, Probe, PushSink, Retained, Scratch, VerifySink, WorkList,
 };
 use lastcopy_sync_cas::{Cas, Local, Medium, ScratchRemoval, Staged};
 use std::fs::File;
@@ -230,6 +230,22 @@ impl Destination for Way {
     async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError> {
         self.call()?;
         self.answered(self.inner.fetch(wanted, sink, context).await)
+    }
+
+    async fn compact(
+        &self,
+        retained: WorkList<Retained>,
+        epochs: &[Id128],
+        sink: Option<Arc<dyn CompactSink>>,
+        context: &Context,
+    ) -> Result<Compaction, DestinationError> {
+        self.call()?;
+        self.answered(self.inner.compact(retained, epochs, sink, context).await)
+    }
+
+    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
+        self.call()?;
+        self.answered(self.inner.make_way(lost, context).await)
     }
 
     async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {

@@ -9,7 +9,9 @@ use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_store::{DestinationId, RunKind};
-use lastcopy_sync::{InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt, init, reset};
+use lastcopy_sync::{
+    Compact, Compaction, DestinationError, InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt, init, reset,
+};
 
 pub(crate) fn run(app: &App, command: DestinationCommand) -> Result<Exit> {
     match command {
@@ -19,11 +21,7 @@ pub(crate) fn run(app: &App, command: DestinationCommand) -> Result<Exit> {
         DestinationCommand::Adopt { destination, reason, dry_run } => accept(app, &destination, reason.as_deref(), dry_run),
         DestinationCommand::Reset { destination, reason, dry_run } => forget(app, &destination, reason.as_deref(), dry_run),
         DestinationCommand::Repair { destination, dry_run } => repair(app, &destination, dry_run),
-        DestinationCommand::Compact { destination, .. } => {
-            let kind = app.destination_config(&destination)?.kind();
-            let message = format!("destination `{destination}` is of kind `{kind}`, which never deletes anything");
-            Err(CliError::new(Code::Unsupported, message).hint("compact is for destinations of kind `kopia`"))
-        }
+        DestinationCommand::Compact { destination, dry_run } => compact(app, &destination, dry_run),
         DestinationCommand::Test { destination } => test(app, &destination),
     }
 }
@@ -236,6 +234,76 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
     let bad = !report.beyond.is_empty();
     app.output.summary("destination", newest_change(app, name), if bad { "partial" } else { "success" }, fields(&report));
     Ok(if bad { Exit::Attention } else { Exit::Done })
+}
+
+fn compact(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
+    let (record, destination) = app.destination(name)?;
+    let compact = Compact { store: app.store()?, record, destination, context: app.context() };
+    let fields = |done: &Compaction| {
+        Fields::new()
+            .with("destination", name)
+            .with("dry_run", dry_run)
+            .with("snapshots", done.snapshots)
+            .with("kept", done.kept)
+            .with("released", done.released)
+            .with("gathered", done.gathered)
+            .with("gathered_bytes", done.gathered_bytes)
+            .with("freed", done.freed)
+            .with("freed_bytes", done.freed_bytes)
+            .with("unproven", done.unproven)
+    };
+    let plan = compact.plan().map_err(|error| refused(error, name))?;
+    if plan.kept > 0 {
+        app.output.note(&format!(
+            "  {} there stay: they hold what this index knows nothing of",
+            plural(plan.kept, "snapshot", "snapshots")
+        ));
+    }
+    if plan.snapshots == 0 {
+        app.output.line(&format!("{name}: nothing to release"));
+        app.output.summary("destination", None, "success", fields(&plan));
+        return Ok(Exit::Done);
+    }
+    app.output.line(&format!(
+        "{name}: {} besides the newest: {} ({}) that must stay are gathered into a new one, and {} ({}) are released",
+        plural(plan.snapshots, "snapshot", "snapshots"),
+        plural(plan.gathered, "content", "contents"),
+        Size(plan.gathered_bytes),
+        plural(plan.freed, "replaced version", "replaced versions"),
+        Size(plan.freed_bytes)
+    ));
+    if dry_run {
+        app.output.summary("destination", None, "success", fields(&plan));
+        return Ok(Exit::Done);
+    }
+    app.confirm(&format!("Release {} at `{name}` for ever?", plural(plan.freed, "replaced version", "replaced versions")))?;
+    let done = app.waiting(|| {
+        let (record, destination) = (compact.record.clone(), compact.destination.clone());
+        let again = Compact { store: compact.store, record, destination, context: app.context() };
+        again.run(|done| fields(done).to_json()).map_err(|error| refused(error, name))
+    })?;
+    if done.unproven > 0 {
+        let contents = plural(done.unproven, "content", "contents");
+        app.output.warn(&format!(
+            "{name}: {contents} could not be read back, and what holds them stays; `lastcopy verify {name}` says more"
+        ));
+    }
+    app.output.line(&format!("{name}: {} released", plural(done.released, "snapshot", "snapshots")));
+    app.output.note("  kopia frees the space when it next does its full maintenance: `kopia maintenance run --full`");
+    let bad = done.unproven > 0;
+    app.output.summary("destination", newest_change(app, name), if bad { "partial" } else { "success" }, fields(&done));
+    Ok(if bad { Exit::Attention } else { Exit::Done })
+}
+
+/// A kind that never deletes has nothing to compact.
+fn refused(error: SyncError, name: &str) -> CliError {
+    match error {
+        SyncError::Destination(DestinationError::Unsupported(why)) => {
+            CliError::new(Code::Unsupported, format!("destination `{name}`: {why}"))
+                .hint("compact is for destinations of kind `kopia`")
+        }
+        error => named(error, name),
+    }
 }
 
 fn test(app: &App, name: &str) -> Result<Exit> {

@@ -70,6 +70,85 @@ fn everything_is_offloaded_restored_and_recovered() {
     assert_same_tree(&read_tree(&to.join("photos")), &before);
 }
 
+/// A home with a volume that is pushed to a repository in a directory, which the policy requires.
+fn pushed() -> Home {
+    let home = Home::empty();
+    let (volume, vault) = (home.volume("photos"), home.destination("vault"));
+    fs::create_dir_all(&vault).unwrap();
+    home.write_config(&format!(
+        "[volumes.photos]\npath = {volume:?}\nsync_to = [\"vault\"]\n[volumes.photos.offload]\nrequire = [\"vault\"]\n{}",
+        section(&home, &vault, "open sesame")
+    ));
+    home.write("photos", "old.jpg", b"an old picture");
+    home.write("photos", "edited.jpg", b"first");
+    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "vault"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home
+}
+
+/// What was offloaded lies in an old snapshot alone, beside a version that was replaced since. That one goes when a person says so, and the other
+/// is gathered and comes back.
+#[test]
+fn compact_releases_replaced_versions_and_nothing_else() {
+    if no_kopia("kopia::compact_releases_replaced_versions_and_nothing_else") {
+        return;
+    }
+    let home = pushed();
+    let nothing = home.json(&["destination", "compact", "vault"]).expect(0);
+    assert_eq!(nothing.count("snapshots"), 0);
+    home.run(&["offload", "photos", "old.jpg", "--yes"]).expect(0);
+    for version in ["second", "third"] {
+        home.write("photos", "edited.jpg", version.as_bytes());
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+    }
+    let dry = home.json(&["destination", "compact", "vault", "--dry-run"]).expect(0);
+    let figures = ["snapshots", "gathered", "gathered_bytes", "freed", "freed_bytes", "kept"].map(|name| dry.count(name));
+    assert_eq!(figures, [2, 1, 14, 2, 11, 0]);
+    let unasked = home.json(&["destination", "compact", "vault"]);
+    assert_eq!(unasked.error_code(), "usage");
+    let done = home.json(&["destination", "compact", "vault", "--yes"]).expect(0);
+    assert_eq!((done.count("released"), done.count("unproven")), (2, 0));
+    let verified = home.json(&["verify", "vault"]).expect(0);
+    assert_eq!((verified.count("lost"), verified.count("verified")), (0, 2));
+    home.run(&["restore", "photos"]).expect(0);
+    assert_eq!(home.tree("photos").len(), 2);
+    assert_eq!(fs::read(home.volume("photos").join("old.jpg")).unwrap(), b"an old picture");
+}
+
+/// A damaged pack is no place for a last copy; what the volume still has is stored anew, though kopia believes to have it.
+#[test]
+fn repair_stores_anew_what_is_damaged() {
+    if no_kopia("kopia::repair_stores_anew_what_is_damaged") {
+        return;
+    }
+    let home = pushed();
+    // Packs of contents begin with a p; the directories and heads lie in others.
+    let packs = walk(&home.destination("vault").join("p"));
+    assert!(!packs.is_empty());
+    for pack in packs {
+        fs::remove_file(pack).unwrap();
+    }
+    let lost = home.json(&["verify", "vault"]).expect(1);
+    assert!(lost.count("lost") >= 2, "{lost:?}");
+    assert_ne!(home.run(&["offload", "photos", ".", "--yes"]).code(), Some(0));
+    let dry = home.json(&["destination", "repair", "vault", "--dry-run"]).expect(0);
+    assert_eq!(dry.count("repairable"), 2);
+    let repaired = home.json(&["destination", "repair", "vault", "--yes"]).expect(0);
+    assert_eq!((repaired.count("repaired"), repaired.count("beyond")), (2, 0));
+    assert_eq!(home.json(&["verify", "vault"]).expect(0).count("lost"), 0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    home.run(&["restore", "photos"]).expect(0);
+    assert_eq!(fs::read(home.volume("photos").join("edited.jpg")).unwrap(), b"first");
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn a_section_that_cannot_work_is_refused() {
     let home = Home::empty();

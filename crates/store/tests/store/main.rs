@@ -10,6 +10,7 @@ mod history;
 mod opening;
 mod policies;
 mod receipts;
+mod retention;
 mod runs;
 mod snapshots;
 mod support;

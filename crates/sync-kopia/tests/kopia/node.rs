@@ -5,7 +5,7 @@ use crate::subject::MadeRepository;
 use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_store::RunStatus;
 use lastcopy_sync::conformance::{Liar, Made, Pushing, Rig, Site, gate_is_open};
-use lastcopy_sync::{Destination, Extent, PushReport, VerifyReport};
+use lastcopy_sync::{Compact, Destination, Extent, PushReport, Repair, VerifyReport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +71,18 @@ impl Node {
     #[track_caller]
     pub(crate) fn verify(&self, extent: Extent) -> VerifyReport {
         self.rig.verify(&self.site, extent).unwrap().unwrap()
+    }
+
+    pub(crate) fn compact(&self) -> Compact<'_> {
+        let record = self.rig.record(&self.site).unwrap();
+        let (store, destination, context) = (&self.rig.store, self.site.liar.clone(), self.rig.context.clone());
+        Compact { store, record, destination, context }
+    }
+
+    pub(crate) fn repair(&self) -> Repair<'_> {
+        let record = self.rig.record(&self.site).unwrap();
+        let (store, destination, context) = (&self.rig.store, self.site.liar.clone(), self.rig.context.clone());
+        Repair { store, record, destination, volumes: vec![self.rig.volume.clone()], others: Vec::new(), context }
     }
 
     pub(crate) fn held(&self, bytes: &[u8]) -> bool {

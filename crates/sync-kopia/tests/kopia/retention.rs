@@ -3,8 +3,7 @@
 use crate::node::Node;
 use crate::skip::no_kopia;
 use lastcopy_store::AlarmKind;
-use lastcopy_sync::Destination;
-use lastcopy_sync::Extent;
+use lastcopy_sync::{Destination, Extent};
 
 /// Files that were offloaded are in no newer snapshot. The strictest retention and a maintenance without its safety take nothing of them.
 #[test]
@@ -38,6 +37,149 @@ fn neither_retention_nor_maintenance_frees_what_was_offloaded() {
     for bytes in &offloaded {
         assert!(node.held(bytes));
     }
+}
+
+/// Each push makes a snapshot of everything; one whose every file lies in a newer one, too, is released, and one that holds a single
+/// file alone is not.
+#[test]
+fn a_snapshot_that_holds_nothing_alone_is_released() {
+    if no_kopia("retention::a_snapshot_that_holds_nothing_alone_is_released") {
+        return;
+    }
+    let node = Node::new();
+    node.write("dir/a", b"one");
+    node.push();
+    let first = node.snapshots();
+    node.write("dir/b", b"two");
+    node.push();
+    let second = node.snapshots();
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_ne!(first[0].0, second[0].0);
+    node.write("dir/a", b"one, changed");
+    node.push();
+    assert_eq!(node.snapshots().len(), 2, "the old version lies only in the second");
+    node.write("dir/c", b"three");
+    node.push();
+    let last = node.snapshots();
+    assert!(last.len() == 2 && last[0] == second[0], "the third holds nothing that the fourth does not: {last:?}");
+    let report = node.verify(Extent::All);
+    assert_eq!((report.lost, report.unverifiable, report.verified), (0, 0, 4));
+}
+
+/// A snapshot that somebody else's node pinned is not ours to release.
+#[test]
+fn a_snapshot_of_another_epoch_stays() {
+    if no_kopia("retention::a_snapshot_of_another_epoch_stays") {
+        return;
+    }
+    let node = Node::new();
+    node.write("a", b"one");
+    node.push();
+    let (id, pins) = &node.snapshots()[0];
+    let theirs = "lastcopy-00000000000000000000000000000001-push-00000000000000000000000000000002";
+    node.somebody(&["snapshot", "pin", id, &format!("--remove={}", pins[0]), &format!("--add={theirs}")]);
+    node.write("b", b"two");
+    node.push();
+    assert_eq!(node.snapshots().len(), 2);
+    assert_eq!(node.compact().plan().unwrap().snapshots, 0);
+}
+
+/// Versions that a person replaced go, what is missing or was offloaded stays, and of many snapshots one is left beside the newest. kopia's
+/// maintenance then frees what nothing needs, and only that.
+#[test]
+fn compacting_gathers_what_counts_and_releases_the_rest() {
+    if no_kopia("retention::compacting_gathers_what_counts_and_releases_the_rest") {
+        return;
+    }
+    let node = Node::new();
+    let (old, large) = ([b"first".to_vec(), b"second".to_vec()], vec![7; 9 << 20]);
+    for (number, gone) in [&b"gone"[..], &large].iter().enumerate() {
+        node.write(&format!("gone/in a directory/{number}"), gone);
+        node.write("edited", &old[number]);
+        node.push();
+        node.rig.remove(format!("gone/in a directory/{number}").as_bytes()).unwrap();
+    }
+    node.write("edited", b"third");
+    node.push();
+    assert_eq!(node.snapshots().len(), 3);
+    let plan = node.compact().plan().unwrap();
+    let expected = (2, 2, 4 + large.len() as u64, 2, 11, 0);
+    assert_eq!((plan.snapshots, plan.gathered, plan.gathered_bytes, plan.freed, plan.freed_bytes, plan.kept), expected);
+    assert_eq!(node.snapshots().len(), 3, "a plan changes nothing");
+
+    let done = node.compact().run(|_| String::new()).unwrap();
+    assert_eq!((done.released, done.unproven), (2, 0));
+    assert_eq!(node.snapshots().len(), 1);
+    // By hand, the files come back under their names.
+    let contents = format!("lastcopy@{}:/contents", node.rig.volume.uuid());
+    let gathered = node.made.inside.json(&["snapshot", "list", &contents, "--json"]).unwrap();
+    let root = gathered[0]["rootEntry"]["obj"].as_str().unwrap();
+    let back = tempfile::tempdir().unwrap();
+    node.somebody(&["snapshot", "restore", root, back.path().to_str().unwrap()]);
+    assert_eq!(std::fs::read(back.path().join("gone/in a directory/0")).unwrap(), b"gone");
+    assert_eq!(std::fs::read(back.path().join("gone/in a directory/1")).unwrap(), large);
+
+    node.somebody(&["maintenance", "set", "--owner=me"]);
+    for _ in 0..2 {
+        node.somebody(&["maintenance", "run", "--full", "--safety=none"]);
+    }
+    let report = node.verify(Extent::All);
+    assert_eq!((report.lost, report.unverifiable, report.verified), (0, 0, 3));
+    assert!(node.rig.alarms().unwrap().is_empty() && node.rig.store.lost_at(node.site.id).unwrap().is_empty());
+    assert!(node.held(b"gone") && node.held(&large) && node.held(b"third"));
+    let again = node.compact().plan().unwrap();
+    assert_eq!((again.snapshots, again.gathered), (0, 0));
+
+    // What was released is not believed to be there, should it come again.
+    node.write("edited", &old[0]);
+    assert_eq!(node.push().planned, 1);
+    assert!(node.held(&old[0]) && node.gate("edited"));
+}
+
+/// What nothing is known of is nothing that may go: a file that came and went between two index runs is in a snapshot, and in no receipt.
+#[test]
+fn compacting_leaves_what_it_does_not_know() {
+    if no_kopia("retention::compacting_leaves_what_it_does_not_know") {
+        return;
+    }
+    let node = Node::new();
+    node.write("known", b"first");
+    node.rig.index().unwrap();
+    node.write("unknown", b"nobody indexed this");
+    node.rig.push(&node.site).unwrap();
+    std::fs::remove_file(node.rig.tree().join("unknown")).unwrap();
+    node.write("known", b"second");
+    node.push();
+    let plan = node.compact().plan().unwrap();
+    assert_eq!((plan.snapshots, plan.kept, plan.freed), (0, 1, 0));
+    assert_eq!(node.compact().run(|_| String::new()).unwrap().released, 0);
+    assert!(node.held(b"nobody indexed this") && node.held(b"first"));
+}
+
+/// What cannot be read back now is in the snapshot that holds it, and nowhere else: that one stays.
+#[test]
+fn compacting_releases_nothing_that_it_could_not_prove() {
+    if no_kopia("retention::compacting_releases_nothing_that_it_could_not_prove") {
+        return;
+    }
+    let node = Node::new();
+    let (gone, version) = (vec![1; 5000], vec![2; 6000]);
+    node.write("gone", &gone);
+    node.write("edited", &version);
+    node.push();
+    node.rig.remove(b"gone").unwrap();
+    node.write("edited", &[3; 7000]);
+    node.push();
+    let (pack, _) =
+        node.packs().into_iter().find(|(_, held)| held.iter().any(|(held, _)| *held == lastcopy_fs::hash_bytes(&gone))).unwrap();
+    let bytes = std::fs::read(&pack).unwrap();
+    std::fs::write(&pack, vec![0; bytes.len()]).unwrap();
+    let done = node.compact().run(|_| String::new()).unwrap();
+    assert_eq!((done.unproven, done.released), (1, 0));
+    assert_eq!(node.snapshots().len(), 2);
+    // Whoever brings the pack back brings the file back.
+    std::fs::write(&pack, bytes).unwrap();
+    assert!(node.held(&gone));
 }
 
 /// What holds two files in its first snapshot, one of them in the second, too.

@@ -5,8 +5,8 @@
 //! [`Subject`](super::Subject) of its kind.
 
 use crate::destination::{
-    Arrival, Capabilities, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink, Scratch,
-    VerifySink, WorkList,
+    Arrival, Capabilities, CompactSink, Compaction, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe,
+    PushSink, Retained, Scratch, VerifySink, WorkList,
 };
 use crate::error::DestinationError;
 use crate::segment::{Place, PlacedHead};
@@ -332,6 +332,22 @@ impl Destination for Liar {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
         self.honest.fetch(wanted, Arc::new(LyingFetchSink { honest: sink, lie }), context).await
+    }
+
+    async fn compact(
+        &self,
+        retained: WorkList<Retained>,
+        epochs: &[Id128],
+        sink: Option<Arc<dyn CompactSink>>,
+        context: &Context,
+    ) -> Result<Compaction, DestinationError> {
+        self.call()?;
+        self.honest.compact(retained, epochs, sink, context).await
+    }
+
+    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
+        self.call()?;
+        self.honest.make_way(lost, context).await
     }
 
     async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {

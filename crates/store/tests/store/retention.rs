@@ -1,0 +1,100 @@
+//! What a destination may be told to release, and that evidence of it goes first.
+
+use crate::support::{Node, Push, rel, requiring};
+use lastcopy_fs::hash_bytes;
+use lastcopy_store::{DestinationRecord, Leaving, Location, Outcome, Recovered, Retained, Volume};
+use std::collections::BTreeMap;
+
+/// By the word that a content is, whether it must stay.
+fn counts(node: &Node, destination: &DestinationRecord) -> BTreeMap<&'static str, bool> {
+    retained(node, destination).into_iter().map(|(word, retained)| (word, retained.counts)).collect()
+}
+
+fn retained(node: &Node, destination: &DestinationRecord) -> BTreeMap<&'static str, Retained> {
+    let mut all = BTreeMap::new();
+    let words = crate::support::WORDS;
+    let each = &mut |retained: Retained| {
+        let word = words.into_iter().find(|word| hash_bytes(word.as_bytes()) == retained.content).unwrap();
+        all.insert(word, retained);
+        Ok(())
+    };
+    node.store.retained_at(destination.id, each).unwrap();
+    all
+}
+
+/// Offloads a file, as far as the index is concerned.
+fn offload(node: &Node, volume: &Volume, path: &str, destination: &DestinationRecord) {
+    let run = node.store.begin_offload(volume).unwrap();
+    let file = node.store.file_at(volume.id(), &rel(path)).unwrap().unwrap();
+    let leaving = [Leaving { file: file.id, device: 1, inode: 1 }];
+    let decide = |_: &_, _: &_| Some("[]".into());
+    let intent = run.quarantine(&leaving, &[destination.id], &decide).unwrap()[0].unwrap();
+    assert_eq!(run.begin_deletion(&[intent], &[destination.id], &decide).unwrap(), [true]);
+    run.offloaded(&[intent]).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+}
+
+/// Only what a person replaced, and lastcopy never deleted, may go: a file that was offloaded, and whose path got another file since, has its last
+/// copy there.
+#[test]
+fn only_what_a_person_replaced_may_go() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("replaced", "one"), ("offloaded", "two"), ("missing", "three"), ("twice", "four"), ("again", "four")]);
+    node.push(&volume, &vault);
+    let volume = node.under_policy("photos", &requiring(&[&vault]));
+    offload(&node, &volume, "offloaded", &vault);
+    node.index_gone(&volume, "missing");
+    node.index(&volume, &[("replaced", "five"), ("offloaded", "six"), ("twice", "five")]);
+    node.push(&volume, &vault);
+    let expected = [("one", false), ("two", true), ("three", true), ("four", true), ("five", true), ("six", true)];
+    assert_eq!(counts(&node, &vault), BTreeMap::from(expected));
+    let all = retained(&node, &vault);
+    let paths = |word: &str| all[word].files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    assert_eq!((paths("four"), paths("three")), (vec![rel("again")], vec![rel("missing")]));
+    assert!(paths("two").is_empty(), "no file has it any more, and it counts all the same");
+}
+
+/// Of what was recovered from a destination, nobody knows what was deleted because of it.
+#[test]
+fn what_was_recovered_stays() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let run = node.store.begin_restore(Some(&volume)).unwrap();
+    let content = hash_bytes(b"one");
+    let status = lastcopy_store::FileStatus::Offloaded;
+    run.recovered(&[Recovered { path: rel("a"), content, mtime_ns: 0, mode: 0o644, status }]).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+    node.change_evidence(&vault, |run| {
+        let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+        run.record_stored(&probed, &[(content, Location::default())])
+    });
+    node.index(&volume, &[("a", "two")]);
+    assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true)]));
+}
+
+/// Once its evidence is taken back, a content is sent again where a file has it, and nobody is alarmed.
+#[test]
+fn what_is_released_is_believed_no_more() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("b", "three")]);
+    node.push(&volume, &vault);
+    node.index(&volume, &[("a", "two")]);
+    node.push(&volume, &vault);
+    let released = [(node.content("one"), Location::default())];
+    node.change_evidence(&vault, |run| {
+        let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+        run.release(&probed, &released)
+    });
+    assert!(node.store.alarms(true).unwrap().is_empty());
+    assert!(node.store.lost_at(vault.id).unwrap().is_empty(), "there is nothing to repair");
+    assert_eq!(counts(&node, &vault), BTreeMap::from([("two", true), ("three", true)]));
+    node.index(&volume, &[("a", "one")]);
+    let push = Push::begin(&node.store, &volume, &vault);
+    let lacking = push.snapshot.lacking(&push.probed, &lastcopy_store::Layout::ByContent, None, usize::MAX).unwrap();
+    assert_eq!(lacking.iter().map(|lacking| lacking.content_id).collect::<Vec<_>>(), [node.content("one")]);
+    push.prove(|_| true);
+    push.finish();
+    assert!(counts(&node, &vault)["one"]);
+}

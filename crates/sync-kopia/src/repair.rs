@@ -1,0 +1,159 @@
+//! Removing from kopia's index what it believes to have and cannot read: otherwise the same bytes would never be stored again. Only what
+//! lost contents and unreadable directories need, and only what could not be read twice while the repository answered.
+
+use crate::held::holding;
+use crate::listing::walk;
+use crate::place::object_of;
+use crate::program::{Input, Watch};
+use crate::server::Unread;
+use crate::session::{Session, each, lock};
+use lastcopy_sync::{Context, DestinationError, HeldItem, Probe};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Contents of kopia's that are named in one command.
+const AT_A_TIME: usize = 500;
+/// How deep lists of parts are believed to be.
+const DEEPEST: usize = 8;
+
+/// An object of several parts: a list of them, which kopia keeps as a content of its own.
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    entries: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(rename = "o")]
+    object: String,
+}
+
+/// Says how many contents of kopia's it removed. Blocks.
+pub(crate) fn make_way(session: &Session, lost: &[HeldItem], context: &Context) -> Result<u64, DestinationError> {
+    let mut objects: BTreeSet<_> = lost.iter().filter_map(|item| object_of(&item.location).ok().map(str::to_owned)).collect();
+    objects.extend(unreadable_directories(session, context)?);
+    let mut dead = BTreeSet::new();
+    for object in &objects {
+        context.cancel.check()?;
+        dead.extend(dead_contents(session, object, context)?);
+    }
+    if dead.is_empty() {
+        return Ok(0);
+    }
+    answers(session)?;
+    let mut surely = dead_among(session, dead, context)?;
+    answers(session)?;
+    context.cancel.check()?;
+    surely.retain(|content| is_content(content));
+    for some in surely.iter().collect::<Vec<_>>().chunks(AT_A_TIME) {
+        let deleted = session.write(Input::Nothing, &Watch::of(context), |command| {
+            command.args(["content", "delete", "--dangerous-commands=enabled"]).args(some);
+        })?;
+        deleted.well(&session.connections.options.storage.address())?;
+    }
+    // What was listed before lists what is not there any more.
+    *lock(&session.files) = None;
+    session.settle()?;
+    Ok(surely.len() as u64)
+}
+
+/// A new snapshot would take them for stored, too.
+fn unreadable_directories(session: &Session, context: &Context) -> Result<BTreeSet<String>, DestinationError> {
+    let (entered, unread) = (Mutex::new(HashSet::new()), Mutex::new(BTreeSet::new()));
+    let enter = |object: &str| lock(&entered).insert(object.to_owned());
+    for snapshot in holding(session)? {
+        if enter(&snapshot.root) {
+            walk(session, &snapshot.root, &context.cancel, &enter, &|_, _| {}, &|_, object, _| {
+                lock(&unread).insert(object.to_owned());
+            })?;
+        }
+    }
+    Ok(unread.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The contents of kopia's that an object needs, and that cannot be read. Below a list of parts that cannot be read, nothing is known.
+fn dead_contents(session: &Session, object: &str, context: &Context) -> Result<BTreeSet<String>, DestinationError> {
+    let mut dead = BTreeSet::new();
+    let mut open = BTreeMap::from([(object.to_owned(), 0)]);
+    let mut leaves = BTreeSet::new();
+    while let Some((object, depth)) = open.pop_first() {
+        let Some(list) = object.strip_prefix('I').filter(|_| depth < DEEPEST) else {
+            leaves.insert(object.trim_start_matches('Z').to_owned());
+            continue;
+        };
+        match session.small(list) {
+            Ok(bytes) => {
+                let parts: Option<Parts> = serde_json::from_slice(&bytes).ok();
+                open.extend(parts.into_iter().flat_map(|parts| parts.entries).map(|part| (part.object, depth + 1)));
+                // The list may have parts itself.
+                open.insert(list.to_owned(), depth + 1);
+            }
+            Err(Unread::Gone(error)) => return Err(error),
+            Err(_) => {
+                open.insert(list.to_owned(), depth + 1);
+            }
+        }
+    }
+    dead.extend(dead_among(session, leaves, context)?);
+    Ok(dead)
+}
+
+/// Those that cannot be read to their end.
+fn dead_among(session: &Session, contents: BTreeSet<String>, context: &Context) -> Result<BTreeSet<String>, DestinationError> {
+    let (dead, fatal) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
+    each(contents.into_iter().collect(), session.connections.options.parallel, |content| {
+        if context.cancel.is_cancelled() || lock(&fatal).is_some() {
+            return;
+        }
+        match readable(session, &content) {
+            Ok(true) => {}
+            Ok(false) => drop(lock(&dead).insert(content)),
+            Err(error) => drop(lock(&fatal).get_or_insert(error)),
+        }
+    });
+    context.cancel.check()?;
+    lock(&fatal).take().map_or(Ok(()), Err)?;
+    Ok(dead.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn readable(session: &Session, content: &str) -> Result<bool, DestinationError> {
+    let server = session.server()?;
+    let read = server
+        .read(content)
+        .and_then(|mut body| io::copy(&mut body, &mut io::sink()).map_err(|error| server.unread(&error.to_string())));
+    match read {
+        Ok(_) => Ok(true),
+        Err(Unread::Gone(error)) => Err(error),
+        Err(Unread::NotThere | Unread::Damaged(_)) => Ok(false),
+    }
+}
+
+/// The repository is there, and is the one that was: what cannot be read is not away with it.
+fn answers(session: &Session) -> Result<(), DestinationError> {
+    match session.connections.probe()? {
+        Probe::Found(found) if found == session.incarnation => Ok(()),
+        other => Err(session.connections.meaning(&format!("the repository does not answer any more: {other:?}"))),
+    }
+}
+
+/// The id of one content of kopia's: a letter, perhaps, and a digest.
+fn is_content(text: &str) -> bool {
+    let digest = text.strip_prefix(|letter: char| ('g'..='z').contains(&letter)).unwrap_or(text);
+    digest.len() >= 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_of_contents_are_removed() {
+        assert!(is_content(&"a1".repeat(16)) && is_content(&format!("k{}", "0f".repeat(16))));
+        for other in ["", "k", "Ixab", &format!("I{}", "0f".repeat(16)), "--all", &"zz".repeat(16)] {
+            assert!(!is_content(other), "{other}");
+        }
+    }
+}
