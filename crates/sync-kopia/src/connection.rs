@@ -178,10 +178,10 @@ impl Connections {
             None => None,
         };
         // A second time from the beginning, because a connection may be one to what was there before.
-        let mut answer = self.status()?;
+        let mut answer = self.who(blob.as_deref())?;
         if answer.is_err() {
             self.forget()?;
-            answer = self.status()?;
+            answer = self.who(None)?;
         }
         Ok(match answer {
             Ok(id) if blob.as_ref().is_some_and(|blob| *blob != id) => {
@@ -195,9 +195,17 @@ impl Connections {
     }
 
     /// The repository's own id, read live; kopia's words, if there is none to be had.
-    fn status(&self) -> Result<Result<String, String>, DestinationError> {
+    fn who(&self, blob: Option<&str>) -> Result<Result<String, String>, DestinationError> {
+        let is_new = !self.config(Side::Reader).exists();
         if let Err(words) = self.connect()? {
             return Ok(Err(words));
+        }
+        // kopia opened it just now, and the blob by which it knows it was the same before and after: another process would say no more.
+        let local = self.options.storage.local_path();
+        if let (true, Some(id), Some(root)) = (is_new, blob, local)
+            && local_id(&root).as_deref() == Some(id)
+        {
+            return Ok(Ok(id.to_owned()));
         }
         let answer = self.read(&Watch::default(), |command| {
             command.args(["repository", "status", "--json"]);

@@ -40,7 +40,7 @@ const KEPT: [&str; 13] = [
 ];
 const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_"];
 
-/// A command without which nothing here works, and the options that it needs. Builds that name no version are told by them.
+/// A command without which nothing here works, with the options that it needs, asked for its help. Builds that name no version are told by them.
 const NEEDED: [&[&str]; 4] = [
     &[
         "snapshot",
@@ -54,6 +54,7 @@ const NEEDED: [&[&str]; 4] = [
         "--parallel=1",
         "--checkpoint-interval=5m",
         "--no-send-snapshot-report",
+        "--help",
     ],
     &[
         "server",
@@ -64,9 +65,10 @@ const NEEDED: [&[&str]; 4] = [
         "--no-control-api",
         "--no-persistent-logs",
         "--disable-csrf-token-checks",
+        "--help",
     ],
-    &["repository", "connect", "from-config", "--token-stdin", "--readonly", "--disable-repository-format-cache"],
-    &["policy", "set", "--inherit=false", "--one-file-system=true", "--ignore-cache-dirs=false", "--add-ignore=a"],
+    &["repository", "connect", "from-config", "--token-stdin", "--readonly", "--disable-repository-format-cache", "--help"],
+    &["policy", "set", "--inherit=false", "--one-file-system=true", "--ignore-cache-dirs=false", "--add-ignore=a", "--help"],
 ];
 
 /// What a command reads.
@@ -136,19 +138,27 @@ pub(crate) fn command(options: &Options) -> Command {
 
 /// Whether there is a kopia that can do what is needed; its version, as it says.
 pub(crate) fn probe(options: &Options) -> Result<String, DestinationError> {
-    for needed in NEEDED {
+    let ask = |words: &'static [&'static str]| {
         let mut command = command(options);
-        command.args(needed).arg("--help");
-        let answer = run(options, command, Input::Nothing, &Watch::default())?;
+        command.args(words);
+        run(options, command, Input::Nothing, &Watch::default())
+    };
+    // Each takes some milliseconds to start, and none of them waits for another.
+    let (answers, version) = std::thread::scope(|scope| {
+        let asking = NEEDED.map(|needed| scope.spawn(move || (needed, ask(needed))));
+        let version = ask(&["--version"]);
+        let answers = asking.map(|asked| asked.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)));
+        (answers, version)
+    });
+    for (needed, answer) in answers {
+        let answer = answer?;
         if !answer.ok {
             let (what, program) = (needed[..2].join(" "), options.program.display());
             let reason = format!("`{program} {what}` cannot do what is needed: {}; kopia 0.20 or newer can", answer.words);
             return Err(DestinationError::Unsupported(reason));
         }
     }
-    let mut command = command(options);
-    command.arg("--version");
-    let answer = run(options, command, Input::Nothing, &Watch::default())?;
+    let answer = version?;
     let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     Ok(if said.is_empty() { answer.words } else { said })
 }

@@ -5,7 +5,10 @@ use anyhow::{Context, Result, ensure};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Between two looks at what a program holds.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a program needed.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,25 @@ pub(crate) fn timed(command: &mut Command) -> Result<Ran> {
         ensure!(false, "{} ended with {status}:\n{text}", line(command));
     }
     Ok(Ran { seconds, peak_mib })
+}
+
+/// Runs a program that has to succeed, and watches what it holds itself: what [`timed`] says of memory counts whatever it starts, too.
+pub(crate) fn timed_alone(command: &mut Command) -> Result<Ran> {
+    let began = Instant::now();
+    let mut child = command.stderr(Stdio::null()).spawn().with_context(|| format!("cannot run {}", line(command)))?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_mib: f64 = 0.0;
+    let ended = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+        peak_mib = peak_mib.max(kib.unwrap_or(0.0) / 1024.0);
+        if let Some(ended) = child.try_wait()? {
+            break ended;
+        }
+        std::thread::sleep(LOOK);
+    };
+    ensure!(ended.success(), "{} ended with {ended}", line(command));
+    Ok(Ran { seconds: began.elapsed().as_secs_f64(), peak_mib })
 }
 
 /// Waits for one child, as the standard library does, but also asks what it needed.

@@ -17,6 +17,7 @@ pub(crate) struct Home {
 pub(crate) enum Kind {
     Cas,
     Mirror,
+    Kopia,
 }
 
 impl Home {
@@ -34,6 +35,19 @@ impl Home {
             Kind::Mirror => {
                 let program = bench.tools.which("rclone").context("rclone is not installed")?;
                 format!("kind = \"mirror\"\nremote = \"{}/disk\"\nprogram = \"{}\"", dir.display(), program.display())
+            }
+            Kind::Kopia => {
+                let program = bench.tools.which("kopia").context("kopia is not installed")?;
+                std::fs::create_dir(dir.join("disk"))?;
+                let password = dir.join("password");
+                std::fs::write(&password, "bench\n")?;
+                format!(
+                    "kind = \"kopia\"\nrepository = \"filesystem\"\noptions = {{ path = \"{}/disk\" }}\nprogram = \"{}\"\n\
+                     password = {{ file = \"{}\" }}",
+                    dir.display(),
+                    program.display(),
+                    password.display()
+                )
             }
         };
         let text = format!(

@@ -7,6 +7,7 @@
 mod child;
 mod decisions;
 mod home;
+mod kopia;
 mod large_small;
 mod machine;
 mod many;
@@ -56,6 +57,9 @@ pub(crate) struct BenchArgs {
     /// Small files to push to a mirror [default: 10000, quick: 1000]
     #[arg(long, value_name = "COUNT")]
     mirror_files: Option<u64>,
+    /// Small files to push to a repository of kopia's [default: 20000, quick: 2000]
+    #[arg(long, value_name = "COUNT")]
+    kopia_files: Option<u64>,
     /// Repetitions of each side [default: 3, quick: 1]
     #[arg(long, value_name = "COUNT")]
     repeat: Option<usize>,
@@ -74,6 +78,8 @@ enum Group {
     Offload,
     /// Push to a mirror, small files and large ones
     Mirror,
+    /// Push to a repository of kopia's, small files and large ones, and nothing new
+    Kopia,
     /// The offload gate alone
     Decisions,
 }
@@ -131,6 +137,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         mirror::measure(&mut bench, pick(args.mirror_files, 10_000, 1000), trees::Size::UpTo(8192))?;
         let size = trees::Size::Exactly(pick(args.large_mib, 1024, 128) << 20);
         mirror::measure(&mut bench, pick(args.large_files, 4, 2), size)?;
+    }
+    if wanted(Group::Kopia) {
+        kopia::measure(&mut bench, pick(args.kopia_files, 20_000, 2000), trees::Size::UpTo(20_000))?;
+        let size = trees::Size::Exactly(pick(args.large_mib, 1024, 128) << 20);
+        kopia::measure(&mut bench, pick(args.large_files, 4, 2), size)?;
     }
     if wanted(Group::Many) {
         many::measure(&mut bench, pick(args.many_files, 1_000_000, 100_000))?;
