@@ -17,32 +17,38 @@ pub struct Extent {
     pub others: usize,
     /// The same of those with a mirror, whose every command starts rclone.
     pub mirrors: usize,
+    /// The same of those with a repository, whose every command starts kopia several times.
+    pub repositories: usize,
     /// Of the pairs of crashes, each so many-th first and second call.
     pub pairs: (usize, usize),
     /// After each point of the one-file offload, and each so many-th of the others, everything is pushed, verified, restored and compared.
     pub finish: usize,
+    /// The same of those with a repository.
+    pub finish_repositories: usize,
 }
 
 impl Extent {
     /// What fits in three minutes on two cores.
-    pub const QUICK: Self = Self { one: 1, others: 3, mirrors: 24, pairs: (4, 6), finish: 4 };
+    pub const QUICK: Self = Self { one: 1, others: 3, mirrors: 24, repositories: 200, pairs: (4, 6), finish: 4, finish_repositories: 4 };
     /// Everything.
-    pub const LONG: Self = Self { one: 1, others: 1, mirrors: 1, pairs: (1, 1), finish: 1 };
+    pub const LONG: Self = Self { one: 1, others: 1, mirrors: 1, repositories: 1, pairs: (1, 1), finish: 1, finish_repositories: 8 };
 }
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { one, others, mirrors, pairs: (first, second), finish } = self;
+        let Self { one, others, mirrors, repositories, pairs: (first, second), finish, finish_repositories } = self;
         write!(
             f,
             "killed before each {}call of {TWICE} that changes something, each {}one of the other workloads, each {}one of those with a \
-             mirror; twice: each {}first and each {}second; everything restored and compared after each {}point",
+             mirror, each {}one of those with a repository; twice: each {}first and each {}second; everything restored and compared after each {}point, each {}one with a repository",
             nth(*one),
             nth(*others),
             nth(*mirrors),
+            nth(*repositories),
             nth(*first),
             nth(*second),
-            nth(*finish)
+            nth(*finish),
+            nth(*finish_repositories)
         )
     }
 }
@@ -127,9 +133,9 @@ pub fn sweep(workers: &Workers, extent: Extent, only: Option<&'static Workload>,
     Ok(totals)
 }
 
-/// The calls before which a kill leaves something else than before the one before.
+/// The calls before which a kill leaves something else than before the one before: what only programs of this moment look at stays out.
 fn changes(reference: &Reference) -> impl Iterator<Item = u64> {
-    reference.calls.iter().filter(|call| call.kind == Kind::Change).map(|call| call.number)
+    reference.calls.iter().filter(|call| call.kind == Kind::Change && !call.passing).map(|call| call.number)
 }
 
 fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>) -> Result<Totals> {
@@ -142,9 +148,11 @@ fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>
     let all = changes(reference).count();
     let stride = match workload.second {
         Second::Mirror => extent.mirrors,
+        Second::Kopia => extent.repositories,
         Second::Cas if workload.name == TWICE => extent.one,
         Second::Cas => extent.others,
     };
+    let finish = if workload.second == Second::Kopia { extent.finish_repositories } else { extent.finish };
     let points: Vec<_> = strided(changes(reference), stride)
         .into_iter()
         .enumerate()
@@ -152,7 +160,7 @@ fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>
             workload,
             at,
             then: None,
-            finish: workload.name == TWICE || place.is_multiple_of(extent.finish),
+            finish: workload.name == TWICE || place.is_multiple_of(finish),
         })
         .collect();
     let what = format!("{}, {}: {all} calls change something", workload.name, workload.about);

@@ -65,17 +65,17 @@ impl Fault {
 pub struct Extent {
     /// The stride.
     pub stride: usize,
-    /// Whether workloads with a mirror are tried, too. Each of their commands starts rclone, whose calls fail like lastcopy's own.
-    pub mirrors: bool,
+    /// Whether workloads are tried, too, whose second destination another program writes. Its calls fail like lastcopy's own.
+    pub programs: bool,
     /// After each so many-th point, everything is pushed, verified, restored and compared.
     pub finish: usize,
 }
 
 impl Extent {
     /// What fits in two minutes on two cores.
-    pub const QUICK: Self = Self { stride: 23, mirrors: false, finish: 8 };
+    pub const QUICK: Self = Self { stride: 23, programs: false, finish: 8 };
     /// Everything.
-    pub const LONG: Self = Self { stride: 1, mirrors: true, finish: 4 };
+    pub const LONG: Self = Self { stride: 1, programs: true, finish: 4 };
 }
 
 impl fmt::Display for Extent {
@@ -177,7 +177,7 @@ pub fn sweep(
 ) -> Result<Totals> {
     let wanted = |workload: &Workload| match only {
         Some(only) => only.name == workload.name,
-        None => workload.second == Second::Cas || extent.mirrors,
+        None => workload.second == Second::Cas || extent.programs,
     };
     let (workloads, mut totals) = chosen(wanted, say);
     for reference in references(workers, &workloads)? {

@@ -1,8 +1,9 @@
 //! A home of its own for a workload: directories, environment, configuration, and the program run in it.
 
+use crate::repository;
 use crate::workload::Second;
 use crate::{ProofError, Result};
-use lastcopy_stepper::{Plan, Report};
+use lastcopy_stepper::{Call, Plan, Report};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,8 +71,11 @@ impl Home {
     /// Makes the directories and writes a configuration with these further lines for the offload policy, and with the second destination
     /// of a kind.
     pub fn make(&self, policy: &str, second: Second) -> Result<()> {
-        let config = self.config();
-        for dir in [&self.volume(), &self.root.join("destinations"), &self.root.join("tmp"), &self.root.join("config")] {
+        let (config, password) = (self.config(), self.root.join("config/password"));
+        let mut dirs = vec![self.volume(), self.root.join("destinations"), self.temporary(), self.runtime(), self.root.join("config")];
+        // kopia is asked to make a repository only in a directory that is there.
+        dirs.extend((second == Second::Kopia).then(|| self.destination(DESTINATIONS[1])));
+        for dir in &dirs {
             fs::create_dir_all(dir).map_err(ProofError::at(dir))?;
         }
         let names = DESTINATIONS.map(|name| format!("{name:?}")).join(", ");
@@ -82,19 +86,38 @@ impl Home {
         );
         for name in DESTINATIONS {
             let at = self.destination(name);
-            let kind = match (second, rclone()) {
-                (Second::Mirror, Some(program)) if name == DESTINATIONS[1] => {
-                    format!("kind = \"mirror\"\nremote = {at:?}\nprogram = {program:?}")
-                }
+            let program = second.program().and_then(installed).filter(|_| name == DESTINATIONS[1]);
+            let kind = match (second, program) {
+                (Second::Mirror, Some(program)) => format!("kind = \"mirror\"\nremote = {at:?}\nprogram = {program:?}"),
+                (Second::Kopia, Some(program)) => format!(
+                    "kind = \"kopia\"\nrepository = \"filesystem\"\noptions = {{ path = {at:?} }}\nprogram = {program:?}\n\
+                     password = {{ file = {password:?} }}"
+                ),
                 _ => format!("kind = \"cas\"\nurl = {:?}", format!("file://{}", at.display())),
             };
             text += &format!("\n[destinations.{name}]\n{kind}\n");
         }
+        fs::write(&password, repository::PASSWORD).map_err(ProofError::at(&password))?;
         fs::write(&config, text).map_err(ProofError::at(&config))
     }
 
     fn config(&self) -> PathBuf {
         self.root.join("config/config.toml")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Where sockets and secrets of whoever was killed stay.
+    fn runtime(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// Whether a call is to files alone that are looked at by nobody once the program has ended.
+    pub fn is_passing(&self, call: &Call) -> bool {
+        let passing = [self.runtime(), self.temporary()];
+        !call.targets.is_empty() && call.targets.iter().all(|target| passing.iter().any(|dir| target.path.starts_with(dir)))
     }
 
     /// The words of the command lines that a step stands for here, now.
@@ -127,10 +150,11 @@ impl Home {
     pub fn command(&self, words: &[OsString]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(words).env_clear().current_dir(&self.root).stdin(Stdio::null());
-        command.env("HOME", &self.root).env("TMPDIR", self.root.join("tmp")).env("LASTCOPY_CONFIG", self.config());
+        command.env("HOME", &self.root).env("TMPDIR", self.temporary()).env("LASTCOPY_CONFIG", self.config());
         for (variable, dir) in [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")] {
             command.env(format!("XDG_{variable}_HOME"), self.root.join(dir));
         }
+        command.env("XDG_RUNTIME_DIR", self.runtime());
         command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("LANG", "C.UTF-8").env("NO_COLOR", "1");
         command
     }
@@ -164,10 +188,10 @@ impl Home {
     }
 }
 
-/// Where rclone is, which writes mirrors; nothing if it is not installed.
-pub fn rclone() -> Option<PathBuf> {
+/// Where a program is that writes destinations; nothing if it is not installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("rclone")).find(|program| program.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
 /// What a command said, for people.

@@ -22,6 +22,7 @@ pub mod errors;
 pub mod home;
 pub mod oracle;
 pub mod place;
+pub mod repository;
 pub mod sweep;
 pub mod tree;
 pub mod workload;

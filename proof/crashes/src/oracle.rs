@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::home::{DESTINATIONS, Home};
+use crate::repository;
 use crate::tree::{self, Tree};
 use crate::workload::Second;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// lastcopy's own directory in a volume.
 const OWN: &str = ".lastcopy";
+/// What says whose a destination is, while it is written, too.
+const MARKER: &str = ".lastcopy-destination.json";
 
 /// What a person had, and what destinations held, before the command ran.
 #[derive(Debug, Clone)]
@@ -53,8 +56,13 @@ impl Disk {
 
 /// Contents that a destination holds, by their hashes: those that lie where they should, and those that do not.
 fn objects(home: &Home, destination: &str, second: Second) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
-    if is_mirror(destination, second) {
-        return Ok((mirrored(home, destination)?, BTreeSet::new()));
+    match kind_of(destination, second) {
+        Second::Cas => {}
+        Second::Mirror => return Ok((mirrored(home, destination)?, BTreeSet::new())),
+        Second::Kopia => {
+            let repository::Held { contents, damaged } = repository::held(home, &home.destination(destination))?;
+            return Ok((contents, damaged));
+        }
     }
     let (mut intact, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let root = home.destination(destination).join("objects");
@@ -72,8 +80,19 @@ fn objects(home: &Home, destination: &str, second: Second) -> Result<(BTreeSet<S
     Ok((intact, damaged))
 }
 
-fn is_mirror(destination: &str, second: Second) -> bool {
-    second == Second::Mirror && destination == DESTINATIONS[1]
+/// What a destination is, where the second one is of a kind.
+fn kind_of(destination: &str, second: Second) -> Second {
+    if destination == DESTINATIONS[1] { second } else { Second::Cas }
+}
+
+/// Whether something of this name may lie at the root of a destination.
+fn belongs(kind: Second, name: &str) -> bool {
+    match kind {
+        Second::Cas => ["objects", "volumes", "incoming", "damaged"].contains(&name) || name.starts_with(MARKER),
+        Second::Mirror => ["photos", OWN].contains(&name) || name.starts_with(MARKER),
+        // Its blobs, by the first letters of their names, and what it says of itself. Nothing of ours lies beside them.
+        Second::Kopia => name.len() <= 3 || name.starts_with("kopia.") || name.starts_with(".shards"),
+    }
 }
 
 /// The volume's part of a mirror, its history included.
@@ -149,24 +168,28 @@ impl Expected {
         for object in self.held.get(destination).into_iter().flatten().filter(|object| !intact.contains(*object)) {
             wrong.push(format!("{destination}: object {object} was intact, and is not any more"));
         }
-        let known = self.damaged.get(destination);
-        for object in damaged.iter().filter(|object| known.is_none_or(|known| !known.contains(*object))) {
-            wrong.push(format!("{destination}: object {object} does not hash to its name"));
+        let kind = kind_of(destination, self.second);
+        let what = if kind == Second::Kopia { "cannot be restored whole" } else { "does not hash to its name" };
+        let known = |object: &String| match (kind, self.damaged.get(destination)) {
+            // A new snapshot has the same hole.
+            (Second::Kopia, Some(known)) if !known.is_empty() => true,
+            (_, known) => known.is_some_and(|known| known.contains(object)),
+        };
+        for object in damaged.iter().filter(|object| !known(object)) {
+            wrong.push(format!("{destination}: object {object} {what}"));
         }
-        let mirror = is_mirror(destination, self.second);
-        if mirror {
+        // A store names its objects by their bytes.
+        if kind != Second::Cas {
             let written = |object: &str| self.originals.values().any(|original| original.hash.to_hex().as_str() == object);
             let before = |object: &str| self.held.get(destination).is_some_and(|held| held.contains(object));
             let nobodys = intact.iter().filter(|object| !written(object) && !before(object));
             wrong.extend(nobodys.map(|object| format!("{destination}: {object} are bytes that nobody wrote")));
         }
-        let areas: &[&str] = if mirror { &["photos", OWN] } else { &["objects", "volumes", "incoming", "damaged"] };
         let root = home.destination(destination);
         tree::each_file(&root, &mut |path, _| {
             let relative = path.strip_prefix(&root).unwrap_or(path);
             let first = relative.iter().next().unwrap_or_default().display().to_string();
-            let known = areas.contains(&first.as_str());
-            if !known && !first.starts_with(".lastcopy-destination.json") {
+            if !belongs(kind, &first) {
                 wrong.push(format!("{destination}: {} does not belong there", relative.display()));
             }
             Ok(())
@@ -236,7 +259,7 @@ impl Expected {
             let (intact, damaged) = objects(home, destination, self.second)?;
             wrong.extend(damaged.iter().map(|object| format!("{destination}: object {object} is damaged")));
             // A mirror holds each file at its own place.
-            let mirror = is_mirror(destination, self.second);
+            let mirror = kind_of(destination, self.second) == Second::Mirror;
             let places = if mirror { tree::read(&part(home, destination), Some(OWN))? } else { Tree::new() };
             for (path, original) in &self.originals {
                 let held = match mirror {

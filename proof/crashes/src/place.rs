@@ -96,7 +96,7 @@ impl Place {
             wrong.extend(self.expected(workload)?.check_settled(&self.home)?);
             wrong.extend(self.look_for(workload, workload.goal)?);
         }
-        if wrong.is_empty() && finish {
+        if wrong.is_empty() && finish && workload.heals {
             wrong.extend(self.run(FINISH)?);
             wrong.extend(self.look(workload)?);
             wrong.extend(self.expected(workload)?.check_home(&self.home, true)?);

@@ -87,11 +87,12 @@ impl std::ops::AddAssign for Totals {
 pub fn chosen(wanted: impl Fn(&Workload) -> bool, say: Say<'_>) -> (Vec<&'static Workload>, Totals) {
     let (mut chosen, mut totals) = (Vec::new(), Totals::default());
     for workload in WORKLOADS.iter().filter(|workload| wanted(workload)) {
-        if workload.second == Second::Mirror && crate::home::rclone().is_none() {
-            say(&format!("skipped: {}: rclone is not installed", workload.name));
-            totals.skipped += 1;
-        } else {
-            chosen.push(workload);
+        match workload.second.program().filter(|program| crate::home::installed(program).is_none()) {
+            Some(program) => {
+                say(&format!("skipped: {}: {program} is not installed", workload.name));
+                totals.skipped += 1;
+            }
+            None => chosen.push(workload),
         }
     }
     (chosen, totals)
@@ -106,6 +107,8 @@ pub struct Counted {
     pub kind: Kind,
     /// Whether it can write less than it is to.
     pub can_be_short: bool,
+    /// Whether it is to a file that nobody looks at later: of kopia's connections, logs and caches.
+    pub passing: bool,
     /// How the log shows it.
     pub shown: String,
 }
@@ -140,7 +143,8 @@ pub fn references(workers: &Workers, workloads: &[&'static Workload]) -> Result<
         }
         let calls = report.calls.iter().filter_map(|call| {
             let number = call.number?;
-            Some(Counted { number, kind: call.kind, can_be_short: call.can_be_short(), shown: call.to_string() })
+            let (shown, passing) = (call.to_string(), workload.second == Second::Kopia && place.home().is_passing(call));
+            Some(Counted { number, kind: call.kind, can_be_short: call.can_be_short(), passing, shown })
         });
         Ok(Reference { workload, calls: calls.collect(), wrong })
     })

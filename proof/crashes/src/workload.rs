@@ -1,6 +1,7 @@
 //! The workloads: each one command of the program over a state that was prepared, and what must come of it.
 
 use crate::home::{Home, Step};
+use crate::repository;
 use crate::tree::{self, Tree, noise, path_of};
 use crate::{ProofError, Result};
 use std::fs::{self, Permissions};
@@ -29,6 +30,19 @@ pub enum Second {
     Cas,
     /// A mirror in a directory, written by rclone: a child that is stopped, killed and made to fail like its parent.
     Mirror,
+    /// A repository of kopia's in a directory; so is kopia.
+    Kopia,
+}
+
+impl Second {
+    /// The program that writes it, if another one does.
+    pub fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Cas => None,
+            Self::Mirror => Some("rclone"),
+            Self::Kopia => Some("kopia"),
+        }
+    }
 }
 
 /// A workload.
@@ -62,6 +76,8 @@ pub struct Workload {
     pub shown_by: &'static [Step],
     /// What must be true then.
     pub done: Goal,
+    /// Whether all can be well again after that: some damage is only told of.
+    pub heals: bool,
 }
 
 /// After every workload, at points where there is time: everything is proven and comes back as it was.
@@ -151,7 +167,7 @@ fn fresh(preparing: &mut Preparing<'_>) -> Result<()> {
     under_care(preparing)
 }
 
-/// Files whose names a mirror can hold, under care.
+/// Files whose names other programs can keep, under care.
 fn plain(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.write(b"a.txt", &noise(b"a", 1000))?;
     preparing.write(ONE.as_bytes(), &noise(b"big", 200_000))?;
@@ -160,12 +176,23 @@ fn plain(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.run("index", 0)
 }
 
+/// Pushed to the first destination already: what happens there is killed elsewhere.
+fn plain_at_the_other(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain(preparing)?;
+    preparing.run("sync --to usb", 0)
+}
+
+fn plain_edited_at_the_other(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain_edited(preparing)?;
+    preparing.run("sync --to usb", 0)
+}
+
 fn plain_pushed(preparing: &mut Preparing<'_>) -> Result<()> {
     plain(preparing)?;
     preparing.run("sync", 0)
 }
 
-/// Mirrored, and then replaced by a person: the old version has to make room there.
+/// Pushed, and then replaced by a person: in a mirror, the old version has to make room.
 fn plain_edited(preparing: &mut Preparing<'_>) -> Result<()> {
     plain_pushed(preparing)?;
     preparing.originals.clear();
@@ -173,6 +200,12 @@ fn plain_edited(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.write(b"2019/again", &noise(b"big", 200_000))?;
     preparing.keep()?;
     preparing.run("index", 0)
+}
+
+/// Pushed to a repository, where the pack with the largest file's bytes rots then.
+fn plain_damaged(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain_pushed(preparing)?;
+    tree::flip_bit(&repository::largest_pack(&preparing.home.destination("nas"))?)
 }
 
 fn plain_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
@@ -256,6 +289,7 @@ const BASE: Workload = Workload {
     goal: Goal::Pushed,
     shown_by: &[],
     done: Goal::Nothing,
+    heals: true,
 };
 
 /// Every workload, the shortest names for those that matter most.
@@ -454,6 +488,63 @@ pub const WORKLOADS: &[Workload] = &[
         name: "mirror-restore",
         about: "files come back from a mirror alone",
         second: Second::Mirror,
+        prepare: plain_offloaded,
+        leaving: everything,
+        command: zero("restore photos --from nas"),
+        recover: &[NEXT_INDEX, zero("restore photos --from nas")],
+        goal: Goal::Home,
+        done: Goal::Home,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-push",
+        about: "a volume is pushed to a repository of kopia's",
+        second: Second::Kopia,
+        prepare: plain_at_the_other,
+        command: zero("sync --to nas"),
+        recover: &[NEXT_INDEX, zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-changed",
+        about: "a changed volume is pushed to a repository that holds the old versions",
+        second: Second::Kopia,
+        prepare: plain_edited_at_the_other,
+        command: zero("sync --to nas"),
+        recover: &[NEXT_INDEX, zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-verify",
+        about: "a verification finds a pack of a repository damaged, which pushing does not heal",
+        second: Second::Kopia,
+        prepare: plain_damaged,
+        command: step("verify --all nas", &[1]),
+        // Pushing heals nothing that kopia believes to hold; and what is lost there must not be deleted here.
+        recover: &[NEXT_INDEX, step("verify --all", &[1]), step("sync", &[1]), step("offload photos big.bin --yes", &[1])],
+        goal: Goal::Home,
+        done: Goal::Home,
+        heals: false,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-offload",
+        about: "files are offloaded that a repository holds, too",
+        second: Second::Kopia,
+        prepare: plain_pushed,
+        leaving: everything,
+        command: zero("offload photos . --yes"),
+        recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes")],
+        goal: Goal::Left,
+        done: Goal::Left,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-restore",
+        about: "files come back from a repository alone",
+        second: Second::Kopia,
         prepare: plain_offloaded,
         leaving: everything,
         command: zero("restore photos --from nas"),

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod oracle;
+mod repository;
 mod sweep;
