@@ -1,17 +1,20 @@
 //! `cargo xtask planted`: takes guards away, one at a time, in a scratch copy, and looks whether the tests notice.
 //!
 //! The list is `xtask/planted/bugs.toml`. A planted bug that does not compile, or whose tests were not found, is not caught: only a test
-//! that fails catches. Before that, the same tests have to pass without it. The scratch copies lie below the target directory. Each is built in
+//! that fails catches. Before that, the same tests have to pass without it. Where the program that they need is not installed, the bug is
+//! skipped by its name. The scratch copies lie below the target directory. Each is built in
 //! a directory of its own, which begins with links to the dependencies that were built already: in a shared one, cargo would take a crate with a
 //! bug in it for the one of the workspace.
 
 use crate::cargo::{cargo, line, output, program, root, target};
 use crate::patience;
+use crate::tools::Tools;
 use crate::totals::Totals;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -56,6 +59,8 @@ struct Bug {
     place: Tests,
     /// The tests of which one has to fail.
     tests: Vec<String>,
+    /// A program without which these tests are skipped; so is the bug.
+    needs: Option<String>,
     /// Continuous integration plants it.
     #[serde(default)]
     sample: bool,
@@ -113,22 +118,34 @@ fn run(args: &PlantedArgs) -> Result<Totals> {
     }
     bugs.retain(|bug| (!args.quick || bug.sample) && (args.only.is_empty() || args.only.contains(&bug.name)));
     ensure!(!bugs.is_empty(), "there is no such bug in {LIST}");
+    let tools = Tools::find()?;
+    let (mut bugs, skipped): (Vec<_>, Vec<_>) =
+        bugs.into_iter().partition(|bug| bug.needs.as_ref().is_none_or(|program| tools.which(program).is_some()));
+    for Bug { name, needs, .. } in &skipped {
+        say!("skipped: {name}: {} is not installed", needs.as_deref().unwrap_or_default());
+    }
+    let mut totals = Totals::default();
+    totals.skip(skipped.len() as u64);
+    if bugs.is_empty() {
+        return Ok(totals);
+    }
+    let path = tools.path()?;
     // Those that are noticed by the same tests follow each other, so that little is built again.
     bugs.sort_by(|left, right| (&left.place, &left.file, &left.name).cmp(&(&right.place, &right.file, &right.name)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores).clamp(1, bugs.len());
     let shares: Vec<_> = bugs.chunks(bugs.len().div_ceil(jobs)).collect();
     say!("{} bugs to plant, {} at a time", bugs.len(), shares.len());
-    let totals = Mutex::new(Totals::default());
+    let totals = Mutex::new(totals);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let workers: Vec<_> = shares
             .iter()
             .enumerate()
             .map(|(number, share)| {
-                let (totals, stop) = (&totals, &stop);
+                let (totals, stop, path) = (&totals, &stop, &path);
                 scope.spawn(move || {
-                    let worked = Scratch::new(number).and_then(|scratch| scratch.plant_all(share, totals, stop));
+                    let worked = Scratch::new(number, path).and_then(|scratch| scratch.plant_all(share, totals, stop));
                     stop.fetch_or(worked.is_err(), Ordering::Relaxed);
                     worked
                 })
@@ -179,14 +196,16 @@ fn link_all(from: &Path, to: &Path) -> Result<()> {
 struct Scratch {
     tree: PathBuf,
     target: PathBuf,
+    /// Where programs are looked for.
+    path: OsString,
 }
 
 impl Scratch {
-    fn new(number: usize) -> Result<Self> {
+    fn new(number: usize, path: &OsStr) -> Result<Self> {
         let shared = target()?;
         let own = shared.join("planted").join(number.to_string());
         let tree = own.join("tree");
-        let scratch = Self { target: own.join("target"), tree };
+        let scratch = Self { target: own.join("target"), tree, path: path.to_owned() };
         if !scratch.target.exists() {
             for part in ["debug/.fingerprint", "debug/build", "debug/deps"] {
                 link_all(&shared.join(part), &scratch.target.join(part))?;
@@ -274,7 +293,7 @@ impl Scratch {
 
     fn cargo(&self, words: &[&str]) -> Command {
         let mut command = cargo(words);
-        command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).env("INSTA_UPDATE", "no");
+        command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).env("INSTA_UPDATE", "no").env("PATH", &self.path);
         command.env_remove("CARGO_MANIFEST_DIR").stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

@@ -19,6 +19,8 @@ pub struct Extent {
     pub mirrors: usize,
     /// The same of those with a repository, whose every command starts kopia several times.
     pub repositories: usize,
+    /// Whether all of those are tried, or the push alone.
+    pub all_repositories: bool,
     /// Of the pairs of crashes, each so many-th first and second call.
     pub pairs: (usize, usize),
     /// After each point of the one-file offload, and each so many-th of the others, everything is pushed, verified, restored and compared.
@@ -29,18 +31,39 @@ pub struct Extent {
 
 impl Extent {
     /// What fits in three minutes on two cores.
-    pub const QUICK: Self = Self { one: 1, others: 3, mirrors: 24, repositories: 200, pairs: (4, 6), finish: 4, finish_repositories: 4 };
+    pub const QUICK: Self = Self {
+        one: 1,
+        others: 3,
+        mirrors: 24,
+        repositories: 60,
+        all_repositories: false,
+        pairs: (4, 6),
+        finish: 4,
+        finish_repositories: 4,
+    };
     /// Everything.
-    pub const LONG: Self = Self { one: 1, others: 1, mirrors: 1, repositories: 1, pairs: (1, 1), finish: 1, finish_repositories: 8 };
+    pub const LONG: Self = Self {
+        one: 1,
+        others: 1,
+        mirrors: 1,
+        repositories: 1,
+        all_repositories: true,
+        pairs: (1, 1),
+        finish: 1,
+        finish_repositories: 8,
+    };
 }
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { one, others, mirrors, repositories, pairs: (first, second), finish, finish_repositories } = self;
+        let Self { one, others, mirrors, repositories, all_repositories, pairs: (first, second), finish, finish_repositories } =
+            self;
+        let which = if *all_repositories { "those with a repository" } else { REPOSITORIES };
         write!(
             f,
             "killed before each {}call of {TWICE} that changes something, each {}one of the other workloads, each {}one of those with a \
-             mirror, each {}one of those with a repository; twice: each {}first and each {}second; everything restored and compared after each {}point, each {}one with a repository",
+             mirror, each {}one of {which}; twice: each {}first and each {}second; everything restored and compared after each {}point, each \
+             {}one of those with a repository",
             nth(*one),
             nth(*others),
             nth(*mirrors),
@@ -58,6 +81,9 @@ const FEWEST_CALLS: usize = 8;
 
 /// The workload whose recovery is killed, too.
 const TWICE: &str = "offload-one";
+
+/// The workload with a repository that is tried where not all are.
+const REPOSITORIES: &str = "kopia-push";
 
 /// One point.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +148,11 @@ fn not_killed(report: &Report, exits: &[i32]) -> Vec<String> {
 
 /// Kills at all points of an extent. `only` names the one workload that is wanted.
 pub fn sweep(workers: &Workers, extent: Extent, only: Option<&'static Workload>, say: Say<'_>) -> Result<Totals> {
-    let (workloads, mut totals) = chosen(|workload| only.is_none_or(|only| only.name == workload.name), say);
+    let wanted = |workload: &Workload| match only {
+        Some(only) => only.name == workload.name,
+        None => workload.second != Second::Kopia || extent.all_repositories || workload.name == REPOSITORIES,
+    };
+    let (workloads, mut totals) = chosen(wanted, say);
     let references = references(workers, &workloads)?;
     for reference in &references {
         totals += single(workers, extent, reference, say)?;
@@ -156,12 +186,7 @@ fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>
     let points: Vec<_> = strided(changes(reference), stride)
         .into_iter()
         .enumerate()
-        .map(|(place, at)| Point {
-            workload,
-            at,
-            then: None,
-            finish: workload.name == TWICE || place.is_multiple_of(finish),
-        })
+        .map(|(place, at)| Point { workload, at, then: None, finish: workload.name == TWICE || place.is_multiple_of(finish) })
         .collect();
     let what = format!("{}, {}: {all} calls change something", workload.name, workload.about);
     try_all(workers, &points, all.div_ceil(stride).max(FEWEST_CALLS.div_ceil(stride)), &what, say)

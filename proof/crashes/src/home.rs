@@ -72,7 +72,8 @@ impl Home {
     /// of a kind.
     pub fn make(&self, policy: &str, second: Second) -> Result<()> {
         let (config, password) = (self.config(), self.root.join("config/password"));
-        let mut dirs = vec![self.volume(), self.root.join("destinations"), self.temporary(), self.runtime(), self.root.join("config")];
+        let mut dirs =
+            vec![self.volume(), self.root.join("destinations"), self.temporary(), self.runtime(), self.root.join("config")];
         // kopia is asked to make a repository only in a directory that is there.
         dirs.extend((second == Second::Kopia).then(|| self.destination(DESTINATIONS[1])));
         for dir in &dirs {

@@ -5,7 +5,7 @@ use crate::skip::{missing_program, skipped};
 use crate::tree::{assert_same_tree, read_tree};
 use std::fs;
 
-fn no_kopia(test: &str) -> bool {
+pub(crate) fn no_kopia(test: &str) -> bool {
     let missing = missing_program(&["kopia"]).is_some();
     if missing {
         skipped(test, "kopia is not installed");
@@ -14,7 +14,7 @@ fn no_kopia(test: &str) -> bool {
 }
 
 /// The section of a repository in a directory; its password lies in a file.
-fn section(home: &Home, at: &std::path::Path, password: &str) -> String {
+pub(crate) fn section(home: &Home, at: &std::path::Path, password: &str) -> String {
     let file = home.path("password");
     fs::write(&file, format!("{password}\n")).unwrap();
     format!(

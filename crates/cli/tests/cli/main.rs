@@ -15,6 +15,7 @@ mod home;
 mod hooks;
 mod json;
 mod kopia;
+mod kopia_trouble;
 mod mirror;
 mod mounts;
 mod odd_tree;

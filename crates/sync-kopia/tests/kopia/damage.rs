@@ -3,13 +3,14 @@
 use crate::node::Node;
 use crate::skip::no_kopia;
 use lastcopy_fs::Content;
-use lastcopy_store::{AlarmKind, ContentId, Location, RunStatus};
+use lastcopy_store::{AlarmKind, ContentId, Location, Proven, RunStatus};
 use lastcopy_sync::conformance::Made;
-use lastcopy_sync::{Depth, Extent, HeldItem, check_held};
+use lastcopy_sync::{Depth, Destination, Extent, HeldItem, VerifySink, check_held};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Two pushes, so that there are two packs of contents at the least.
 fn pushed_twice() -> Node {
@@ -234,4 +235,56 @@ fn what_is_away_is_not_lost() {
     fs::rename(&away, &root).unwrap();
     assert_eq!(node.verify(Extent::All).lost, 0);
     assert!(node.held(&[16; 3000]));
+}
+
+/// What a verify says, as it says it: the item's row, and whether it is lost.
+struct Heard(tokio::sync::mpsc::UnboundedSender<(ContentId, &'static str)>);
+
+impl VerifySink for Heard {
+    fn verified(&self, item: HeldItem, _: Proven) {
+        self.0.send((item.content_id, "verified")).unwrap();
+    }
+
+    fn seen(&self, item: HeldItem) {
+        self.0.send((item.content_id, "seen")).unwrap();
+    }
+
+    fn lost(&self, item: HeldItem, _: String) {
+        self.0.send((item.content_id, "lost")).unwrap();
+    }
+
+    fn unverifiable(&self, item: HeldItem, _: String) {
+        self.0.send((item.content_id, "unverifiable")).unwrap();
+    }
+}
+
+/// A repository that goes away while it is verified has lost nothing, though none of its packs is where it was.
+#[test]
+fn what_goes_away_meanwhile_is_not_lost() {
+    if no_kopia("damage::what_goes_away_meanwhile_is_not_lost") {
+        return;
+    }
+    let node = pushed_twice();
+    let (root, away) = (node.made.root().to_owned(), node.made.root().with_extension("away"));
+    let item = |bytes: &[u8], row| {
+        let content = lastcopy_fs::hash_bytes(bytes);
+        let location = Location(node.made.object(content).unwrap().into_bytes());
+        HeldItem { content_id: ContentId::spooled(row), content, location, fingerprint: None }
+    };
+    let (first, second) = (item(&[16; 3000], 1), item(&[17; 3001], 2));
+    let (runtime, context) = crate::context();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (give, take) = tokio::sync::mpsc::channel(1);
+    let verify = node.made.kopia().verify(take, Depth::Bytes, Arc::new(Heard(tell)), &context);
+    let feed = async {
+        give.send(vec![first.clone()]).await.unwrap();
+        assert_eq!(told.recv().await, Some((first.content_id, "verified")));
+        fs::rename(&root, &away).unwrap();
+        fs::create_dir(&root).unwrap();
+        give.send(vec![second.clone()]).await.unwrap();
+        drop(give);
+    };
+    let (verified, ()) = runtime.block_on(async { tokio::join!(verify, feed) });
+    verified.unwrap();
+    assert_eq!(told.try_recv(), Ok((second.content_id, "unverifiable")));
 }
