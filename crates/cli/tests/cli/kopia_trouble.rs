@@ -10,6 +10,7 @@ use crate::tree::{Tree, assert_same_tree, digest, noise};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -125,7 +126,7 @@ impl Random {
     fn new(test: &str) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(u64::from(now.subsec_nanos()));
-        eprintln!("{test}: {SEED}={seed}");
+        std::io::stderr().write_all(format!("{test}: {SEED}={seed}\n").as_bytes()).unwrap();
         Self(seed)
     }
 
