@@ -24,6 +24,8 @@ pub struct Expected {
     second: Second,
     /// Objects that each destination holds intact.
     held: BTreeMap<&'static str, BTreeSet<String>>,
+    /// Others that were there, and may go.
+    dispensable: BTreeSet<String>,
     /// Objects there that do not hash to their names.
     damaged: BTreeMap<&'static str, BTreeSet<String>>,
 }
@@ -117,13 +119,24 @@ impl Expected {
     /// What a prepared home must keep. `originals` are the files that were there at any time and are to be kept.
     pub fn of(home: &Home, originals: Tree, leaving: &dyn Fn(&Path) -> bool, second: Second) -> Result<Self> {
         let leaving = originals.keys().filter(|path| leaving(path)).cloned().collect();
-        let mut expected = Self { originals, leaving, second, held: BTreeMap::new(), damaged: BTreeMap::new() };
+        let mut expected =
+            Self { originals, leaving, second, held: BTreeMap::new(), dispensable: BTreeSet::new(), damaged: BTreeMap::new() };
         for destination in DESTINATIONS {
             let (intact, damaged) = objects(home, destination, second)?;
             expected.held.insert(destination, intact);
             expected.damaged.insert(destination, damaged);
         }
         Ok(expected)
+    }
+
+    /// From now on destinations may forget everything else, and still hold it.
+    pub fn keep_originals_alone(&mut self) {
+        let kept: BTreeSet<_> = self.originals.values().map(|original| original.hash.to_hex().to_string()).collect();
+        for held in self.held.values_mut() {
+            let (kept, others) = std::mem::take(held).into_iter().partition(|object| kept.contains(object));
+            *held = kept;
+            self.dispensable.extend::<BTreeSet<_>>(others);
+        }
     }
 
     /// Looks at everything. What is said is wrong.
@@ -181,7 +194,9 @@ impl Expected {
         // A store names its objects by their bytes.
         if kind != Second::Cas {
             let written = |object: &str| self.originals.values().any(|original| original.hash.to_hex().as_str() == object);
-            let before = |object: &str| self.held.get(destination).is_some_and(|held| held.contains(object));
+            let before = |object: &str| {
+                self.dispensable.contains(object) || self.held.get(destination).is_some_and(|held| held.contains(object))
+            };
             let nobodys = intact.iter().filter(|object| !written(object) && !before(object));
             wrong.extend(nobodys.map(|object| format!("{destination}: {object} are bytes that nobody wrote")));
         }

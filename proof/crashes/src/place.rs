@@ -38,7 +38,10 @@ impl Place {
             self.home.make(workload.policy, workload.second)?;
             let mut preparing = Preparing { home: &self.home, originals: Tree::new() };
             (workload.prepare)(&mut preparing)?;
-            let expected = Expected::of(&self.home, preparing.originals, &workload.leaving, workload.second)?;
+            let mut expected = Expected::of(&self.home, preparing.originals, &workload.leaving, workload.second)?;
+            if workload.releases {
+                expected.keep_originals_alone();
+            }
             std::fs::rename(self.home.root(), &base).map_err(ProofError::at(&base))?;
             self.prepared.insert(workload.name, expected);
         }
@@ -96,7 +99,7 @@ impl Place {
             wrong.extend(self.expected(workload)?.check_settled(&self.home)?);
             wrong.extend(self.look_for(workload, workload.goal)?);
         }
-        if wrong.is_empty() && finish && workload.heals {
+        if wrong.is_empty() && finish {
             wrong.extend(self.run(FINISH)?);
             wrong.extend(self.look(workload)?);
             wrong.extend(self.expected(workload)?.check_home(&self.home, true)?);

@@ -60,6 +60,8 @@ pub struct Workload {
     pub prepare: fn(&mut Preparing<'_>) -> Result<()>,
     /// Which files destinations alone may hold from then on.
     pub leaving: fn(&Path) -> bool,
+    /// Whether destinations may forget what nobody wants to keep.
+    pub releases: bool,
     /// What runs undisturbed before the command, each time: what depends on inodes, which a copy does not keep.
     pub lead: &'static [Step],
     /// The command that is killed, or made to fail.
@@ -76,8 +78,6 @@ pub struct Workload {
     pub shown_by: &'static [Step],
     /// What must be true then.
     pub done: Goal,
-    /// Whether all can be well again after that: some damage is only told of.
-    pub heals: bool,
 }
 
 /// After every workload, at points where there is time: everything is proven and comes back as it was.
@@ -208,6 +208,18 @@ fn plain_damaged(preparing: &mut Preparing<'_>) -> Result<()> {
     tree::flip_bit(&repository::largest_pack(&preparing.home.destination("nas"))?)
 }
 
+fn plain_edited_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain_edited(preparing)?;
+    preparing.run("sync", 0)?;
+    preparing.run("offload photos . --yes", 0)?;
+    preparing.run("sync", 0)
+}
+
+fn plain_found_damaged(preparing: &mut Preparing<'_>) -> Result<()> {
+    plain_damaged(preparing)?;
+    preparing.run("verify --all", 1)
+}
+
 fn plain_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
     plain_pushed(preparing)?;
     preparing.run("offload photos . --yes", 0)?;
@@ -281,6 +293,7 @@ const BASE: Workload = Workload {
     policy: "",
     prepare: pushed,
     leaving: nothing,
+    releases: false,
     lead: &[],
     command: zero("index"),
     stays: Some("data/lastcopy/index.db"),
@@ -289,7 +302,6 @@ const BASE: Workload = Workload {
     goal: Goal::Pushed,
     shown_by: &[],
     done: Goal::Nothing,
-    heals: true,
 };
 
 /// Every workload, the shortest names for those that matter most.
@@ -518,15 +530,47 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "kopia-verify",
-        about: "a verification finds a pack of a repository damaged, which pushing does not heal",
+        about: "a verification finds a pack of a repository damaged",
         second: Second::Kopia,
         prepare: plain_damaged,
         command: step("verify --all nas", &[1]),
         // Pushing heals nothing that kopia believes to hold; and what is lost there must not be deleted here.
-        recover: &[NEXT_INDEX, step("verify --all", &[1]), step("sync", &[1]), step("offload photos big.bin --yes", &[1])],
-        goal: Goal::Home,
+        recover: &[
+            NEXT_INDEX,
+            step("verify --all", &[1]),
+            step("sync", &[1]),
+            step("offload photos big.bin --yes", &[1]),
+            zero("destination repair nas --yes"),
+            zero("sync"),
+        ],
+        goal: Goal::Pushed,
         done: Goal::Home,
-        heals: false,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-repair",
+        about: "a repository whose pack was found damaged is repaired",
+        second: Second::Kopia,
+        prepare: plain_found_damaged,
+        command: zero("destination repair nas --yes"),
+        recover: &[NEXT_INDEX, step("verify --all", &[0, 1]), zero("destination repair nas --yes"), zero("sync")],
+        goal: Goal::Pushed,
+        shown_by: &[zero("sync")],
+        done: Goal::Pushed,
+        ..BASE
+    },
+    Workload {
+        name: "kopia-compact",
+        about: "what was offloaded is gathered from older snapshots, which are released with the replaced versions in them",
+        second: Second::Kopia,
+        prepare: plain_edited_offloaded,
+        leaving: everything,
+        releases: true,
+        command: zero("destination compact nas --yes"),
+        recover: &[NEXT_INDEX, zero("destination compact nas --yes"), zero("restore photos --from nas")],
+        goal: Goal::Home,
+        shown_by: &[zero("restore photos --from nas")],
+        done: Goal::Home,
         ..BASE
     },
     Workload {
