@@ -3,7 +3,7 @@
 //! restore leaves them for what it did not bring.
 
 use crate::listing::{Entry, Key, Listing, Stored, key};
-use crate::place::{Source, object_of};
+use crate::place::{PLACEHOLDER, Source, object_of};
 use crate::retention::{Covered, Older, own};
 use crate::session::{Look, Session, each, lock};
 use crate::snapshot::Snapshots;
@@ -17,8 +17,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How the name of a placeholder ends.
-const PLACEHOLDER: &str = ".kopia-entry";
 /// The longest name of a file.
 const LONGEST: usize = 255;
 

@@ -43,6 +43,8 @@ struct Inner {
 pub struct Standing {
     /// The version of the program, as it says; builds of one's own may say nothing that can be compared.
     pub version: String,
+    /// It is a release, and not a build that names none.
+    pub is_release: bool,
     /// Where the repository is, for people.
     pub address: String,
 }
@@ -60,7 +62,8 @@ impl Kopia {
         blocking(move |_| {
             inner.connections()?;
             let version = inner.version.get().cloned().unwrap_or_default();
-            Ok(Standing { version, address: inner.options.storage.address() })
+            let is_release = program::release(&version).is_some();
+            Ok(Standing { version, is_release, address: inner.options.storage.address() })
         })
         .await
     }

@@ -7,6 +7,8 @@ use lastcopy_sync::segment::Place;
 
 /// Whose snapshots they are, for kopia.
 pub(crate) const USER: &str = "lastcopy";
+/// How the name of a placeholder of kopia's ends: it stands for an object.
+pub(crate) const PLACEHOLDER: &str = ".kopia-entry";
 /// Every pin of ours begins with it.
 const PIN: &str = "lastcopy-";
 /// The file in a snapshot of a head.

@@ -40,6 +40,9 @@ const KEPT: [&str; 13] = [
 ];
 const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_"];
 
+/// The oldest release that does what is needed; builds that name none are judged by what they can do.
+const OLDEST: (u32, u32) = (0, 20);
+
 /// A command without which nothing here works, with the options that it needs, asked for its help. Builds that name no version are told by them.
 const NEEDED: [&[&str]; 4] = [
     &[
@@ -160,7 +163,18 @@ pub(crate) fn probe(options: &Options) -> Result<String, DestinationError> {
     }
     let answer = version?;
     let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    Ok(if said.is_empty() { answer.words } else { said })
+    let said = if said.is_empty() { answer.words } else { said };
+    if release(&said).is_some_and(|release| release < OLDEST) {
+        let (program, (major, minor)) = (options.program.display(), OLDEST);
+        return Err(DestinationError::Unsupported(format!("`{program}` is kopia {said}; {major}.{minor} or newer is needed")));
+    }
+    Ok(said)
+}
+
+/// Major and minor number of a release, by what `--version` says; nothing, if it is a build of somebody's own.
+pub(crate) fn release(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.split_whitespace().next()?.trim_start_matches('v').split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// Runs a command to its end. Blocks.

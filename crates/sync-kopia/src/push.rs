@@ -1,7 +1,7 @@
 //! A push: one snapshot of the whole volume, listed back; then each file that was asked for is looked up in it, read, and hashed.
 
 use crate::listing::{Listing, Stored};
-use crate::place::Source as Place;
+use crate::place::{PLACEHOLDER, Source as Place};
 use crate::retention;
 use crate::server::Snapshot;
 use crate::session::{Look, Session, each, lock};
@@ -52,7 +52,7 @@ pub(crate) fn push(
         let (files, others): (Vec<_>, Vec<_>) = group.into_iter().partition(|item| matches!(item.source, Source::File(_)));
         if let Some(file) = files.iter().find_map(file_of) {
             some_file = Some(file.clone());
-            let listing = pushing.files(file)?;
+            let listing = pushing.files(file).map_err(|error| explained(error, &files))?;
             pushing.prove(files, &listing, path_of_file)?;
         }
         pushing.push_contents(others)?;
@@ -66,6 +66,18 @@ fn file_of(item: &PlanItem) -> Option<&VolumeFile> {
     match &item.source {
         Source::File(file) => Some(file),
         Source::Temporary(_) => None,
+    }
+}
+
+/// kopia makes no snapshot of a tree in which a directory is called as its own placeholders are, and does not say which.
+fn explained(error: DestinationError, files: &[PlanItem]) -> DestinationError {
+    let is_placeholder = |name: &[u8]| name.ends_with(PLACEHOLDER.as_bytes());
+    let dirs = files.iter().filter_map(|item| Some(file_of(item)?.file.path.split()?.0));
+    match dirs.into_iter().find(|dir| dir.components().any(is_placeholder)) {
+        Some(dir) if matches!(error, DestinationError::Unreachable { .. }) => DestinationError::Unsupported(format!(
+            "kopia takes the directory `{dir}` for a placeholder of its own, and makes no snapshot beside it: rename it ({error})"
+        )),
+        _ => error,
     }
 }
 

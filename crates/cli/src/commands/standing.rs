@@ -48,7 +48,12 @@ pub(super) fn lines(standing: Option<&Standing>, methods: &[Method]) -> Vec<Stri
             lines.push(format!("hashes there: {}", if hashes.is_empty() { "none".into() } else { hashes.join(", ") }));
             lines.push(format!("verified that way because {reason}"));
         }
-        Some(Standing::Kopia(kopia)) => lines.push(format!("served by: kopia {}", kopia.version)),
+        Some(Standing::Kopia(kopia)) => {
+            lines.push(format!("served by: kopia {}", kopia.version));
+            if !kopia.is_release {
+                lines.push("warning: it names no release; it is used because it has the options that are needed".into());
+            }
+        }
         None => {}
     }
     lines.push(match methods {
@@ -65,7 +70,7 @@ pub(super) fn fields(fields: Fields, standing: Option<Standing>, methods: &[Meth
         Some(Standing::Mirror(lastcopy_sync_mirror::Standing { program, backend, hashes, reason, .. })) => {
             fields.with("program", program.version).with("backend", backend).with("hashes", hashes).with("reason", reason)
         }
-        Some(Standing::Kopia(kopia)) => fields.with("program", kopia.version),
+        Some(Standing::Kopia(kopia)) => fields.with("program", kopia.version).with("release", kopia.is_release),
         None => fields,
     }
 }

@@ -65,7 +65,7 @@ exec kopia "$@"
 /// A stand-in that knows no kopia: it says what it is told to.
 const ALONE: &str = r#"#!/bin/sh
 dir=$(dirname "$0")
-case "$*" in *--help*) exit $(cat "$dir/features");; --version) echo "v0-unofficial build: -";; esac
+case "$*" in *--help*) exit $(cat "$dir/features");; --version) cat "$dir/version";; esac
 for argument; do
     case "$argument" in --config-file=*) : > "${argument#--config-file=}";; esac
 done
@@ -262,6 +262,7 @@ impl Alone {
         let alone = Self { root, programs };
         alone.answers(0, "", "");
         alone.has_features(0);
+        alone.is_version("v0-unofficial build: -");
         program(alone.programs.path(), ALONE);
         alone
     }
@@ -270,6 +271,10 @@ impl Alone {
         for (name, text) in [("exit", exit.to_string().as_str()), ("says", says), ("complains", complains)] {
             fs::write(self.programs.path().join(name), text).unwrap();
         }
+    }
+
+    fn is_version(&self, version: &str) {
+        fs::write(self.programs.path().join("version"), version).unwrap();
     }
 
     fn has_features(&self, exit: u8) {
@@ -311,6 +316,22 @@ fn answers_are_read_as_they_are_meant() {
     }
     alone.answers(1, "", "unable to create format manager: invalid repository password");
     assert!(matches!(alone.probe(), Err(DestinationError::Auth { .. })));
+}
+
+/// Releases are told by their number; a build of somebody's own by what it can do.
+#[test]
+fn one_that_is_too_old_is_refused() {
+    let alone = Alone::new();
+    alone.answers(0, r#"{"uniqueIDHex":"00112233"}"#, "");
+    for version in ["0.20.0 build: x", "v0.23.1", "1.0.0", "v0-unofficial build: -", ""] {
+        alone.is_version(version);
+        assert!(matches!(alone.probe(), Ok(Probe::Found(_))), "{version}");
+    }
+    for version in ["0.19.9 build: x", "v0.3.0"] {
+        alone.is_version(version);
+        let answer = alone.probe();
+        assert!(matches!(&answer, Err(DestinationError::Unsupported(why)) if why.contains("0.20 or newer")), "{answer:?}");
+    }
 }
 
 #[test]

@@ -143,3 +143,31 @@ fn files_that_go_or_change_meanwhile_are_told_of() {
     assert_eq!((report.drift.count, report.verified), (3, 1), "{report:?}");
     assert!(node.held(b"stays") && ["goes", "changes"].iter().all(|path| !node.gate(path)));
 }
+
+/// Where a name ends as kopia's placeholders do, it stores what the file names instead of the file, or nothing. Neither is taken for the file,
+/// nor for the one beside it that the placeholder stands for.
+#[test]
+fn a_placeholder_of_kopias_is_no_file() {
+    if no_kopia("left_out::a_placeholder_of_kopias_is_no_file") {
+        return;
+    }
+    let node = Node::new();
+    node.write("b", b"bytes of b");
+    node.push();
+    let object = node.made.object(lastcopy_fs::hash_bytes(b"bytes of b")).unwrap();
+    let stands_for = format!(r#"{{"name":"a","type":"f","mode":"0644","size":10,"obj":"{object}"}}"#);
+    node.write("a.kopia-entry", stands_for.as_bytes());
+    node.write("broken.kopia-entry", b"no placeholder");
+    node.write("c", b"bytes of c");
+    let pushing = node.push_as_it_goes();
+    let report = pushing.outcome.unwrap();
+    let mut names: Vec<_> = report.excluded.first.iter().map(|(path, _)| path.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["a.kopia-entry", "broken.kopia-entry"]);
+    assert!(node.gate("b") && node.gate("c") && !node.gate("a.kopia-entry"));
+    // A directory of such a name leaves kopia no way: it has to be said which it is.
+    node.write("sub/dir.kopia-entry/inside", b"inside");
+    let pushing = node.push_as_it_goes();
+    let said = pushing.outcome.unwrap_err().to_string();
+    assert!(pushing.status == RunStatus::Failed && said.contains("`sub/dir.kopia-entry`"), "{said}");
+}
