@@ -104,6 +104,10 @@ impl Compacting<'_> {
                 }
             }
         }
+        // Places may come from a segment that anybody wrote: what one receipt counts on goes for no other.
+        for alone in &self.alone {
+            self.replaced.remove(&key(alone.object.as_bytes()));
+        }
         Ok(())
     }
 

@@ -27,13 +27,8 @@ fn everything_is_offloaded_restored_and_recovered() {
     if no_kopia("kopia::everything_is_offloaded_restored_and_recovered") {
         return;
     }
-    let home = Home::empty();
+    let home = configured();
     let (volume, vault) = (home.volume("photos"), home.destination("vault"));
-    fs::create_dir_all(&vault).unwrap();
-    home.write_config(&format!(
-        "[volumes.photos]\npath = {volume:?}\nsync_to = [\"vault\"]\n[volumes.photos.offload]\nrequire = [\"vault\"]\n{}",
-        section(&home, &vault, "open sesame")
-    ));
     for number in 0..20 {
         home.write("photos", &format!("trip {}/{number}.jpg", number % 3), format!("picture {number}").as_bytes());
     }
@@ -70,8 +65,8 @@ fn everything_is_offloaded_restored_and_recovered() {
     assert_same_tree(&read_tree(&to.join("photos")), &before);
 }
 
-/// A home with a volume that is pushed to a repository in a directory, which the policy requires.
-fn pushed() -> Home {
+/// A home whose configuration has a volume, and a repository in a directory, which the volume's policy requires.
+fn configured() -> Home {
     let home = Home::empty();
     let (volume, vault) = (home.volume("photos"), home.destination("vault"));
     fs::create_dir_all(&vault).unwrap();
@@ -79,6 +74,13 @@ fn pushed() -> Home {
         "[volumes.photos]\npath = {volume:?}\nsync_to = [\"vault\"]\n[volumes.photos.offload]\nrequire = [\"vault\"]\n{}",
         section(&home, &vault, "open sesame")
     ));
+    home
+}
+
+/// The same, with two files that are pushed.
+fn pushed() -> Home {
+    let home = configured();
+    let volume = home.volume("photos");
     home.write("photos", "old.jpg", b"an old picture");
     home.write("photos", "edited.jpg", b"first");
     home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
