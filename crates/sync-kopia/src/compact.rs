@@ -207,19 +207,17 @@ impl Compacting<'_> {
     fn prove(&self, alone: Vec<Alone>, listed: &BTreeSet<String>) -> Result<Vec<String>, DestinationError> {
         let bytes = alone.iter().map(|alone| alone.content.size).sum();
         self.context.progress.phase("proving", alone.len() as u64, bytes);
-        let (proven, fatal) = (Mutex::new(Vec::new()), Mutex::new(None));
-        each(alone, self.session.connections.options.parallel, |alone| {
-            if self.context.cancel.is_cancelled() || lock(&fatal).is_some() || !listed.contains(&alone.object) {
-                return;
+        let (proven, cancel) = (Mutex::new(Vec::new()), &self.context.cancel);
+        each(alone, self.session.connections.options.parallel, cancel, |alone| {
+            if !listed.contains(&alone.object) {
+                return Ok(());
             }
-            match self.session.look(&alone.object, alone.content, &self.context.cancel, self.context.progress.as_ref()) {
-                Ok(Look::Proven(_)) => lock(&proven).push(alone.object),
-                Ok(_) => {}
-                Err(error) => drop(lock(&fatal).get_or_insert(error)),
+            match self.session.look(&alone.object, alone.content, cancel, self.context.progress.as_ref())? {
+                Look::Proven(_) => lock(&proven).push(alone.object),
+                Look::Other(_) | Look::Absent | Look::Damaged(_) => {}
             }
-        });
-        self.context.cancel.check()?;
-        lock(&fatal).take().map_or(Ok(()), Err)?;
+            Ok(())
+        })?;
         Ok(proven.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -20,19 +20,12 @@ pub(crate) fn fetch(
 ) -> Result<(), DestinationError> {
     while let Some(group) = wanted.blocking_recv() {
         context.cancel.check()?;
-        let fatal = Mutex::new(None);
-        each(group, session.connections.options.parallel, |item| {
-            if context.cancel.is_cancelled() || lock(&fatal).is_some() {
-                return;
+        each(group, session.connections.options.parallel, &context.cancel, |item| {
+            if let Err(reason) = receive(session, &item, sink, context)? {
+                sink.failed(&item, reason);
             }
-            match receive(session, &item, sink, context) {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => sink.failed(&item, reason),
-                Err(error) => drop(lock(&fatal).get_or_insert(error)),
-            }
-        });
-        context.cancel.check()?;
-        lock(&fatal).take().map_or(Ok(()), Err)?;
+            Ok(())
+        })?;
     }
     Ok(context.cancel.check()?)
 }
@@ -83,8 +76,7 @@ pub(crate) fn list(session: &Session, give: &tokio::sync::mpsc::Sender<(Content,
         lock(&objects).insert(object.to_owned());
     })?;
     let objects: Vec<_> = std::mem::take(&mut *lock(&objects)).into_iter().collect();
-    let fatal = Mutex::new(None);
-    each(objects, session.connections.options.parallel, |object| {
+    each(objects, session.connections.options.parallel, &cancel, |object| {
         let read = || {
             let server = session.server().map_err(Unread::Gone)?;
             let mut body = HashingReader::new(server.read(&object)?);
@@ -94,9 +86,9 @@ pub(crate) fn list(session: &Session, give: &tokio::sync::mpsc::Sender<(Content,
         match read() {
             // Nobody listens any more: then nobody misses it.
             Ok(content) => drop(give.blocking_send((content, Location(object.into_bytes())))),
-            Err(Unread::Gone(error)) => drop(lock(&fatal).get_or_insert(error)),
+            Err(Unread::Gone(error)) => return Err(error),
             Err(Unread::NotThere | Unread::Damaged(_)) => {}
         }
-    });
-    lock(&fatal).take().map_or(Ok(()), Err)
+        Ok(())
+    })
 }

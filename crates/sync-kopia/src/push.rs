@@ -23,8 +23,6 @@ struct Pushing<'a> {
     at: &'a At,
     sink: &'a dyn PushSink,
     context: &'a Context,
-    /// The first error that ends the whole push.
-    fatal: Mutex<Option<DestinationError>>,
     /// The newest snapshot of the volume's files, if this push made one.
     made: Mutex<Option<Snapshot>>,
     /// What kopia stored otherwise than it is here, or cannot be read back, and why: it is stored once more, every byte read anew.
@@ -43,8 +41,7 @@ pub(crate) fn push(
     context: &Context,
 ) -> Result<(), DestinationError> {
     let snapshots = Snapshots { session, epoch: at.epoch, context };
-    let pushing =
-        Pushing { session, snapshots, at, sink, context, fatal: Mutex::default(), made: Mutex::default(), again: Mutex::default() };
+    let pushing = Pushing { session, snapshots, at, sink, context, made: Mutex::default(), again: Mutex::default() };
     let mut some_file = None;
     // The plan goes on while it is worked on: it was made of one snapshot of the index, and waits for nobody.
     while let Some(group) = plan.blocking_recv() {
@@ -204,21 +201,11 @@ impl Pushing<'_> {
 
     /// Looks at what was stored for each of these, several at a time.
     fn prove(&self, items: Vec<PlanItem>, listing: &Listing, path_of: PathOf) -> Result<(), DestinationError> {
-        each(items, self.session.connections.options.parallel, |item| {
-            if self.is_over() {
-                return;
-            }
-            match self.look(&item, listing, path_of) {
-                Ok(answer) => self.answer(item, answer),
-                Err(error) => drop(lock(&self.fatal).get_or_insert(error)),
-            }
-        });
-        self.context.cancel.check()?;
-        lock(&self.fatal).take().map_or(Ok(()), Err)
-    }
-
-    fn is_over(&self) -> bool {
-        self.context.cancel.is_cancelled() || lock(&self.fatal).is_some()
+        each(items, self.session.connections.options.parallel, &self.context.cancel, |item| {
+            let answer = self.look(&item, listing, path_of)?;
+            self.answer(item, answer);
+            Ok(())
+        })
     }
 
     fn answer(&self, item: PlanItem, answer: Answer) {

@@ -7,7 +7,7 @@ use crate::place::object_of;
 use crate::program::{Input, Watch};
 use crate::server::Unread;
 use crate::session::{Session, each, lock};
-use lastcopy_sync::{Context, DestinationError, HeldItem, Probe};
+use lastcopy_sync::{Context, DestinationError, HeldItem};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -43,9 +43,11 @@ pub(crate) fn make_way(session: &Session, lost: &[HeldItem], context: &Context) 
     if dead.is_empty() {
         return Ok(0);
     }
-    answers(session)?;
+    // What cannot be read while the repository is away is not dead.
+    let answers = || session.answers().map_err(|why| session.connections.meaning(&why));
+    answers()?;
     let mut surely = dead_among(session, dead, context)?;
-    answers(session)?;
+    answers()?;
     context.cancel.check()?;
     surely.retain(|content| is_content(content));
     for some in surely.iter().collect::<Vec<_>>().chunks(AT_A_TIME) {
@@ -76,7 +78,6 @@ fn unreadable_directories(session: &Session, context: &Context) -> Result<BTreeS
 
 /// The contents of kopia's that an object needs, and that cannot be read. Below a list of parts that cannot be read, nothing is known.
 fn dead_contents(session: &Session, object: &str, context: &Context) -> Result<BTreeSet<String>, DestinationError> {
-    let mut dead = BTreeSet::new();
     let mut open = BTreeMap::from([(object.to_owned(), 0)]);
     let mut leaves = BTreeSet::new();
     while let Some((object, depth)) = open.pop_first() {
@@ -97,46 +98,21 @@ fn dead_contents(session: &Session, object: &str, context: &Context) -> Result<B
             }
         }
     }
-    dead.extend(dead_among(session, leaves, context)?);
-    Ok(dead)
+    dead_among(session, leaves, context)
 }
 
 /// Those that cannot be read to their end.
 fn dead_among(session: &Session, contents: BTreeSet<String>, context: &Context) -> Result<BTreeSet<String>, DestinationError> {
-    let (dead, fatal) = (Mutex::new(BTreeSet::new()), Mutex::new(None));
-    each(contents.into_iter().collect(), session.connections.options.parallel, |content| {
-        if context.cancel.is_cancelled() || lock(&fatal).is_some() {
-            return;
+    let dead = Mutex::new(BTreeSet::new());
+    each(contents.into_iter().collect(), session.connections.options.parallel, &context.cancel, |content| {
+        match session.copy(&content, &mut io::sink()) {
+            Ok(()) => {}
+            Err(Unread::Gone(error)) => return Err(error),
+            Err(Unread::NotThere | Unread::Damaged(_)) => drop(lock(&dead).insert(content)),
         }
-        match readable(session, &content) {
-            Ok(true) => {}
-            Ok(false) => drop(lock(&dead).insert(content)),
-            Err(error) => drop(lock(&fatal).get_or_insert(error)),
-        }
-    });
-    context.cancel.check()?;
-    lock(&fatal).take().map_or(Ok(()), Err)?;
+        Ok(())
+    })?;
     Ok(dead.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn readable(session: &Session, content: &str) -> Result<bool, DestinationError> {
-    let server = session.server()?;
-    let read = server
-        .read(content)
-        .and_then(|mut body| io::copy(&mut body, &mut io::sink()).map_err(|error| server.unread(&error.to_string())));
-    match read {
-        Ok(_) => Ok(true),
-        Err(Unread::Gone(error)) => Err(error),
-        Err(Unread::NotThere | Unread::Damaged(_)) => Ok(false),
-    }
-}
-
-/// The repository is there, and is the one that was: what cannot be read is not away with it.
-fn answers(session: &Session) -> Result<(), DestinationError> {
-    match session.connections.probe()? {
-        Probe::Found(found) if found == session.incarnation => Ok(()),
-        other => Err(session.connections.meaning(&format!("the repository does not answer any more: {other:?}"))),
-    }
 }
 
 /// The id of one content of kopia's: a letter, perhaps, and a digest.

@@ -52,13 +52,9 @@ fn only_file(session: &Session, snapshot: &Snapshot, name: &str) -> Result<Strin
 /// An object as a file of our own.
 fn fetched(session: &Session, object: &str) -> Result<File, Unread> {
     let local = |error: io::Error| Unread::Gone(DestinationError::Io { address: "a temporary file".into(), source: error });
-    let server = session.server().map_err(Unread::Gone)?;
-    let mut body = server.read(object)?;
     let mut file = tempfile::tempfile().map_err(local)?;
-    match io::copy(&mut body, &mut file) {
-        Ok(_) => file.rewind().map_err(local).map(|()| file),
-        Err(error) => Err(server.unread(&error.to_string())),
-    }
+    session.copy(object, &mut file)?;
+    file.rewind().map_err(local).map(|()| file)
 }
 
 /// Stores one file under a pin, and reads it back.

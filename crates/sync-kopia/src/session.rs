@@ -7,8 +7,8 @@ use crate::program::{Finished, Input, Watch};
 use crate::server::{Server, Unread};
 use lastcopy_fs::{Cancel, Content, Counting, Id128, Progress};
 use lastcopy_store::{Incarnation, Proof, ProofError, Proven};
-use lastcopy_sync::DestinationError;
-use std::io::Read;
+use lastcopy_sync::{DestinationError, Probe};
+use std::io::{self, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,29 +120,50 @@ impl Session {
         }
     }
 
+    /// Reads an object to its end. Whatever goes wrong while it is written is taken for the object's.
+    pub(crate) fn copy(&self, object: &str, into: &mut impl Write) -> Result<(), Unread> {
+        let server = self.server().map_err(Unread::Gone)?;
+        let copied = io::copy(&mut server.read(object)?, into);
+        copied.map(drop).map_err(|error| server.unread(&error.to_string()))
+    }
+
     /// A small object, whole.
     pub(crate) fn small(&self, object: &str) -> Result<Vec<u8>, Unread> {
-        let server = self.server().map_err(Unread::Gone)?;
         let mut bytes = Vec::new();
-        match server.read(object)?.read_to_end(&mut bytes) {
-            Ok(_) => Ok(bytes),
-            Err(error) => Err(server.unread(&error.to_string())),
+        self.copy(object, &mut bytes).map(|()| bytes)
+    }
+
+    /// Whether the repository is all there, as far as who it is tells; if not, why, in words.
+    pub(crate) fn answers(&self) -> Result<(), String> {
+        match self.connections.probe() {
+            Ok(Probe::Found(found)) if found == self.incarnation => Ok(()),
+            Ok(other) => Err(format!("the repository does not answer any more: {other:?}")),
+            Err(error) => Err(error.to_string()),
         }
     }
 }
 
-/// Does something with every item on several threads.
-pub(crate) fn each<T: Send>(items: Vec<T>, threads: usize, work: impl Fn(T) + Sync) {
+/// Does something with every item on several threads, until one fails or somebody stops it.
+pub(crate) fn each<T: Send>(
+    items: Vec<T>,
+    threads: usize,
+    cancel: &Cancel,
+    work: impl Fn(T) -> Result<(), DestinationError> + Sync,
+) -> Result<(), DestinationError> {
     let threads = threads.min(items.len()).max(1);
-    let items = Mutex::new(items.into_iter());
+    let (items, failed) = (Mutex::new(items.into_iter()), Mutex::new(None));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                loop {
+                while !cancel.is_cancelled() && lock(&failed).is_none() {
                     let Some(item) = lock(&items).next() else { return };
-                    work(item);
+                    if let Err(error) = work(item) {
+                        lock(&failed).get_or_insert(error);
+                    }
                 }
             });
         }
     });
+    cancel.check()?;
+    lock(&failed).take().map_or(Ok(()), Err)
 }

@@ -4,7 +4,7 @@ use crate::held;
 use crate::place::object_of;
 use crate::session::{Look, Session, each, lock};
 use lastcopy_store::Proven;
-use lastcopy_sync::{Context, Depth, DestinationError, HeldItem, Probe, VerifySink, WorkList};
+use lastcopy_sync::{Context, Depth, DestinationError, HeldItem, VerifySink, WorkList};
 use std::sync::{Arc, Mutex};
 
 /// What a check found of one item, if it can be said at once.
@@ -77,10 +77,10 @@ impl Checking<'_> {
         if hurt.is_empty() {
             return Ok(());
         }
-        let before = self.answers();
+        let before = self.session.answers();
         let again = Mutex::new(Vec::new());
         self.all(hurt, |item, found| lock(&again).push((item, found)))?;
-        let after = before.and_then(|()| self.answers());
+        let after = before.and_then(|()| self.session.answers());
         for (item, found) in std::mem::take(&mut *lock(&again)) {
             match (&after, found) {
                 (Err(away), Checked::Hurt(_)) => self.answer(item, Checked::Unverifiable(away.clone())),
@@ -91,27 +91,11 @@ impl Checking<'_> {
     }
 
     fn all(&self, items: Vec<HeldItem>, then: impl Fn(HeldItem, Checked) + Sync) -> Result<(), DestinationError> {
-        let fatal = Mutex::new(None);
-        each(items, self.session.connections.options.parallel, |item| {
-            if self.context.cancel.is_cancelled() || lock(&fatal).is_some() {
-                return;
-            }
-            match self.check(&item) {
-                Ok(found) => then(item, found),
-                Err(error) => drop(lock(&fatal).get_or_insert(error)),
-            }
-        });
-        self.context.cancel.check()?;
-        lock(&fatal).take().map_or(Ok(()), Err)
-    }
-
-    /// Whether the repository is all there, as far as who it is tells.
-    fn answers(&self) -> Result<(), String> {
-        match self.session.connections.probe() {
-            Ok(Probe::Found(found)) if found == self.session.incarnation => Ok(()),
-            Ok(other) => Err(format!("the repository does not answer any more: {other:?}")),
-            Err(error) => Err(error.to_string()),
-        }
+        each(items, self.session.connections.options.parallel, &self.context.cancel, |item| {
+            let found = self.check(&item)?;
+            then(item, found);
+            Ok(())
+        })
     }
 }
 

@@ -277,11 +277,7 @@ fn compact(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     app.confirm(&format!("Release {} at `{name}` for ever?", plural(plan.freed, "replaced version", "replaced versions")))?;
-    let done = app.waiting(|| {
-        let (record, destination) = (compact.record.clone(), compact.destination.clone());
-        let again = Compact { store: compact.store, record, destination, context: app.context() };
-        again.run(|done| fields(done).to_json()).map_err(|error| refused(error, name))
-    })?;
+    let done = app.waiting(|| compact.run(|done| fields(done).to_json()).map_err(|error| refused(error, name)))?;
     if done.unproven > 0 {
         let contents = plural(done.unproven, "content", "contents");
         app.output.warn(&format!(
