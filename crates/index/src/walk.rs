@@ -143,7 +143,7 @@ pub(crate) fn walk<C: Collector>(
     })?;
     cancel.check()?;
     if let Some(collector) = collectors.first_mut() {
-        walked.sight_unvisited(&store.walk_reader(volume.id())?, collector)?;
+        store.walking(volume.id(), |reader| walked.sight_unvisited(reader, collector))??;
     }
     Ok(walked)
 }
@@ -164,7 +164,7 @@ impl Walked {
 
     /// Directories of the index that the walk did not come by are gone with all their files, except below one that could not be
     /// read to its end, of which nothing is known, and below one that was left out.
-    fn sight_unvisited(&self, reader: &WalkReader, collector: &mut impl Collector) -> Result<(), IndexError> {
+    fn sight_unvisited(&self, reader: &WalkReader<'_>, collector: &mut impl Collector) -> Result<(), IndexError> {
         let mut gone = Vec::new();
         reader.directories(&mut |id, path| {
             if !self.visited.contains(&id) && !self.unread.iter().any(|dir| path.is_within(dir)) {
@@ -195,10 +195,13 @@ impl Shared<'_> {
 
     /// One thread: takes directories until there are none, and nobody is left who could find more.
     fn work(&self, store: &Store, collector: &mut impl Collector) -> Result<Walked, IndexError> {
-        let reader = store.walk_reader(self.volume.id())?;
+        store.walking(self.volume.id(), |reader| self.visit_all(reader, collector))?
+    }
+
+    fn visit_all(&self, reader: &WalkReader<'_>, collector: &mut impl Collector) -> Result<Walked, IndexError> {
         let mut walked = Walked::default();
         while let Some(pending) = self.take() {
-            let done = Visit { shared: self, reader: &reader, walked: &mut walked }.directory(&pending, collector);
+            let done = Visit { shared: self, reader, walked: &mut walked }.directory(&pending, collector);
             let mut queue = self.lock();
             queue.working -= 1;
             match done {
@@ -238,7 +241,7 @@ impl Shared<'_> {
 /// The visit of one directory by one thread.
 struct Visit<'a> {
     shared: &'a Shared<'a>,
-    reader: &'a WalkReader,
+    reader: &'a WalkReader<'a>,
     walked: &'a mut Walked,
 }
 

@@ -135,18 +135,18 @@ pub enum Observed {
 }
 
 /// Reads the index for a walk, on a connection of its own, for one thread.
-pub struct WalkReader {
-    connection: Connection,
+pub struct WalkReader<'a> {
+    connection: &'a Connection,
     volume: VolumeId,
 }
 
-impl std::fmt::Debug for WalkReader {
+impl std::fmt::Debug for WalkReader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WalkReader").field("volume", &self.volume).finish_non_exhaustive()
     }
 }
 
-impl WalkReader {
+impl WalkReader<'_> {
     /// The row of a directory, if anything in it was ever recorded.
     pub fn directory(&self, path: &RelPath) -> Result<Option<DirectoryId>> {
         let mut statement = self.connection.prepare_cached("SELECT id FROM directory WHERE volume = ? AND path = ?")?;
@@ -204,9 +204,9 @@ pub(crate) fn seen(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Se
 }
 
 impl Store {
-    /// A reader for one thread of a walk over a volume.
-    pub fn walk_reader(&self, volume: VolumeId) -> Result<WalkReader> {
-        Ok(WalkReader { connection: self.reader()?, volume })
+    /// Lets one thread of a walk over a volume read the index.
+    pub fn walking<T>(&self, volume: VolumeId, work: impl FnOnce(&WalkReader<'_>) -> T) -> Result<T> {
+        self.on_reader(|connection| work(&WalkReader { connection, volume }))
     }
 
     /// How many files of a volume are present.

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tells the time. Tests give their own.
@@ -53,6 +53,7 @@ struct Inner {
     node_name: String,
     clock: Clock,
     writer: Mutex<Connection>,
+    /// Those that nobody uses at the moment.
     readers: Mutex<Vec<Connection>>,
 }
 
@@ -175,16 +176,21 @@ impl Store {
 
     /// One consistent view, on a connection that cannot write.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        let mut connection = self.reader()?;
-        let value = db::reading(&mut connection, work);
-        self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        value
+        self.on_reader(|connection| db::reading(connection, work))?
     }
 
-    /// A connection that cannot write, for work that reads for long on its own thread.
-    pub(crate) fn reader(&self) -> Result<Connection> {
-        let idle = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| db::connect(&self.inner.path, Use::Read), Ok)
+    /// Work that reads for long, on a connection of its own that cannot write. The next one takes the same connection: opening one reads
+    /// the whole schema.
+    pub(crate) fn on_reader<T>(&self, work: impl FnOnce(&mut Connection) -> T) -> Result<T> {
+        let idle = self.readers().pop();
+        let mut connection = idle.map_or_else(|| db::connect(&self.inner.path, Use::Read), Ok)?;
+        let value = work(&mut connection);
+        self.readers().push(connection);
+        Ok(value)
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn heed_own_witness(&self) -> Result<Option<NewEpoch>> {
