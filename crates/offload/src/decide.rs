@@ -141,11 +141,6 @@ impl Locks {
     pub fn is_closed(self, lock: Lock) -> bool {
         self.closed & 1 << lock as u8 != 0
     }
-
-    /// Whether all are open.
-    pub fn all_open(self) -> bool {
-        self.closed == 0
-    }
 }
 
 /// What was heard from a destination at the moment of deletion.
@@ -297,9 +292,6 @@ fn refusals(
         Some(Confirmation::NotHeld(detail)) => Some((Cause::NotHeld, detail.clone())),
         Some(Confirmation::Confirmed | Confirmation::NotAsked) | None => None,
     };
-    if locks.all_open() && heard.is_none() {
-        return Vec::new();
-    }
     let destination = Some(evidence.destination);
     let closed = Lock::ALL.into_iter().filter(|lock| locks.is_closed(*lock));
     let mut refusals: Vec<_> = closed.map(|lock| Refusal { destination, cause: lock.cause(), heard: None }).collect();

@@ -135,7 +135,19 @@ fn policies_table() -> String {
             Policy {
                 at_least: of(2, &[1, 2, 3]),
                 same_device: vec![(DestinationId::stand_in(1), DestinationId::stand_in(2))],
-                unknown_device: Vec::new(),
+                ..policy(&[])
+            },
+        ),
+        (
+            "2 of A, B; B is unplugged, and may be the disk of A",
+            Policy { at_least: of(2, &[1, 2]), unknown_device: vec![DestinationId::stand_in(2)], ..policy(&[]) },
+        ),
+        (
+            "2 of A, B; B is unplugged, both in one failure domain",
+            Policy {
+                at_least: of(2, &[1, 2]),
+                unknown_device: vec![DestinationId::stand_in(2)],
+                domains: BTreeMap::from([label(1), label(2)]),
                 ..policy(&[])
             },
         ),

@@ -115,6 +115,21 @@ fn what_lies_aside_is_put_back_even_if_its_deletion_had_begun() {
     }
 }
 
+/// What somebody cut short while it lay aside comes back short. Its row still says one content and that content's length, and is not
+/// believed: the next index run reads the file.
+#[test]
+fn what_was_cut_short_aside_is_read_again() {
+    let broken = Broken::at(Reached::Deleting, |world, run| {
+        move_aside(world, run);
+        fs::write(world.aside(run, "dir/a"), "o").unwrap();
+    });
+    assert_eq!(broken.settle(), put_back());
+    let record = broken.world.record("dir/a");
+    assert_eq!((record.seen.size, record.content.size, record.seen.racy), (3, 3, true));
+    assert_eq!(fs::read_to_string(broken.world.path("dir/a")).unwrap(), "o");
+    assert_eq!(broken.world.store.check().unwrap(), Vec::<String>::new());
+}
+
 /// After step 9: deleted as intended, and not yet written down.
 #[test]
 fn what_was_deleted_as_intended_is_offloaded() {

@@ -1,6 +1,7 @@
 //! Grace: what was offloaded lies aside until it is over, and until then everything can be put back.
 
-use crate::support::{Answers, World, rel, tree};
+use crate::support::{Answers, Circumstances, World, rel, tree};
+use lastcopy_fs::RelPath;
 use lastcopy_offload::{Counts, FileOutcome, SettleReport, Verdict, released_by_grace, undo};
 use lastcopy_store::{FileStatus, Outcome, RunId};
 use std::fs;
@@ -39,6 +40,32 @@ fn until_the_grace_is_over_everything_lies_aside() {
     assert_eq!([world.status("a"), world.status("dir/b")], [FileStatus::Offloaded; 2]);
     assert!(!world.aside(run, "a").exists());
     world.assert_nothing_aside();
+}
+
+/// A dry run says what would wait, and what would go now that the grace is over, and changes nothing.
+#[test]
+fn a_rehearsal_knows_of_the_grace() {
+    let world = World::new(&[("a", "one"), ("dir/b", "two")]).with_grace(GRACE);
+    let plan = world.plan();
+    let rehearsed = world.offloading(&Answers::holding(), &Circumstances::default(), |offloading| {
+        offloading.rehearse(&world.store, &plan, &mut |report| assert_eq!(report.outcome, FileOutcome::WouldOffload))
+    });
+    assert_eq!(rehearsed.unwrap(), Counts { selected: 2, quarantined: 2, ..Counts::default() });
+
+    let run = world.offload().run;
+    world.pass(GRACE);
+    fs::write(world.aside(run, "a"), "2ne").unwrap();
+    let mut said = Vec::new();
+    let rehearsed = world.offloading(&Answers::holding(), &Circumstances::default(), |offloading| {
+        offloading.rehearse_held(&world.store, &mut |report| said.push((report.path, report.outcome)))
+    });
+    let rehearsed = rehearsed.unwrap();
+    assert_eq!(rehearsed, Counts { selected: 2, offloaded: 1, drift: 1, bytes_freed: 3, ..Counts::default() });
+    said.sort_by(|left: &(RelPath, _), right| left.0.cmp(&right.0));
+    assert_eq!(said, [(rel("a"), FileOutcome::Drift), (rel("dir/b"), FileOutcome::WouldOffload)]);
+    assert_eq!(fs::read_to_string(world.aside(run, "dir/b")).unwrap(), "two");
+    assert_eq!([world.status("a"), world.status("dir/b")], [FileStatus::Quarantined; 2]);
+    assert_eq!(world.finish_held(&Answers::holding()).counts(), rehearsed);
 }
 
 #[test]

@@ -293,6 +293,57 @@ fn enough_is_enough() {
     assert_eq!(world.plan_with(&PlanOptions { selection: older, free: None }).0.selected, 0);
 }
 
+/// A plan counts the bytes of each name of a file once the last one goes; where that frees more than it counted on, fewer files go.
+#[test]
+fn what_links_free_is_counted_when_it_is_freed() {
+    let files: Vec<_> = (0..300).map(|number| (format!("file {number:03}"), "1")).collect();
+    let world = World::new(&files.iter().map(|(path, text)| (path.as_str(), *text)).collect::<Vec<_>>());
+    world.write("a", &"two names ".repeat(40));
+    fs::hard_link(world.path("a"), world.path("b")).unwrap();
+    world.index();
+    world.push();
+    let (plan, _) = world.plan_with(&PlanOptions { selection: everything(), free: Some(300) });
+    assert_eq!((plan.selected, plan.files, plan.bytes, plan.blocked), (302, 302, 300, 0));
+    let done = world.apply(&plan, &Answers::holding(), &Circumstances::default());
+    // One batch was enough.
+    assert_eq!((done.counts().offloaded, done.counts().bytes_freed), (256, 400 + 254));
+}
+
+/// What a plan says is what is asked about: files that pass, their bytes, and those that the gate stops.
+#[test]
+fn a_plan_counts_what_passes_and_what_does_not() {
+    let world = World::new(&[("a", "one"), ("b", "three")]);
+    world.write("c", "not pushed yet");
+    world.index();
+    let (plan, stopped) = world.plan_with(&PlanOptions { selection: everything(), free: None });
+    assert_eq!((plan.selected, plan.files, plan.bytes, plan.blocked), (3, 2, 8, 1));
+    assert_eq!(stopped.iter().map(|report| report.path.to_string()).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(stopped[0].outcome, FileOutcome::Blocked);
+}
+
+/// The exit status is made of sums: an error in what an earlier offload left must not vanish in them.
+#[test]
+fn counts_add_up_field_by_field() {
+    let one = Counts { selected: 1, offloaded: 2, quarantined: 3, blocked: 4, drift: 5, errors: 6, bytes_freed: 7 };
+    let other = Counts { selected: 10, offloaded: 20, quarantined: 30, blocked: 40, drift: 50, errors: 60, bytes_freed: 70 };
+    let sum = Counts { selected: 11, offloaded: 22, quarantined: 33, blocked: 44, drift: 55, errors: 66, bytes_freed: 77 };
+    assert_eq!(one + other, sum);
+}
+
+/// Programs read these names.
+#[test]
+fn outcomes_have_the_names_of_the_contract() {
+    let names = [
+        (FileOutcome::Offloaded, "offloaded"),
+        (FileOutcome::Quarantined, "quarantined"),
+        (FileOutcome::WouldOffload, "would-offload"),
+        (FileOutcome::Blocked, "blocked"),
+        (FileOutcome::Drift, "drift"),
+        (FileOutcome::Error, "error"),
+    ];
+    assert!(names.iter().all(|(outcome, name)| outcome.name() == *name));
+}
+
 /// More files than fit a batch are all decided, moved, asked about and deleted, batch by batch.
 #[test]
 fn many_files_go_in_batches() {
