@@ -212,4 +212,17 @@ mod tests {
         }
         assert!(!may_pass(&io::Error::other("not of the system")));
     }
+
+    /// The longest run number there is, and a number behind the name, still fit into one path.
+    #[test]
+    fn a_path_that_fits_can_be_named_aside_and_kept() {
+        let path =
+            |bytes: usize| RelPath::new(format!("{}{}", "d/".repeat((bytes - 100) / 2), "n".repeat(100 + bytes % 2))).unwrap();
+        let (longest, run) = (path(LONGEST - OURS), RunId::from_user(i64::MAX));
+        assert_eq!(longest.as_bytes().len(), LONGEST - OURS);
+        assert!(fits(&longest) && !fits(&path(LONGEST - OURS + 1)));
+        let number = ".18446744073709551615".len();
+        assert!(quarantine_path(run, &longest).unwrap().as_bytes().len() <= LONGEST);
+        assert!(kept_path(run, &longest).unwrap().as_bytes().len() + number <= LONGEST);
+    }
 }

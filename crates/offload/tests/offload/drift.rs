@@ -33,6 +33,11 @@ fn a_file_that_changed_since_it_was_indexed_stays() {
     check_before(|world| fs::remove_file(world.path("dir/a")).unwrap(), drift("is gone"));
     check_before(|world| fs::remove_dir_all(world.path("dir")).unwrap(), drift("is gone"));
     check_before(|world| fs::rename(world.path("dir/a"), world.path("dir/b")).unwrap(), drift("is gone"));
+    let a_file_now = |world: &World| {
+        fs::remove_dir_all(world.path("dir")).unwrap();
+        world.write("dir", "a file now");
+    };
+    check_before(a_file_now, drift("is gone"));
 }
 
 /// Same size, and the times set back: only the bytes tell.
@@ -84,6 +89,11 @@ fn what_is_no_regular_file_any_more_stays() {
             assert!(made.success());
         }),
         (FileOutcome::Drift, "fifo"),
+    );
+    // A socket cannot even be opened; that is not gone.
+    check_before(
+        replace(|world| drop(std::os::unix::net::UnixListener::bind(world.path("dir/a")).unwrap())),
+        (FileOutcome::Error, "cannot be opened"),
     );
 }
 
@@ -177,6 +187,34 @@ fn a_file_that_vanishes_before_it_is_moved_is_missing() {
     assert_eq!(world.status("a"), FileStatus::Missing, "deleted, but not by us");
     assert_eq!(done.of("b").0, FileOutcome::Offloaded);
     world.assert_nothing_aside();
+}
+
+/// Where it cannot be moved aside, it stays, and the index says so.
+#[test]
+fn a_file_that_cannot_be_moved_stays() {
+    let blocked = |happens: &dyn Fn(&World) -> Circumstances| {
+        let world = World::new(&[("dir/a", "one")]);
+        // No directory can be made where the next run would set it aside.
+        let next = world.store.runs(1).unwrap()[0].id.get() + 1;
+        world.write(&format!(".lastcopy/offload/{next}/dir"), "in the way");
+        let done = world.offload_under(&Answers::holding(), &happens(&world));
+        let (outcome, text) = done.only();
+        assert!(outcome == FileOutcome::Error && text.contains("cannot be moved aside"), "{outcome:?}: {text}");
+        assert_eq!(world.store.open_intents(world.volume().id()).unwrap(), []);
+        world
+    };
+    let world = blocked(&|_| Circumstances::default());
+    assert_eq!(fs::read_to_string(world.path("dir/a")).unwrap(), "one");
+    assert_eq!(world.status("dir/a"), FileStatus::Present);
+
+    // What somebody put at its path meanwhile is not what was recorded there.
+    let world = blocked(&|world| {
+        let (new, old) = (world.temp.path().join("new"), world.path("dir/a"));
+        fs::write(&new, "two").unwrap();
+        Circumstances::when_hashed(3, move || fs::rename(&new, &old).unwrap())
+    });
+    assert_eq!(fs::read_to_string(world.path("dir/a")).unwrap(), "two");
+    assert_eq!(world.status("dir/a"), FileStatus::Missing);
 }
 
 /// Somebody wants to write while it is hashed, or while it lies aside: he waits, is noticed, and finds his file in its place.
@@ -301,4 +339,26 @@ fn a_place_that_is_gone_is_made_again_and_one_that_is_taken_is_not() {
     });
     assert_eq!(fs::read_to_string(world.kept(run, "dir/a")).unwrap(), "one");
     assert_eq!(fs::read_dir(world.temp.path().join("elsewhere")).unwrap().count(), 0, "nothing is put where a link leads");
+}
+
+/// What is kept takes nobody's place there, either: the longest of names is cut for a number.
+#[test]
+fn what_is_kept_replaces_nothing() {
+    let name = "n".repeat(255);
+    let path = format!("dir/{name}");
+    let world = World::new(&[(&path, "one")]);
+    let confirm = Answers::by(|_, contents| {
+        let run = world.store.runs(1).unwrap()[0].id;
+        if world.path("dir").is_dir() {
+            fs::remove_dir(world.path("dir")).unwrap();
+            world.write("dir", "a file now");
+        }
+        world.write(&format!(".lastcopy/kept/{run}/{path}"), "kept before");
+        world.write(&format!(".lastcopy/kept/{run}/dir/{}.1", &name[2..]), "kept before, too");
+        Ok(vec![lastcopy_offload::Verdict::NotHeld("gone".into()); contents.len()])
+    });
+    let run = world.offload_with(&confirm).run;
+    let kept = |name: &str| fs::read_to_string(world.kept(run, &format!("dir/{name}"))).unwrap();
+    assert_eq!((kept(&name), kept(&format!("{}.1", &name[2..]))), ("kept before".to_owned(), "kept before, too".to_owned()));
+    assert_eq!(kept(&format!("{}.2", &name[2..])), "one");
 }

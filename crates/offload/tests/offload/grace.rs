@@ -3,7 +3,7 @@
 use crate::support::{Answers, Circumstances, World, rel, tree};
 use lastcopy_fs::RelPath;
 use lastcopy_offload::{Counts, FileOutcome, SettleReport, Verdict, released_by_grace, undo};
-use lastcopy_store::{FileStatus, Outcome, RunId};
+use lastcopy_store::{FileStatus, Outcome, RunId, Timestamp};
 use std::fs;
 
 const GRACE: i64 = 1000;
@@ -28,6 +28,8 @@ fn until_the_grace_is_over_everything_lies_aside() {
     let (world, run) = quarantined();
     assert_eq!(fs::read_to_string(world.aside(run, "dir/b")).unwrap(), "two");
     assert_eq!([world.status("a"), world.status("dir/b")], [FileStatus::Quarantined; 2]);
+    let ends = world.store.now().0 + GRACE;
+    assert_eq!(world.store.held(world.volume().id()).unwrap(), (2, Some(Timestamp(ends))));
     world.pass(GRACE - 1);
     assert_eq!(released_by_grace(&world.store, &world.volume()).unwrap(), []);
     assert_eq!(world.finish_held(&Answers::holding()).counts(), Counts::default());
@@ -39,6 +41,7 @@ fn until_the_grace_is_over_everything_lies_aside() {
     assert_eq!(confirm.asked.borrow().len(), 2);
     assert_eq!([world.status("a"), world.status("dir/b")], [FileStatus::Offloaded; 2]);
     assert!(!world.aside(run, "a").exists());
+    assert_eq!(world.store.held(world.volume().id()).unwrap(), (0, None));
     world.assert_nothing_aside();
 }
 

@@ -380,7 +380,8 @@ pub(crate) enum Entry {
     File(String),
     Directory,
     Link(PathBuf),
-    Fifo,
+    /// A fifo or a socket.
+    Special,
 }
 
 /// Everything below a directory but our own.
@@ -403,8 +404,8 @@ fn below(dir: &Path, prefix: &str, found: &mut BTreeMap<String, Entry>) {
             Entry::Directory
         } else if kind.is_symlink() {
             Entry::Link(fs::read_link(entry.path()).unwrap())
-        } else if kind.is_fifo() {
-            Entry::Fifo
+        } else if kind.is_fifo() || kind.is_socket() {
+            Entry::Special
         } else {
             Entry::File(fs::read_to_string(entry.path()).unwrap())
         };

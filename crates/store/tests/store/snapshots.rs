@@ -3,7 +3,7 @@
 use crate::support::{Node, Push, observe, proof, rel};
 use lastcopy_fs::RelPath;
 use lastcopy_store::{
-    DestinationKind, EvidenceEvent, FileStatus, Location, Observation, Outcome, ProvenAt, RunId, Seen, StoreError, Totals,
+    DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, RunId, Seen, StoreError, Totals,
 };
 
 fn paths(push: &Push) -> Vec<String> {
@@ -90,6 +90,47 @@ fn a_claim_ends_below_the_oldest_file_without_proof() {
     let advance = node.push(&volume, &vault);
     assert_eq!((advance.advanced, node.component(&volume, &vault)), (true, Some(third)));
     assert_eq!(advance.horizon, advance.vector);
+}
+
+/// Where each file has a place of its own, a content that lies at one place lacks at the others.
+#[test]
+fn by_path_each_file_needs_its_own_receipt() {
+    let node = Node::new();
+    let volume = node.volume("photos");
+    let mirror = node.destination_of_kind("mirror", DestinationKind::Mirror);
+    node.index(&volume, &[("a", "one"), ("b", "one"), ("dir/c", "two")]);
+    let push = Push::begin(&node.store, &volume, &mirror);
+    let layout = Layout::ByPath { below: b"photos/".to_vec() };
+    let lacking = |limit| {
+        let lacking = push.snapshot.lacking(&push.probed, &layout, None, limit).unwrap();
+        lacking.into_iter().map(|lacking| String::from_utf8(lacking.location.0).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(lacking(9), ["photos/a", "photos/b", "photos/dir/c"]);
+    assert_eq!(lacking(1), ["photos/a"]);
+    let all = Totals { files: 3, lacking_files: 3, lacking_items: 3, lacking_bytes: 9 };
+    assert_eq!(push.snapshot.totals(&push.probed, &layout).unwrap(), all);
+
+    let prove = |word: &str, location: &str| {
+        let at = ProvenAt { content: node.content(word), location: Location(location.into()), proven: proof(word) };
+        push.run.record(&push.probed, &[at]).unwrap();
+    };
+    prove("one", "photos/b");
+    prove("two", "elsewhere/dir/c");
+    assert_eq!(lacking(9), ["photos/a", "photos/dir/c"]);
+    let some = Totals { files: 3, lacking_files: 2, lacking_items: 2, lacking_bytes: 6 };
+    assert_eq!(push.snapshot.totals(&push.probed, &layout).unwrap(), some);
+    prove("two", "photos/dir/c");
+    assert_eq!(lacking(9), ["photos/a"]);
+    // A line names the place where the content is proven to lie, the file's own if it is that one.
+    let mut told = Vec::new();
+    let mut tell = |line: lastcopy_store::Line| {
+        told.push((String::from_utf8(line.location.0.clone()).unwrap(), line.is_held()));
+        Ok(())
+    };
+    push.snapshot.lines(&push.probed, &layout, None, &mut tell).unwrap();
+    assert_eq!(told, [("photos/b".into(), true), ("photos/b".into(), true), ("photos/dir/c".into(), true)]);
+    let files = push.snapshot.files_with(node.content("one")).unwrap();
+    assert_eq!(files.iter().map(|file| file.path.clone()).collect::<Vec<_>>(), [rel("a"), rel("b")]);
 }
 
 /// A receipt that another repository gave carries nothing, and neither does one that is lost or only stored.
