@@ -208,3 +208,20 @@ pub(crate) fn put_back(run: &impl Settles, volume: &Volume, intent: &Intent) -> 
 pub(crate) fn unread(stat: &FileStat) -> Seen {
     Seen { size: stat.size, mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns, inode: stat.inode, mode: stat.mode, racy: true }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing that was settled may pass for nothing: commands say nothing about an empty report.
+    #[test]
+    fn a_report_with_anything_in_it_is_not_empty() {
+        let empty = SettleReport::default();
+        assert!(empty.is_empty());
+        let path = || vec![RelPath::root()];
+        assert!(!SettleReport { put_back: path(), ..empty.clone() }.is_empty());
+        assert!(!SettleReport { kept: path(), ..empty.clone() }.is_empty());
+        assert!(!SettleReport { gone: path(), ..empty.clone() }.is_empty());
+        assert!(!SettleReport { stuck: vec![(RelPath::root(), String::new())], ..empty }.is_empty());
+    }
+}

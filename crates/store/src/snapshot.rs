@@ -310,7 +310,8 @@ impl Snapshot {
         self.store.read(|tx| {
             let from: i64 = match since {
                 Some(head) => tx.row("SELECT seq FROM head WHERE id = ?", [head], |row| row.get(0))?,
-                None => -1,
+                // The first change is number 1.
+                None => 0,
             };
             // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes. In the
             // order of rows, the newest row of a path speaks last.

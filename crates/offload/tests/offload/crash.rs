@@ -1,7 +1,7 @@
 //! Crashes: every point at which one can separate two steps is settled by the next run, twice the same, and deletes nothing.
 
 use crate::support::{World, rel, tree};
-use lastcopy_offload::{SettleReport, settle};
+use lastcopy_offload::{OffloadError, SettleReport, settle};
 use lastcopy_store::{FileStatus, IntentId, IntentState, Leaving, Offload, Outcome, Run, RunId, Timestamp};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -247,4 +247,37 @@ fn two_that_want_the_same_place_are_both_there() {
     assert_eq!(fs::read_to_string(world.path("dir/a")).unwrap(), "one");
     assert_eq!(fs::read_to_string(kept_before).unwrap(), "kept long ago", "nothing in the kept files is replaced either");
     assert_eq!(fs::read_to_string(world.kept(second, "dir/a.1")).unwrap(), "two");
+}
+
+/// One file that can go nowhere holds up no other, and waits for the next run.
+#[test]
+fn what_can_go_nowhere_waits() {
+    let broken = Broken::at(Reached::Deleting, |world, run| {
+        move_aside(world, run);
+        world.write("dir/a", "brand new");
+        world.write(".lastcopy/kept", "in the way");
+    });
+    let settle_again = || {
+        let index = broken.world.begin_index();
+        let report = settle(&index, &broken.world.volume()).unwrap();
+        index.finish(&Outcome::Success, None).unwrap();
+        report
+    };
+    let report = settle_again();
+    assert_eq!(report.stuck.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), [rel("dir/a")]);
+    assert_eq!(report, SettleReport { stuck: report.stuck.clone(), ..SettleReport::default() });
+    assert_eq!((broken.state(), broken.world.status("dir/a")), (IntentState::Deleting, FileStatus::Quarantined));
+    fs::remove_file(broken.world.path(".lastcopy/kept")).unwrap();
+    assert_eq!(settle_again(), kept());
+    assert_eq!(fs::read_to_string(broken.world.kept(broken.run, "dir/a")).unwrap(), "one");
+}
+
+/// Where it cannot be seen what lies aside, it is not nothing.
+#[test]
+fn an_area_that_cannot_be_read_is_an_error() {
+    let world = World::new(&[("a", "one")]);
+    world.write(".lastcopy/offload", "in the way");
+    let index = world.begin_index();
+    assert!(matches!(settle(&index, &world.volume()), Err(OffloadError::Io { .. })));
+    index.finish(&Outcome::Success, None).unwrap();
 }
