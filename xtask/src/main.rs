@@ -22,6 +22,7 @@ mod cargo;
 mod ci;
 mod fuzz;
 mod gates;
+mod mutants;
 mod patience;
 mod planted;
 mod proofs;
@@ -59,6 +60,8 @@ enum Command {
     Conformance,
     /// Takes guards away one at a time, and looks whether the tests named beside each notice
     Planted(planted::PlantedArgs),
+    /// Small changes of what decides, records and removes, each of which some test has to notice
+    Mutants(mutants::MutantsArgs),
     /// Every decoder with bytes that a fuzzer invents, for some minutes each
     Fuzz(fuzz::FuzzArgs),
     /// Both gate tables, from the code that decides
@@ -90,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Proof(proof) => proofs::command(&proof),
         Command::Conformance => tests::command(&tests::CONFORMANCE.map(str::to_owned)),
         Command::Planted(args) => planted::command(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Gate => {
             say!("{}", gates::render().trim_end());

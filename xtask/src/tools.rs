@@ -48,6 +48,7 @@ const FROM_PYTHON: &[FromPython] = &[
 /// The version of b3sum that comes with the workspace's BLAKE3.
 const B3SUM: &str = "1.8.7";
 const CARGO_FUZZ: &str = "0.13.2";
+const CARGO_MUTANTS: &str = "27.1.0";
 
 /// The tools that there are.
 #[derive(Debug)]
@@ -112,6 +113,11 @@ impl Tools {
     /// The fuzzer's front end, installed if it is missing. Only fuzzing needs it.
     pub(crate) fn add_cargo_fuzz(&self) -> Result<()> {
         if self.which("cargo-fuzz").is_some() { Ok(()) } else { self.install_crate("cargo-fuzz", CARGO_FUZZ) }
+    }
+
+    /// What changes the code to see whether tests notice. Only that needs it.
+    pub(crate) fn add_cargo_mutants(&self) -> Result<()> {
+        if self.which("cargo-mutants").is_some() { Ok(()) } else { self.install_crate("cargo-mutants", CARGO_MUTANTS) }
     }
 
     /// Packages of Python's go into an environment of their own.

@@ -1,0 +1,113 @@
+//! `cargo xtask mutants`: small changes of what decides, records and removes, each of which some test has to notice.
+//!
+//! A change is tried against the tests of its own crate first, which takes seconds, and against those of the crates above it only if those
+//! did not notice. What nobody can notice is excluded in `.cargo/mutants.toml`, each with its reason. No check of a change depends on this.
+
+use crate::cargo::{cargo, line, target};
+use crate::tools::Tools;
+use crate::totals::Totals;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What to change.
+#[derive(Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Changes at a time, each in a copy of its own
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    jobs: usize,
+    /// Only in these crates
+    #[arg(value_name = "PACKAGE")]
+    packages: Vec<String>,
+}
+
+/// Modules of a crate, and the crates above it.
+struct Modules {
+    package: &'static str,
+    files: &'static [&'static str],
+    above: &'static [&'static str],
+}
+
+/// Gate, vector, claim, policy and intents; decision, offload and removal; recovery.
+const ALL: &[Modules] = &[
+    Modules {
+        package: "lastcopy-store",
+        files: &["gate", "vectors", "snapshot", "policy", "offloads"],
+        above: &["lastcopy-index", "lastcopy-sync", "lastcopy-sync-cas", "lastcopy-offload", "lastcopy-restore"],
+    },
+    Modules {
+        package: "lastcopy-offload",
+        files: &["decide", "offload", "protocol", "quarantine", "settle"],
+        above: &["lastcopy-restore", "lastcopy-histories"],
+    },
+    Modules { package: "lastcopy-restore", files: &["recover"], above: &["lastcopy-histories"] },
+];
+
+pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode> {
+    if let Some(unknown) = args.packages.iter().find(|name| ALL.iter().all(|modules| modules.package != **name)) {
+        let known: Vec<_> = ALL.iter().map(|modules| modules.package).collect();
+        bail!("nothing of {unknown} is changed here; there are {}", known.join(", "));
+    }
+    let mut totals = Totals::default();
+    let tools = Tools::find()?;
+    if let Err(why) = tools.add_cargo_mutants() {
+        say!("skipped: mutants: cargo-mutants is missing: {why:#}");
+        totals += Totals::SKIPPED;
+        say!("{totals}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for modules in ALL.iter().filter(|modules| args.packages.is_empty() || args.packages.iter().any(|name| name == modules.package))
+    {
+        say!("== {}", modules.package);
+        totals += change(&tools, modules, args.jobs)?;
+    }
+    say!("{totals}");
+    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Both passes over some modules.
+fn change(tools: &Tools, modules: &Modules, jobs: usize) -> Result<Totals> {
+    let place = target()?.join("mutants").join(modules.package);
+    if place.exists() {
+        std::fs::remove_dir_all(&place).with_context(|| place.display().to_string())?;
+    }
+    std::fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
+    let found = place.join("mutants.out");
+    pass(tools, modules, jobs, &place, &[modules.package], &[])?;
+    let mut caught = lines(&found.join("caught.txt"))? + lines(&found.join("timeout.txt"))?;
+    if lines(&found.join("missed.txt"))? > 0 {
+        pass(tools, modules, jobs, &place, modules.above, &["--iterate"])?;
+        caught += lines(&found.join("caught.txt"))? + lines(&found.join("timeout.txt"))?;
+    }
+    let missed = lines(&found.join("missed.txt"))?;
+    if caught == 0 {
+        bail!("no change was tried in {}", modules.package);
+    }
+    Ok(Totals { passed: caught, failed: missed, skipped: 0 })
+}
+
+fn pass(tools: &Tools, modules: &Modules, jobs: usize, place: &Path, tested_by: &[&str], more: &[&str]) -> Result<()> {
+    let mut command = cargo(&["mutants", "--package", modules.package, "--baseline", "skip", "--timeout", "300", "--no-shuffle"]);
+    command.args(more).args(["--jobs", &jobs.to_string(), "--test-package", &tested_by.join(",")]).arg("--output").arg(place);
+    for file in modules.files {
+        command.args(["--file", &format!("{file}.rs")]);
+    }
+    // What must not compile takes a minute to show, and is no matter of these modules.
+    command.args(["--", "--locked", "--", "--skip", "compile"]).env("PATH", tools.path()?);
+    let status = command.status().with_context(|| format!("cannot run {}", line(&command)))?;
+    // 2: some were missed; 3: some did not end in time. Anything else is no result.
+    match status.code() {
+        Some(0 | 2 | 3) => Ok(()),
+        _ => bail!("{} ended with {status}", line(&command)),
+    }
+}
+
+/// How many changes a list names; none if there is no list.
+fn lines(list: &Path) -> Result<u64> {
+    match std::fs::read_to_string(list) {
+        Ok(text) => Ok(text.lines().count() as u64),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error).with_context(|| list.display().to_string()),
+    }
+}
