@@ -91,7 +91,8 @@ fn newest_header(destination: &dyn Destination, head: &FoundHead, context: &Cont
 /// The epochs that another one of these continues, as its full segment says.
 fn continued(destination: &dyn Destination, heads: &[FoundHead], context: &Context) -> Result<BTreeSet<Id128>, RestoreError> {
     let mut continued = BTreeSet::new();
-    if heads.len() < 2 {
+    // The only one continues nothing that is here.
+    if let [_] = heads {
         return Ok(continued);
     }
     for head in heads {

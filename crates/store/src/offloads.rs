@@ -231,7 +231,7 @@ fn end_intent(tx: &Tx<'_>, id: IntentId, state: IntentState) -> Result<()> {
 /// By the run that moved it aside, the row is current again as if nothing had happened: no snapshot can have been taken since. By
 /// any other run, the path becomes present anew.
 fn put_back(tx: &Tx<'_>, moved_by: RunId, file: &FileRecord, seen: &Seen) -> Result<()> {
-    if moved_by == tx.run && file.status_run == tx.run {
+    if moved_by == tx.run {
         let seq = tx.seq()?;
         tx.sql
             .prepare_cached(

@@ -2,7 +2,7 @@
 
 use crate::support::{World, damage, open_index, rel};
 use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
-use lastcopy_store::{DestinationKind, FileStatus, Outcome, RunStatus, Store, Volume, VolumeClaim};
+use lastcopy_store::{DestinationKind, FileStatus, Location, Outcome, RunStatus, Store, Volume, VolumeClaim};
 use std::fs::{self, File};
 use std::path::PathBuf;
 
@@ -232,15 +232,29 @@ fn line(path: &str, text: &str, size: u64) -> String {
 fn a_line_that_cannot_be_true_stops_nothing() {
     for (size, known) in [(77, true), (u64::MAX, false)] {
         let world = lost();
-        forge(&world, &(line("lie", "one", size) + &line("after", "four", 4)));
+        forge(&world, &(line("lie", "one", size) + &line("lie, too", "two", size) + &line("after", "four", 4)));
         let (store, volume, found) = begin_anew(&world);
         let run = store.begin_restore(Some(&volume)).unwrap();
         let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
         assert_eq!(report.damaged.len(), 1, "{:?}", report.damaged);
+        assert_eq!(report.damaged[0].starts_with("2 lines of a segment"), known, "{:?}", report.damaged);
         for (path, known) in [("here", true), ("lie", false), ("after", known)] {
             assert_eq!(store.file_at(volume.id(), &rel(path)).unwrap().is_some(), known, "{path} beside {size}");
         }
     }
+}
+
+/// A content that lies somewhere else than its path says is there under that name; nothing else would ever look for it.
+#[test]
+fn what_lies_elsewhere_is_told() {
+    let world = lost();
+    let elsewhere = line("moved", "one", 3).replace("\"path\"", "\"location\":\"trash/moved\",\"path\"");
+    forge(&world, &elsewhere);
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    assert_eq!(report.elsewhere, [(crate::support::content("one"), Location(b"trash/moved".to_vec()))]);
+    assert_eq!((report.damaged, report.files), (Vec::new(), 5));
 }
 
 /// A segment named files of ours: a marker, and a file that an offload would have set aside. A restore would have put them there.

@@ -4,6 +4,7 @@ use crate::support::{Node, Push, observe, proof, rel};
 use lastcopy_fs::RelPath;
 use lastcopy_store::{
     DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, RunId, Seen, StoreError, Totals,
+    VolumeClaim,
 };
 
 fn paths(push: &Push) -> Vec<String> {
@@ -225,6 +226,14 @@ fn an_empty_snapshot_claims_its_horizon() {
     let run = node.index(&volume, &[]);
     let advance = node.push(&volume, &vault);
     assert_eq!((advance.advanced, node.component(&volume, &vault)), (true, Some(run)));
+
+    let path = node.path("new");
+    std::fs::create_dir(&path).unwrap();
+    let (new, first) = node.store.add_volume("new", &path, VolumeClaim::default()).unwrap();
+    let mirror = node.destination_of_kind("mirror", DestinationKind::Mirror);
+    let advance = node.push(&new, &mirror);
+    assert_eq!((advance.advanced, node.component(&new, &mirror)), (false, None), "its first index run still goes on");
+    first.finish(&Outcome::Success, None).unwrap();
 }
 
 /// A claim belongs to its own run, its own destination, and the answer that this run was given.
