@@ -66,13 +66,12 @@ struct Bug {
     sample: bool,
 }
 
-/// Where tests are: in the library, the program, or one of the integration tests of a package.
+/// Where tests are: in the library, or one of the integration tests of a package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Tests {
     package: String,
     #[serde(default)]
     lib: bool,
-    bin: Option<String>,
     target: Option<String>,
 }
 
@@ -80,7 +79,6 @@ impl Tests {
     fn words(&self) -> Vec<&str> {
         let mut words = vec!["--locked", "--package", &self.package];
         words.extend(self.lib.then_some("--lib"));
-        words.extend(self.bin.iter().flat_map(|name| ["--bin", name]));
         words.extend(self.target.iter().flat_map(|name| ["--test", name]));
         words
     }
@@ -91,6 +89,8 @@ impl Tests {
 enum Fate {
     Caught,
     Survived,
+    /// Its tests do not pass without it, either.
+    NotPlanted,
     /// It is no bug that a test could notice.
     DoesNotCompile,
     NoSuchTest,
@@ -234,23 +234,26 @@ impl Scratch {
     }
 
     fn plant_all(&self, bugs: &[Bug], totals: &Mutex<Totals>, stop: &AtomicBool) -> Result<()> {
-        let mut place = None;
+        let (mut place, mut ready) = (None, true);
         for bug in bugs {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if place != Some(&bug.place) {
                 place = Some(&bug.place);
-                self.passes_without_a_bug(bugs, &bug.place)?;
+                // Tests that fail anyway tell nothing of these bugs; those of other places still tell of theirs.
+                let passes = self.passes_without_a_bug(bugs, &bug.place);
+                ready = passes.map_err(|error| say!("FAILED: {error:#}")).is_ok();
             }
             let began = Instant::now();
-            let fate = self.plant(bug)?;
+            let fate = if ready { self.plant(bug)? } else { Fate::NotPlanted };
             let count = if fate == Fate::Caught { Totals::PASSED } else { Totals::FAILED };
             *totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += count;
             let seconds = began.elapsed().as_secs();
             match fate {
                 Fate::Caught => say!("  caught, {seconds:>3} s: {}", bug.name),
                 Fate::Survived => say!("SURVIVED, {seconds:>3} s: {}: {} ({})", bug.name, bug.opens, bug.tests.join(", ")),
+                Fate::NotPlanted => say!("FAILED: {}: its tests do not pass without it", bug.name),
                 Fate::DoesNotCompile => say!("FAILED: {}: it does not compile", bug.name),
                 Fate::NoSuchTest => say!("FAILED: {}: there is no test {}", bug.name, bug.tests.join(", ")),
             }

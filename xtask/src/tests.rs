@@ -41,6 +41,12 @@ pub(crate) fn command(arguments: &[String]) -> Result<ExitCode> {
 pub(crate) fn run(mut command: Command, tools: &Tools) -> Result<Outcome> {
     let skips = tempfile::NamedTempFile::new().context("a list of skipped tests")?;
     command.env(SKIPPED_TESTS, skips.path()).env("PATH", tools.path()?);
+    // Many tests wait for another program or a server most of the time.
+    if std::env::var_os("RUST_TEST_THREADS").is_none()
+        && let Ok(cores) = std::thread::available_parallelism()
+    {
+        command.env("RUST_TEST_THREADS", (2 * cores.get()).to_string());
+    }
     // A snapshot that is not what the code says is a failure, never a new file.
     command.env("INSTA_UPDATE", "no");
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {}", line(&command)))?;

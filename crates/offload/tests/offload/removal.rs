@@ -319,6 +319,8 @@ fn a_plan_counts_what_passes_and_what_does_not() {
     assert_eq!((plan.selected, plan.files, plan.bytes, plan.blocked), (3, 2, 8, 1));
     assert_eq!(stopped.iter().map(|report| report.path.to_string()).collect::<Vec<_>>(), ["c"]);
     assert_eq!(stopped[0].outcome, FileOutcome::Blocked);
+    let done = world.apply(&plan, &Answers::holding(), &Circumstances::default());
+    assert_eq!(done.counts(), Counts { selected: 3, offloaded: 2, blocked: 1, bytes_freed: 8, ..Counts::default() });
 }
 
 /// The exit status is made of sums: an error in what an earlier offload left must not vanish in them.

@@ -231,9 +231,12 @@ fn a_rewind_lowers_what_was_proven_since() {
     assert_eq!(node.levels(&vault), [ReceiptLevel::Verified, ReceiptLevel::Stored]);
     let entry = last_of(&node, EvidenceEvent::Rewind, |_| true);
     assert_eq!((entry.before, entry.after, entry.generation), (Some(newest), Some(between), Some(1)));
+    assert_eq!(node.store.vector(volume.id(), vault.id).unwrap(), [(node.store.node_name().to_owned(), between)].into());
 
     node.change_evidence(&vault, |run| run.rewind(volume.id(), vault.id, RunId::from_user(0), "all of it"));
     assert_eq!(node.component(&volume, &vault), None);
+    assert_eq!(node.store.vector(volume.id(), vault.id).unwrap(), [].into());
+    assert_eq!(last_of(&node, EvidenceEvent::Rewind, |_| true).after, None);
     assert_eq!(node.levels(&vault), [ReceiptLevel::Stored; 2]);
     assert_eq!(node.store.destination(vault.id).unwrap().generation, 2);
     let run = node.store.begin_evidence_change(Some(vault.id), None).unwrap();
