@@ -325,7 +325,7 @@ impl Snapshot {
                 None => ("file f NOT INDEXED", "AND f.changed_seq > :from", "f.id"),
             };
             let sql = format!(
-                "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq, f.changed_seq,
+                "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq,
                         f.until_seq IS NULL OR f.until_seq > :seq, NOT ({LACKS}),
                         EXISTS (SELECT 1 FROM withheld w WHERE w.head = :head AND w.file = f.id),
                         CASE WHEN f.status = 'superseded' THEN EXISTS
@@ -365,13 +365,13 @@ impl Snapshot {
 /// What a row has to say in a segment that follows the change `from`, if anything.
 fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
     let status: FileStatus = row.get(7)?;
-    let (since, changed): (i64, i64) = (row.get(8)?, row.get(9)?);
-    let (present, held, withheld, followed): (bool, bool, bool, bool) = (row.get(10)?, row.get(11)?, row.get(12)?, row.get(13)?);
+    let since: i64 = row.get(8)?;
+    let (present, held, withheld, followed): (bool, bool, bool, bool) = (row.get(9)?, row.get(10)?, row.get(11)?, row.get(12)?);
     let says_something = if present {
         since > from || withheld
     } else {
-        // The path's newer row, if there is one, says what it became. The end of a row's interval is a change of it, too.
-        !followed && changed > from
+        // It ended after that change: what was withheld was present. The path's newer row, if there is one, says what it became.
+        !followed
     };
     if !says_something {
         return Ok(None);
@@ -383,7 +383,7 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         mtime_ns: row.get(5)?,
         mode: row.get(6)?,
         status: if present { FileStatus::Present } else { status },
-        location: Location(row.get::<_, Option<Vec<u8>>>(14)?.unwrap_or_default()),
+        location: Location(row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default()),
         held: held || !present,
     }))
 }
