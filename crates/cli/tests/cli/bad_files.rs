@@ -292,6 +292,32 @@ fn files_that_lose_their_read_permission() {
     assert_same_tree(&home.tree("photos"), &whole);
 }
 
+/// A file of somebody else's gives no lease: without one, nobody could tell that it is being written to. It stays, unless the policy says
+/// otherwise.
+#[test]
+fn a_file_of_another_owner_stays() {
+    let setup = Setup::usual();
+    let home = Home::new(&setup);
+    home.write("photos", "mine", b"mine");
+    home.write("photos", "yours", b"yours");
+    let Some(nobody) = home.given_away() else {
+        return skipped("bad_files::a_file_of_another_owner_stays", "nobody without privileges can be asked here");
+    };
+    let yours = home.volume("photos").join("yours");
+    chown(&yours, Some(0), Some(0)).unwrap();
+    nobody.json(&["index"]).expect(0);
+    nobody.json(&["sync"]).expect(0);
+    let offload = nobody.json(&["offload", "photos", ".", "--yes"]).expect(1);
+    assert_eq!((offload.count("offloaded"), offload.count("blocked")), (1, 1), "{}", offload.ran);
+    assert_eq!(offload.causes("yours"), ["filesystem"]);
+    assert!(yours.exists());
+
+    home.configure(&setup.policy("photos", "require = [\"usb\"]\nany_filesystem = true"));
+    nobody.json(&["policy", "accept", "photos", "--reason", "root writes nothing here"]).expect(0);
+    assert_eq!(nobody.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 1);
+    assert!(!yours.exists());
+}
+
 /// A restore gave a file its permissions and then opened it again, to make it durable and to copy it: with some, not even its owner may.
 #[test]
 fn files_that_their_owner_may_not_read_come_back() {
