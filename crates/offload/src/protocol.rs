@@ -309,7 +309,7 @@ impl<'a> Protocol<'a> {
         match self.buffer.hash_file(guard.file(), file.content.size, cancel, *progress) {
             Ok(found) if found == file.content => Ok(()),
             Ok(found) => Err(Stop::Drift(format!("holds other bytes ({}) than the index says", found.hash))),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Stop::Drift("became shorter".into())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof) => Err(Stop::Drift("became shorter".into())),
             // The batch ends before anything is moved; what is said of this file does not matter any more.
             Err(error) if Cancelled::caused(&error) => Err(Stop::Error("interrupted".into())),
             Err(error) => Err(Stop::Error(format!("cannot be read: {error}"))),
