@@ -62,8 +62,8 @@ pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<R
         let older = continued(destination, &heads, context)?;
         let (mut ordered, mut newest): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| older.contains(&head.place.epoch));
         // Only between epochs of which none continues another does a node's clock decide.
-        ordered.sort_by(|left, right| left.document.written.cmp(&right.document.written));
-        newest.sort_by(|left, right| left.document.written.cmp(&right.document.written));
+        ordered.sort_by_key(|head| head.document.written_at());
+        newest.sort_by_key(|head| head.document.written_at());
         ordered.extend(newest);
         while let Some(head) = ordered.pop() {
             if let Some(header) = newest_header(destination, &head, context)? {

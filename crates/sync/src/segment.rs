@@ -78,6 +78,14 @@ pub struct HeadDocument {
     pub written: String,
 }
 
+impl HeadDocument {
+    /// When it was written, by its node's clock, and nothing if it gives no time. To be compared instead of the text: a time ending
+    /// in `.12Z` is earlier than one ending in `.123Z`, its text is not.
+    pub fn written_at(&self) -> Option<Timestamp> {
+        self.written.parse::<jiff::Timestamp>().ok().map(|time| Timestamp(time.as_millisecond()))
+    }
+}
+
 /// A segment, by number and digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -413,7 +421,7 @@ pub fn hex(digest: &[u8; 32]) -> String {
     ContentHash(*digest).to_string()
 }
 
-/// A time as RFC 3339, UTC.
+/// A time as RFC 3339, UTC, always with three digits of a second's fraction: so texts sort as the times do.
 pub fn rfc3339(time: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| "out of range".into(), |time| time.to_string())
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| "out of range".into(), |time| format!("{time:.3}"))
 }

@@ -1,8 +1,10 @@
 //! The index is lost, and a destination alone is enough.
 
 use crate::support::{World, damage, open_index, rel};
+use lastcopy_fs::Id128;
 use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
 use lastcopy_store::{DestinationKind, FileStatus, Location, Outcome, RunStatus, Store, Volume, VolumeClaim};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
@@ -173,6 +175,42 @@ fn the_life_after_a_recovery_continues_the_one_before() {
     let all = recoverable(anew.cas("vault").as_ref(), &anew.context()).unwrap();
     let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
     assert_eq!(found, [(epoch, vec![before])]);
+}
+
+/// Two lives that continue none of each other, as after a backup that was put back twice: their clock decides. Their times were compared
+/// as texts, and `.12Z` passed for later than `.123Z`: once in some hundred times the older of two lives of one second came back.
+#[test]
+fn between_lives_apart_the_later_time_decides() {
+    let world = World::holding(&[("here", "one")], &["vault"]);
+    let one = world.store.epoch().unwrap();
+    let other: Id128 = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let lives = world.temp.path().join(format!("vault/volumes/{}", world.volume().uuid()));
+    fs::create_dir_all(lives.join(other.to_string()).join("segments")).unwrap();
+    for file in ["head.json", "segments/00000001.jsonl.zst"] {
+        fs::copy(lives.join(one.to_string()).join(file), lives.join(other.to_string()).join(file)).unwrap();
+    }
+    let written = |life: Id128, time: &str| {
+        let path = lives.join(life.to_string()).join("head.json");
+        let mut head: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        head["epoch"] = life.to_string().into();
+        head["written"] = time.into();
+        fs::write(path, serde_json::to_vec(&head).unwrap()).unwrap();
+    };
+    for (earlier, later) in [
+        ("2026-11-22T10:00:00.12Z", "2026-11-22T10:00:00.123Z"),
+        ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00.5Z"),
+        ("2026-11-22T11:00:00.9+02:00", "2026-11-22T10:00:00Z"),
+        ("no time", "2026-11-22T10:00:00Z"),
+    ] {
+        for (first, second) in [(one, other), (other, one)] {
+            written(first, earlier);
+            written(second, later);
+            let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+            assert_eq!(all.damaged, Vec::<String>::new());
+            let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+            assert_eq!(found, [(second, vec![first])], "{earlier} is earlier than {later}");
+        }
+    }
 }
 
 /// What is recovered is stored, not proven: a gate stays shut until it was verified, and a restore asks the hash anyway.
