@@ -77,10 +77,11 @@ struct Tests {
 
 impl Tests {
     fn words(&self) -> Vec<&str> {
-        let mut words = vec!["--locked", "--package", &self.package];
-        words.extend(self.lib.then_some("--lib"));
-        words.extend(self.target.iter().flat_map(|name| ["--test", name]));
-        words
+        match &self.target {
+            // Of the whole workspace, in which such names are unique: what it was built with can be used again.
+            Some(target) => vec!["--locked", "--workspace", "--exclude", "xtask", "--test", target],
+            None => vec!["--locked", "--package", &self.package, if self.lib { "--lib" } else { "--tests" }],
+        }
     }
 }
 

@@ -58,7 +58,8 @@ impl Proof {
     /// Builds it and the program that it looks at, and runs it. What does not count itself has failed.
     pub(crate) fn run(&self, tools: &Tools) -> Result<Outcome> {
         let (package, words, arguments) = self.program();
-        let mut build = cargo(&["build", "--locked", "--package", "lastcopy", "--package", package, "--bins"]);
+        // Of the whole workspace, and so with the features that its tests are built with: nothing is built a second time.
+        let mut build = cargo(&["build", "--locked", "--workspace", "--exclude", "xtask", "--bin", "lastcopy", "--bin", package]);
         ensure!(build.status()?.success(), "{} failed", line(&build));
         let mut command = Command::new(target()?.join("debug").join(package));
         command.args(words).args(arguments).env("PATH", tools.path()?).stdin(Stdio::null()).stdout(Stdio::piped());
