@@ -68,6 +68,7 @@ const NEEDED: [&[&str]; 4] = [
         "--no-control-api",
         "--no-persistent-logs",
         "--disable-csrf-token-checks",
+        "--async-repo-connect",
         "--help",
     ],
     &["repository", "connect", "from-config", "--token-stdin", "--readonly", "--disable-repository-format-cache", "--help"],

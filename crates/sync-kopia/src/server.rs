@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks whether it has started.
 const LOOK: Duration = Duration::from_millis(10);
+/// How a server begins to log that it could not open its repository.
+const NOT_OPENED: &str = "unable to open repository: ";
 const OK: u16 = 200;
 const NOT_FOUND: u16 = 404;
 
@@ -75,6 +77,8 @@ impl Server {
         command.args(["server", "start", "--insecure", "--no-grpc", "--no-control-api", "--no-persistent-logs"]);
         // Nobody but us can reach the socket; the tokens are against other pages of a browser.
         command.args(["--shutdown-on-stdin", "--disable-csrf-token-checks"]);
+        // Otherwise kopia looks twice a second whether it has opened the repository, and serves nobody before it noticed.
+        command.arg("--async-repo-connect");
         command.arg(format!("--address=unix:{}", socket.display()));
         command.env("KOPIA_SERVER_USERNAME", USER).env("KOPIA_SERVER_PASSWORD", &password);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -92,6 +96,9 @@ impl Server {
         let server = Self { http, process: started.process, address, _stdin: started.stdin };
         let begun = Instant::now();
         while !server.answers() {
+            if let Some(why) = server.cannot_open() {
+                return Err(server.gone(&format!("kopia's server cannot open the repository: {why}")));
+            }
             if server.process.has_ended() || begun.elapsed() > options.stall {
                 return Err(server.gone(&format!("kopia's server did not start: {}", server.process.last_words())));
             }
@@ -103,6 +110,15 @@ impl Server {
     /// Whether it answers, with a repository open.
     pub(crate) fn answers(&self) -> bool {
         self.value("repo/status").is_ok_and(|status| status["connected"].as_bool() == Some(true))
+    }
+
+    /// Why it could not open the repository yet. It would try again, ever more seldom, for as long as it is let.
+    fn cannot_open(&self) -> Option<String> {
+        let status = self.value("repo/status").ok()?;
+        let log = self.value(&format!("tasks/{}/logs", status["initTaskID"].as_str()?)).ok()?;
+        let mut said = log["logs"].as_array()?.iter().filter_map(|line| line["msg"].as_str());
+        let why = said.find_map(|line| line.strip_prefix(NOT_OPENED))?;
+        Some(why.split(", will keep trying").next().unwrap_or(why).to_owned())
     }
 
     /// Whether it is gone.

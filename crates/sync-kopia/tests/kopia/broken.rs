@@ -55,6 +55,7 @@ case "$how: $what" in
     "stores other bytes: create") elsewhere spoil "$@";;
     "leaves a file out: create") elsewhere lose "$@";;
     "seals half: seal") head -c 10 | exec kopia "$@";;
+    "serves with another password: server") KOPIA_PASSWORD=another exec kopia "$@";;
     "never serves: server") echo "no such thing" >&2; exit 3;;
     "prints garbage: status") echo "<html>certainly</html>"; exit 0;;
     "is another one: status") echo '{"uniqueIDHex":"00112233"}'; exit 0;;
@@ -215,6 +216,13 @@ fn it_dies_when_it_seals() {
 #[test]
 fn it_never_serves() {
     breaks("broken::it_never_serves", "never serves", RunStatus::Failed, "no such thing");
+}
+
+/// Such a server stays, and tries again for ever.
+#[test]
+fn it_cannot_open_what_it_is_to_serve() {
+    let test = "broken::it_cannot_open_what_it_is_to_serve";
+    breaks(test, "serves with another password", RunStatus::Failed, "cannot open the repository");
 }
 
 #[test]
