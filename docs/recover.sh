@@ -20,43 +20,51 @@ is() { [ "$(b3sum --no-names <"$1")" = "$2" ]; }
 
 jq -e '.format == 1 and .kind == "cas"' "$from/.lastcopy-destination.json" >/dev/null
 mkdir -p "$to"
-files=$to/.files part=$to/.part
+files=$to/.files last=$to/.last part=$to/.part
 
 for volume in "$from"/volumes/*/; do
-    # Each life of an index has a head of its own. The newest of those that no other one continues speaks for the volume.
+    # Each life of an index has a head of its own. One that another one continues comes before it; else the time in the heads decides.
     set -- "$volume"*/head.json
     [ -f "$1" ] || continue
-    # A full segment says which one it continues; where it is damaged, the time in the heads has to do.
     continued=$(for segment in "$volume"*/segments/*.jsonl.zst; do
         zstd -dcq "$segment" | head -n 1 | jq -r 'select(.follows_epoch != .epoch) | .follows_epoch // empty' || true
     done 2>/dev/null)
-    epoch=$(jq -r '[(.written | rtrimstr("Z")), .epoch] | @tsv' "$@" | sort | cut -f 2 | grep -vxF "${continued:-none}" | tail -n 1)
-    place=$volume$epoch
+    epochs=$(jq -r '[(.written | rtrimstr("Z")), .epoch] | @tsv' "$@" | sort | cut -f 2)
+    is_continued() { printf '%s\n' "$epochs" | grep -xF "$@" "${continued:-none}"; }
 
-    # From the segment that the head names back to the first that needs no earlier one. Each names the digest of the one before.
-    set --
-    link=$(jq -r '.segment | "\(.sequence) \(.digest)"' "$place/head.json")
-    while [ -n "$link" ]; do
-        segment=$(printf '%s/segments/%08d.jsonl.zst' "$place" "${link% *}")
-        is "$segment" "${link#* }" || {
-            complain "$segment: damaged or missing; what it and those before it say is not brought back"
-            break
-        }
-        header=$(zstd -dcq "$segment" | head -n 1)
-        [ $# -gt 0 ] || name=$(printf %s "$header" | jq -r .volume_name)
-        set -- "$segment" "$@"
-        link=$(printf %s "$header" | jq -r '.previous // empty | "\(.sequence) \(.digest)"')
+    name='' && : >"$files"
+    for epoch in $(is_continued) $(is_continued -v); do
+        # From the segment that the head names back to the first that needs no earlier one. Each names the digest of the one before.
+        place=$volume$epoch
+        set --
+        link=$(jq -r '.segment | "\(.sequence) \(.digest)"' "$place/head.json")
+        while [ -n "$link" ]; do
+            segment=$(printf '%s/segments/%08d.jsonl.zst' "$place" "${link% *}")
+            is "$segment" "${link#* }" || {
+                complain "$segment: damaged or missing; what it and those before it say is not brought back"
+                break
+            }
+            header=$(zstd -dcq "$segment" | head -n 1)
+            [ $# -gt 0 ] || name=$(printf %s "$header" | jq -r .volume_name)
+            set -- "$segment" "$@"
+            link=$(printf %s "$header" | jq -r '.previous // empty | "\(.sequence) \(.digest)"')
+        done
+        [ $# -gt 0 ] || continue
+        # What it says of each path. Paths in base64, because they may hold anything; mtime_ns as text, because not every jq keeps
+        # nineteen digits.
+        zstd -dcq "$@" | sed 's/,"mtime_ns":\(-*[0-9]*\),/,"mtime_ns":"\1",/' |
+            jq -r --arg epoch "$epoch" 'select(.blake3) |
+                [.path_base64 // (.path | @base64), .status, .blake3, .mode, .mtime_ns, $epoch] | @tsv' >>"$files"
     done
-    [ $# -gt 0 ] || continue
+    [ -n "$name" ] || continue
     [ ! -e "$to/$name" ] || name=$name-$(basename "$volume") # Two nodes may call a volume the same.
 
-    # What each path became last. Paths in base64, because they may hold anything; mtime_ns as text, because not every jq keeps
-    # nineteen digits.
-    zstd -dcq "$@" | sed 's/,"mtime_ns":\(-*[0-9]*\),/,"mtime_ns":"\1",/' |
-        jq -r 'select(.blake3) | [.path_base64 // (.path | @base64), .status, .blake3, .mode, .mtime_ns] | @tsv' |
-        awk -F '\t' '{ last[$1] = $0 } END { for (path in last) print last[path] }' >"$files"
+    # What each path became last. What a life never had it may call missing because it began with an old copy of the index: then the
+    # word of an earlier life stands.
+    awk -F '\t' '$2 != "missing" && $2 != "superseded" { had[$6, $1] = 1 }
+        (($6, $1) in had) || !($1 in last) { last[$1] = $0 } END { for (path in last) print last[path] }' "$files" >"$last"
 
-    while IFS=$tab read -r path status blake3 mode mtime; do
+    while IFS=$tab read -r path status blake3 mode mtime _; do
         case $status in present | quarantined | offloaded) ;; *) continue ;; esac
         path=$(printf %s "$path" | base64 -d && printf /) # A final newline of a name is part of it.
         path=${path%/}
@@ -76,7 +84,7 @@ for volume in "$from"/volumes/*/; do
             mkdir -p "${file%/*}"
             mv "$part" "$file"
         fi
-    done <"$files"
+    done <"$last"
 done
-rm -f "$files" "$part"
+rm -f "$files" "$last" "$part"
 exit "$failed"

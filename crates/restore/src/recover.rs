@@ -5,8 +5,9 @@ use lastcopy_fs::{Content, Id128, RelPath};
 use lastcopy_store::{FileStatus, Location, Outcome, Recovered, Restore, Run, StoreError};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Seek;
 
 /// Lines that share a transaction.
@@ -19,8 +20,8 @@ pub struct Found {
     pub head: FoundHead,
     /// The first line of its newest segment that can be read: names, path, node.
     pub header: Header,
-    /// Other epochs whose pushes lie there, too.
-    pub older: Vec<Id128>,
+    /// The heads of other epochs whose pushes lie there, too, oldest first.
+    pub older: Vec<FoundHead>,
 }
 
 /// What a recovery found.
@@ -59,15 +60,11 @@ pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<R
         }
     }
     for heads in volumes.into_values() {
-        let older = continued(destination, &heads, context)?;
-        let (mut ordered, mut newest): (Vec<_>, Vec<_>) = heads.into_iter().partition(|head| older.contains(&head.place.epoch));
-        // Only between epochs of which none continues another does a node's clock decide.
-        ordered.sort_by_key(|head| head.document.written_at());
-        newest.sort_by_key(|head| head.document.written_at());
-        ordered.extend(newest);
+        let follows = follows(destination, &heads, context)?;
+        let mut ordered = in_order(heads, &follows);
         while let Some(head) = ordered.pop() {
             if let Some(header) = newest_header(destination, &head, context)? {
-                all.found.push(Found { head, header, older: ordered.iter().map(|head| head.place.epoch).collect() });
+                all.found.push(Found { head, header, older: ordered });
                 break;
             }
             let Place { volume, epoch } = head.place;
@@ -88,24 +85,34 @@ fn newest_header(destination: &dyn Destination, head: &FoundHead, context: &Cont
     }
 }
 
-/// The epochs that another one of these continues, as its full segment says.
-fn continued(destination: &dyn Destination, heads: &[FoundHead], context: &Context) -> Result<BTreeSet<Id128>, RestoreError> {
-    let mut continued = BTreeSet::new();
+/// Which epoch each of these continues, as its full segment says.
+fn follows(destination: &dyn Destination, heads: &[FoundHead], context: &Context) -> Result<BTreeMap<Id128, Id128>, RestoreError> {
+    let mut follows = BTreeMap::new();
     // The only one continues nothing that is here.
     if let [_] = heads {
-        return Ok(continued);
+        return Ok(follows);
     }
     for head in heads {
         // One whose links are broken says nothing; the clock has to do for it.
         let Some(header) = full_header(destination, head, context)? else { continue };
-        let follows = header.follows_epoch.and_then(|epoch| epoch.parse::<Id128>().ok());
-        continued.extend(follows.filter(|epoch| *epoch != head.place.epoch));
+        let earlier = header.follows_epoch.and_then(|epoch| epoch.parse::<Id128>().ok());
+        follows.extend(earlier.filter(|earlier| *earlier != head.place.epoch).map(|earlier| (head.place.epoch, earlier)));
     }
-    // A circle can only be a forgery; then nothing is older than anything.
-    if heads.iter().all(|head| continued.contains(&head.place.epoch)) {
-        continued.clear();
+    Ok(follows)
+}
+
+/// Heads, the oldest first: none before one that it continues. Only between lives of which none continues another a node's clock decides.
+fn in_order(mut heads: Vec<FoundHead>, follows: &BTreeMap<Id128, Id128>) -> Vec<FoundHead> {
+    let mut newest_first = Vec::new();
+    while !heads.is_empty() {
+        let continued: BTreeSet<_> = heads.iter().filter_map(|head| follows.get(&head.place.epoch)).collect();
+        let is_last = |head: &FoundHead| !continued.contains(&head.place.epoch);
+        // A circle can only be a forgery; then nothing is older than anything.
+        let newest = (0..heads.len()).max_by_key(|place| (is_last(&heads[*place]), heads[*place].document.written_at()));
+        newest_first.extend(newest.map(|place| heads.remove(place)));
     }
-    Ok(continued)
+    newest_first.reverse();
+    newest_first
 }
 
 /// The header of the segment that a head's links end at.
@@ -154,6 +161,9 @@ fn opened(
 /// Fills the index with what the segments of a volume say. Paths that were present or offloaded become `offloaded`: what is on the
 /// disk, an index run will find.
 ///
+/// The segments of older lives come first. A life that began with an old backup of the index, or beside another copy of it, does not know
+/// every path that was offloaded before or meanwhile; of those that it kept itself, it has the last word.
+///
 /// A damaged segment does not stop the others: what it alone said is lost, and said so.
 pub fn recover_volume(
     run: Run<Restore>,
@@ -193,10 +203,15 @@ fn fill(
         run.continues(node, &header.node_name, place.epoch)?;
     }
     let layout = destination.layout(&header.volume_name);
-    let chain = chain(destination, found, context, &mut report)?;
-    context.progress.phase("recovering", chain.len() as u64, 0);
-    for segment in chain.into_iter().rev() {
+    let mut segments = Vec::new();
+    for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
+        segments.extend(chain(destination, head, context, &mut report)?.into_iter().map(|segment| (life, segment)));
+    }
+    let mut kept = Kept::default();
+    context.progress.phase("recovering", segments.len() as u64, 0);
+    for (life, segment) in segments {
         context.cancel.check()?;
+        kept.enter(life);
         let mut batch = Vec::new();
         let (mut failed, mut left_out) = (None, LeftOut::default());
         let said = read(segment, &mut |said| {
@@ -207,7 +222,15 @@ fn fill(
             if !said.location.0.is_empty() && said.location != layout.location(&said.path) {
                 report.elsewhere.push((said.content, said.location));
             }
-            batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status });
+            let yields = !kept.by_this_life(&said.path, status);
+            batch.push(Recovered {
+                path: said.path,
+                content: said.content,
+                mtime_ns: said.mtime_ns,
+                mode: said.mode,
+                status,
+                yields,
+            });
             if batch.len() >= BATCH {
                 failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();
             }
@@ -226,6 +249,39 @@ fn fill(
     }
     report.files = run.store().count_known(run.volume().map(lastcopy_store::Volume::id))?;
     Ok(report)
+}
+
+/// Which paths a life had itself, by hashes of theirs.
+///
+/// What a life never had it may well call missing: the index that it began with was older than an offload of the life before. Nobody knows
+/// then whether a person deleted the file, so it comes back.
+#[derive(Default)]
+struct Kept {
+    life: usize,
+    paths: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Kept {
+    fn enter(&mut self, life: usize) {
+        if life != self.life {
+            self.life = life;
+            self.paths.clear();
+        }
+    }
+
+    /// Whether a word on a path is the life's own: it has the path now, or had it once. Before the first life there was none.
+    fn by_this_life(&mut self, path: &RelPath, status: FileStatus) -> bool {
+        let path = self.hasher.hash_one(path.as_bytes());
+        match status {
+            _ if self.life == 0 => true,
+            FileStatus::Offloaded => {
+                self.paths.insert(path);
+                true
+            }
+            _ => self.paths.contains(&path),
+        }
+    }
 }
 
 /// Lines of a segment that cannot be true.
@@ -247,16 +303,16 @@ impl LeftOut {
     }
 }
 
-/// The segments from the head's back to the first that needs no earlier one, newest first.
+/// The segments from the first that needs no earlier one to the head's.
 fn chain(
     destination: &dyn Destination,
-    found: &Found,
+    head: &FoundHead,
     context: &Context,
     report: &mut RecoverReport,
 ) -> Result<Vec<File>, RestoreError> {
-    let place = found.head.place;
+    let place = head.place;
     let mut segments = Vec::new();
-    let mut next = Some(found.head.document.segment.clone());
+    let mut next = Some(head.document.segment.clone());
     while let Some(link) = next {
         context.cancel.check()?;
         match opened(destination, place, &link, context)? {
@@ -271,6 +327,7 @@ fn chain(
             }
         }
     }
+    segments.reverse();
     Ok(segments)
 }
 

@@ -37,6 +37,8 @@ pub struct Recovered {
     pub mode: u32,
     /// `offloaded` or `missing`: what is on the disk is for an index run to find.
     pub status: FileStatus,
+    /// Whether it says nothing of a path that the index knows already.
+    pub yields: bool,
 }
 
 impl Run<Restore> {
@@ -78,7 +80,7 @@ impl Run<Restore> {
                 }
                 let content = content_id(tx.sql, file.content)?;
                 if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
-                    if (known.content_id, known.status) == (content, file.status) {
+                    if file.yields || (known.content_id, known.status) == (content, file.status) {
                         continue;
                     }
                     close_row(tx, known.id, FileStatus::Superseded)?;

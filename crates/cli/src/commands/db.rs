@@ -70,6 +70,9 @@ fn restore(app: &App, file: &Path, dry_run: bool) -> Result<Exit> {
         app.output.line(&format!("  the index that was there is {}", aside.display()));
     }
     app.output.note("  next: lastcopy index, then lastcopy sync: everything is proven again");
+    app.output.note(
+        "  what was pushed and offloaded after that copy was made, only the destinations know: `lastcopy recover` without an index",
+    );
     let fields = Fields::new().with("aside", aside.map(|aside| aside.display().to_string())).with("reason", news.reason);
     app.output.summary("db", None, "success", fields);
     Ok(Exit::Done)

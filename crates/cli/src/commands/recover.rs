@@ -62,6 +62,13 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
             escape(found.header.volume_path.as_bytes()),
             place.display()
         ));
+        let older = found.older.len() as u64;
+        if older > 0 {
+            app.output.line(&format!(
+                "  {} pushed there before; what they alone knew comes with it",
+                plural(older, "life of an index", "lives of indexes")
+            ));
+        }
     }
     if args.dry_run {
         app.output.summary("recover", None, "success", Fields::new().with("volumes", found.len()).with("dry_run", true));

@@ -334,6 +334,46 @@ fn one_backup_is_put_back_twice() {
     assert_eq!(fs::read(home.volume("photos").join("round")).unwrap(), content("three times"));
 }
 
+/// The life that began with an old backup knows nothing of what was offloaded since. Only the life before it does, and a recovery asked
+/// the newest alone.
+#[test]
+fn what_was_offloaded_after_a_backup_comes_back() {
+    let (home, mut tree) = with_history(&Setup::usual());
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    home.write("photos", "since", &content("since"));
+    home.write("photos", "changed", &content("changed since"));
+    fs::remove_file(home.volume("photos").join("last")).unwrap();
+    home.json(&["index"]).expect(0);
+    home.json(&["sync"]).expect(0);
+    tree.extend(home.tree("photos"));
+    tree.remove(Path::new("last"));
+    home.json(&["offload", "photos", "since", "changed", "--yes"]).expect(0);
+
+    home.json(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    home.json(&["index"]).expect(0);
+    home.json(&["sync"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos", "since"]).expect(2).error_code(), "not-found");
+    let anew = || {
+        lose_machine(&home);
+        fs::remove_dir_all(home.volume("photos")).unwrap();
+        home.json(&["recover", "--from", &home.url("usb"), "--yes"]).expect(0);
+        home.json(&["restore", "photos"]).expect(0);
+        home.tree("photos")
+    };
+    // `changed` was missing when the later life began, and so was `last`: only one of them was deleted by a person.
+    assert_same_tree(&anew(), &tree);
+    home.json(&["db", "check"]).expect(0);
+
+    // What a life had and lost, it knows best.
+    home.json(&["sync"]).expect(0);
+    fs::remove_file(home.volume("photos").join("since")).unwrap();
+    home.json(&["index"]).expect(0);
+    home.json(&["sync"]).expect(0);
+    tree.remove(Path::new("since"));
+    assert_same_tree(&anew(), &tree);
+}
+
 #[test]
 fn a_backup_that_is_none_is_refused() {
     let (home, _) = with_history(&Setup::usual());
@@ -426,6 +466,14 @@ fn a_second_copy_of_the_index_is_noticed() {
     assert_eq!(first.len(), tree.len() + 1);
     assert_same_tree(&home.tree("photos"), &first);
     assert_eq!(clone.tree("photos").len(), tree.len() + 1);
+
+    // Who recovers from there gets what either one had.
+    let machine = Home::empty();
+    let to = machine.path("volumes");
+    machine.json(&["recover", "--from", &home.url("usb"), "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    first.extend(clone.tree("photos"));
+    assert_same_tree(&machine.tree("photos"), &first);
 }
 
 /// An old copy of the destination is put in its place: what was pushed since is not there, whatever the index says.

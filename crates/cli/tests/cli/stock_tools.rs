@@ -85,7 +85,12 @@ fn a_shell_brings_everything_back() {
     expected = home.tree("photos");
     assert_same_tree(&recovered(&home, "photos"), &expected);
 
-    // The index is put back as it was at first: its new life has a head of its own.
+    // The index is put back as it was at first: its new life has a head of its own, and what was offloaded since only the old one knows.
+    home.write("photos", "since", b"since");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    expected = home.tree("photos");
+    offload(&home, "since");
     home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);

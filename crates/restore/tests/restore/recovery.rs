@@ -4,6 +4,7 @@ use crate::support::{World, damage, open_index, rel};
 use lastcopy_fs::Id128;
 use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
 use lastcopy_store::{DestinationKind, FileStatus, Location, Outcome, RunStatus, Store, Volume, VolumeClaim};
+use lastcopy_sync::segment::FoundHead;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -35,6 +36,10 @@ fn segments(world: &World) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+fn epochs(heads: &[FoundHead]) -> Vec<Id128> {
+    heads.iter().map(|head| head.place.epoch).collect()
 }
 
 /// A new index takes over the volume, in an empty tree.
@@ -147,7 +152,7 @@ fn a_life_whose_first_push_was_cut_short_is_recovered() {
 
     let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
     assert_eq!(all.damaged, Vec::<String>::new());
-    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
     assert_eq!(found, [(epoch, vec![before])]);
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
@@ -173,7 +178,7 @@ fn the_life_after_a_recovery_continues_the_one_before() {
     fs::write(&old_head, text.replace("\"written\":\"20", "\"written\":\"29")).unwrap();
 
     let all = recoverable(anew.cas("vault").as_ref(), &anew.context()).unwrap();
-    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+    let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
     assert_eq!(found, [(epoch, vec![before])]);
 }
 
@@ -207,7 +212,7 @@ fn between_lives_apart_the_later_time_decides() {
             written(second, later);
             let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
             assert_eq!(all.damaged, Vec::<String>::new());
-            let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, found.older.clone())).collect();
+            let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
             assert_eq!(found, [(second, vec![first])], "{earlier} is earlier than {later}");
         }
     }
@@ -324,6 +329,7 @@ fn our_own_files_are_not_brought_back() {
         mtime_ns: 0,
         mode: 0o644,
         status: FileStatus::Offloaded,
+        yields: false,
     };
     run.recovered(&paths.iter().map(recovered).collect::<Vec<_>>()).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
