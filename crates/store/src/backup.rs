@@ -106,13 +106,20 @@ fn check(connection: &Connection) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// Opens a copy of an index and checks it, without changing anything.
+/// Opens a copy of an index and checks it, without changing anything: neither the copy nor what lies beside it.
 fn open_copy(backup: &Path) -> Result<Connection> {
     if !backup.is_file() {
         return Err(StoreError::NotFound(format!("{} is no file", backup.display())));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let copy = Connection::open_with_flags(backup, flags)?;
+    // Without a log beside it, the file is all there is. SQLite would make a log there and leave it, if the index was copied as it lay.
+    let backup = &std::fs::canonicalize(backup).map_err(StoreError::io(backup))?;
+    let copy = if ["-wal", "-journal"].iter().any(|suffix| sibling(backup, suffix).exists()) {
+        Connection::open_with_flags(backup, flags)?
+    } else {
+        let path: String = backup.as_os_str().as_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+        Connection::open_with_flags(format!("file:{path}?immutable=1"), flags | OpenFlags::SQLITE_OPEN_URI)?
+    };
     let (found, known) = (db::found_version(&copy)?, db::known_version());
     if found > known {
         return Err(StoreError::Newer { found, known });

@@ -27,7 +27,8 @@ pub fn layout(bytes: &[u8]) {
     }));
     match answer {
         Probe::Found(incarnation) => {
-            assert!(std::str::from_utf8(marker).is_ok_and(|text| text.contains(incarnation.as_str())));
+            // Keys that nobody knows are ignored, with whatever they hold.
+            assert!(marker.windows(incarnation.as_str().len()).any(|text| text == incarnation.as_str().as_bytes()));
             if listing.is_ok() {
                 assert_eq!(listed, objects(&root));
             }

@@ -1,8 +1,11 @@
 //! Opening an index that is not as it should be: refused with what is wrong, and left as it was.
 
 use crate::support::{Node, observe};
-use lastcopy_store::{Outcome, Store, StoreError, StoreOptions};
+use lastcopy_store::{DestinationKind, Outcome, Store, StoreError, StoreOptions};
 use rusqlite::ffi;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 /// A closed index, and the bytes of its file.
 fn closed() -> (Node, Vec<u8>) {
@@ -107,6 +110,32 @@ fn a_changed_schema_is_damage() {
         node.raw().execute_batch(change).unwrap();
         assert_eq!(node.store.check().unwrap().len(), 1, "{change}");
     }
+}
+
+/// An index that was copied as it lay is no copy that `VACUUM INTO` made: to look at it, SQLite began a log beside it, and left that there.
+/// Where its log was copied with it, the log is a part of it.
+#[test]
+fn a_copy_of_the_files_is_looked_at_and_left_alone() {
+    let node = Node::new();
+    let dir = node.path("copies");
+    std::fs::create_dir(&dir).unwrap();
+    let (alone, linked) = (dir.join(OsStr::from_bytes(b"alone ?%41#\xff.db")), dir.join("link"));
+    std::os::unix::fs::symlink(&alone, &linked).unwrap();
+    let left = || std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+    node.raw().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    std::fs::copy(node.index_file(), &alone).unwrap();
+    let before = left();
+    lastcopy_store::check_copy(&alone).unwrap();
+    lastcopy_store::check_copy(&linked).unwrap();
+    assert_eq!(left(), before);
+
+    node.store.register_destination("only the log knows", DestinationKind::Cas).unwrap();
+    let mut log = node.index_file().into_os_string();
+    log.push("-wal");
+    std::fs::copy(log, dir.join(OsStr::from_bytes(b"alone ?%41#\xff.db-wal"))).unwrap();
+    let options = StoreOptions { path: node.path("elsewhere/index.db"), ..node.options() };
+    let (store, ..) = lastcopy_store::restore_index(options, &linked).unwrap();
+    assert!(store.destination_record("only the log knows").unwrap().is_some());
 }
 
 /// SQLite does not look at the constraints of columns in a file that it may only read, as a copy is: one with a row that broke them took the
