@@ -4,8 +4,8 @@
 #
 #     recover.sh DESTINATION-DIR TARGET-DIR
 #
-# Writes TARGET-DIR/<volume>/<path> for each file that its volume had at the last push, or had offloaded by then, and checks
-# every byte. Overwrites nothing. Names what is damaged, missing or in the way, goes on, and then ends with status 1.
+# Writes TARGET-DIR/<volume>/<path> for each file that its volume had at the last push of any life of its index, or had offloaded by then,
+# and checks every byte. Overwrites nothing. Names what is damaged, missing or in the way, goes on, and then ends with status 1.
 set -eu
 export LC_ALL=C # Paths are bytes.
 from=$1 to=$2 tab=$(printf '\t') failed=0
@@ -23,17 +23,41 @@ mkdir -p "$to"
 files=$to/.files last=$to/.last part=$to/.part
 
 for volume in "$from"/volumes/*/; do
-    # Each life of an index has a head of its own. One that another one continues comes before it; else the time in the heads decides.
+    # Each life of an index has a head of its own. Oldest first: none before one that it continues, as its full segment says; for the
+    # rest, the time in the heads decides.
     set -- "$volume"*/head.json
     [ -f "$1" ] || continue
-    continued=$(for segment in "$volume"*/segments/*.jsonl.zst; do
-        zstd -dcq "$segment" | head -n 1 | jq -r 'select(.follows_epoch != .epoch) | .follows_epoch // empty' || true
-    done 2>/dev/null)
-    epochs=$(jq -r '[(.written | rtrimstr("Z")), .epoch] | @tsv' "$@" | sort | cut -f 2)
-    is_continued() { printf '%s\n' "$epochs" | grep -xF "$@" "${continued:-none}"; }
-
+    for head; do
+        jq -e .segment "$head" >/dev/null 2>&1 || complain "$head: damaged; what this life alone knew is not brought back"
+    done
+    epochs=$({
+        for head; do
+            jq -r '["head", (.written | rtrimstr("Z")), .epoch] | @tsv' "$head" || true
+        done
+        for segment in "$volume"*/segments/*.jsonl.zst; do
+            zstd -dcq "$segment" | head -n 1 | jq -r '["follows", .epoch, .follows_epoch // empty] | select(.[2]) | @tsv' || true
+        done
+    } 2>/dev/null | sort | awk -F '\t' '
+        $1 == "follows" && $2 != $3 { follows[$2] = $3 }
+        $1 == "head" { epoch[++count] = $3 }
+        END {
+            for (left = count; left > 0; left--) {
+                newest = last = 0
+                for (one = 1; one <= count; one++) if (!(one in done)) {
+                    continued = 0
+                    for (other = 1; other <= count; other++)
+                        if (!(other in done) && follows[epoch[other]] == epoch[one]) continued = 1
+                    if (!continued) newest = one
+                    last = one
+                }
+                if (!newest) newest = last # A circle can only be a forgery.
+                done[newest]
+                order = epoch[newest] " " order
+            }
+            print order
+        }')
     name='' && : >"$files"
-    for epoch in $(is_continued) $(is_continued -v); do
+    for epoch in $epochs; do
         # From the segment that the head names back to the first that needs no earlier one. Each names the digest of the one before.
         place=$volume$epoch
         set --
@@ -81,8 +105,7 @@ for volume in "$from"/volumes/*/; do
             seconds=${mtime%?????????}
             chmod "$(printf %o "$mode")" "$part"
             touch -d "@$sign$seconds.${mtime#"$seconds"}" "$part"
-            mkdir -p "${file%/*}"
-            mv "$part" "$file"
+            mkdir -p "${file%/*}" && mv "$part" "$file" || complain "$file: cannot be put there"
         fi
     done <"$last"
 done

@@ -2,7 +2,7 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Location, Outcome, Recovered, Restore, Run, StoreError};
+use lastcopy_store::{FileStatus, Layout, Location, Outcome, Recovered, Restore, Run, StoreError};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -33,8 +33,8 @@ pub struct RecoverReport {
     pub segments: u64,
     /// Segments that are damaged or gone, and what that means.
     pub damaged: Vec<String>,
-    /// Contents that lie at other places than their paths would tell, where files lie at their paths.
-    pub elsewhere: Vec<(Content, Location)>,
+    /// Paths whose contents lie at other places than they would tell, where files lie at their paths.
+    pub elsewhere: BTreeMap<RelPath, (Content, Location)>,
 }
 
 /// What lies at a destination.
@@ -162,7 +162,7 @@ fn opened(
 /// disk, an index run will find.
 ///
 /// The segments of older lives come first. A life that began with an old backup of the index, or beside another copy of it, does not know
-/// every path that was offloaded before or meanwhile; of those that it kept itself, it has the last word.
+/// every path that was offloaded before or meanwhile; where it had a path itself, it has the last word.
 ///
 /// A damaged segment does not stop the others: what it alone said is lost, and said so.
 pub fn recover_volume(
@@ -203,52 +203,61 @@ fn fill(
         run.continues(node, &header.node_name, place.epoch)?;
     }
     let layout = destination.layout(&header.volume_name);
-    let mut segments = Vec::new();
-    for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
-        segments.extend(chain(destination, head, context, &mut report)?.into_iter().map(|segment| (life, segment)));
-    }
     let mut kept = Kept::default();
-    context.progress.phase("recovering", segments.len() as u64, 0);
-    for (life, segment) in segments {
-        context.cancel.check()?;
+    for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
         kept.enter(life);
-        let mut batch = Vec::new();
-        let (mut failed, mut left_out) = (None, LeftOut::default());
-        let said = read(segment, &mut |said| {
-            let status = match said.status {
-                FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
-                FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
-            };
-            if !said.location.0.is_empty() && said.location != layout.location(&said.path) {
-                report.elsewhere.push((said.content, said.location));
-            }
-            let yields = !kept.by_this_life(&said.path, status);
-            batch.push(Recovered {
-                path: said.path,
-                content: said.content,
-                mtime_ns: said.mtime_ns,
-                mode: said.mode,
-                status,
-                yields,
-            });
-            if batch.len() >= BATCH {
-                failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();
-            }
-            failed.as_ref().map_or(Ok(()), |_| Err("recording failed".into()))
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
+        let segments = chain(destination, head, context, &mut report)?;
+        context.progress.phase("recovering", segments.len() as u64, 0);
+        for (segment, volume_name) in segments {
+            context.cancel.check()?;
+            apply(run, segment, &layout, &destination.layout(&volume_name), &mut kept, &mut report)?;
+            context.progress.advance(1, 0);
         }
-        left_out.add(&run.recovered(&batch)?);
-        report.damaged.extend(left_out.damage());
-        match said {
-            Ok(_) => report.segments += 1,
-            Err(why) => report.damaged.push(format!("a segment is damaged: {why}")),
-        }
-        context.progress.advance(1, 0);
     }
     report.files = run.store().count_known(run.volume().map(lastcopy_store::Volume::id))?;
     Ok(report)
+}
+
+/// Records what a segment says. Where it lies is said where that is not where files of the volume lay when it was written; where they lie
+/// now may be elsewhere.
+fn apply(
+    run: &Run<Restore>,
+    segment: File,
+    now: &Layout,
+    then: &Layout,
+    kept: &mut Kept,
+    report: &mut RecoverReport,
+) -> Result<(), RestoreError> {
+    let mut batch = Vec::new();
+    let (mut failed, mut left_out) = (None, LeftOut::default());
+    let said = read(segment, &mut |said| {
+        let status = match said.status {
+            FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
+            FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
+        };
+        let yields = !kept.by_this_life(&said.path, status);
+        let lies = if said.location.0.is_empty() { then.location(&said.path) } else { said.location };
+        if !yields && lies != now.location(&said.path) {
+            report.elsewhere.insert(said.path.clone(), (said.content, lies));
+        } else if !yields {
+            report.elsewhere.remove(&said.path);
+        }
+        batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status, yields });
+        if batch.len() >= BATCH {
+            failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();
+        }
+        failed.as_ref().map_or(Ok(()), |_| Err("recording failed".into()))
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    left_out.add(&run.recovered(&batch)?);
+    report.damaged.extend(left_out.damage());
+    match said {
+        Ok(_) => report.segments += 1,
+        Err(why) => report.damaged.push(format!("a segment is damaged: {why}")),
+    }
+    Ok(())
 }
 
 /// Which paths a life had itself, by hashes of theirs.
@@ -303,13 +312,13 @@ impl LeftOut {
     }
 }
 
-/// The segments from the first that needs no earlier one to the head's.
+/// The segments from the first that needs no earlier one to the head's, each with the name that the volume had.
 fn chain(
     destination: &dyn Destination,
     head: &FoundHead,
     context: &Context,
     report: &mut RecoverReport,
-) -> Result<Vec<File>, RestoreError> {
+) -> Result<Vec<(File, String)>, RestoreError> {
     let place = head.place;
     let mut segments = Vec::new();
     let mut next = Some(head.document.segment.clone());
@@ -317,8 +326,8 @@ fn chain(
         context.cancel.check()?;
         match opened(destination, place, &link, context)? {
             Ok((file, header)) => {
-                segments.push(file);
                 next = linked(&link, &header);
+                segments.push((file, header.volume_name));
             }
             Err(damage) => {
                 // Its link to the one before it is lost with it: the number says where to look on.

@@ -13,6 +13,7 @@ use lastcopy_store::{DESTINATION_MARKER, DestinationKind, DestinationRecord, Fil
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
 use lastcopy_sync_mirror::{Mirror, Options};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,10 +65,8 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         ));
         let older = found.older.len() as u64;
         if older > 0 {
-            app.output.line(&format!(
-                "  {} pushed there before; what they alone knew comes with it",
-                plural(older, "life of an index", "lives of indexes")
-            ));
+            let lives = plural(older, "other life of its index", "other lives of its index");
+            app.output.line(&format!("  {lives} pushed there, too; what was known to nobody else comes with it"));
         }
     }
     if args.dry_run {
@@ -246,12 +245,12 @@ fn fill(
     for (found, place) in found.iter().zip(places) {
         let report = volume(app, destination, found, place)?;
         attention |= !report.damaged.is_empty();
-        elsewhere.extend(report.elsewhere);
+        elsewhere.push(report.elsewhere);
     }
     let record = app.destination(name)?.0;
     app.waiting(|| Ok(adopt(app.store()?, &record, destination.as_ref(), "recovered from it", &app.context())?))?;
     let record = app.destination(name)?.0;
-    let contents = receipts(app, &record, destination.as_ref(), found, elsewhere)?;
+    let contents = receipts(app, &record, destination.as_ref(), found, &elsewhere)?;
     app.output.line(&format!("{name}: holds {}, unproven until verified", plural(contents, "content", "contents")));
     for found in found {
         let open = app.volume(&found.header.volume_name)?;
@@ -266,7 +265,7 @@ fn fill(
 
 fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &Path) -> Result<RecoverReport> {
     let name = &found.header.volume_name;
-    // An interrupted recovery goes on where nothing of the volume was seen on this disk yet: what it says again changes nothing.
+    // An interrupted recovery goes on where nothing of the volume was seen on this disk yet: what is said again comes to the same.
     let on_disk = [FileStatus::Present, FileStatus::Quarantined];
     if let Some(record) = app.store()?.volume_record(name)?
         && (record.uuid != found.head.place.volume
@@ -301,7 +300,7 @@ fn receipts(
     record: &DestinationRecord,
     destination: &dyn Destination,
     found: &[Found],
-    mut listed: Vec<(Content, Location)>,
+    elsewhere: &[BTreeMap<RelPath, (Content, Location)>],
 ) -> Result<u64> {
     let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(Some(record.id), None)?))?;
     let context = app.context();
@@ -310,18 +309,18 @@ fn receipts(
         return Err(CliError::new(Code::Unreachable, "the destination went away"));
     };
     let probed = run.probed(record.id, Some(&incarnation))?;
-    let mut known = 0;
-    for found in found {
+    let (mut known, mut listed) = (0, Vec::new());
+    for (found, elsewhere) in found.iter().zip(elsewhere) {
         let Some(volume) = app.store()?.volume_record(&found.header.volume_name)? else { continue };
         let layout = destination.layout(&volume.name);
         if layout == Layout::ByContent {
             continue;
         }
+        listed.extend(elsewhere.values().cloned());
         for files in app.store()?.select_files(volume.id, &[RelPath::root()], &[FileStatus::Offloaded])?.chunks(BATCH) {
             let files = files.iter().map(|file| Ok(app.store()?.file(*file)?)).collect::<Result<Vec<_>>>()?;
-            let at_their_paths: Vec<_> = files.iter().map(|file| (file.content, layout.location(&file.path))).collect();
-            let moved = |content| listed.iter().any(|(other, _)| *other == content);
-            let held: Vec<_> = at_their_paths.into_iter().filter(|(content, _)| !moved(*content)).collect();
+            let at_their_paths = files.iter().filter(|file| !elsewhere.contains_key(&file.path));
+            let held: Vec<_> = at_their_paths.map(|file| (file.content, layout.location(&file.path))).collect();
             known += run.record_stored(&probed, &held)?;
         }
     }

@@ -100,6 +100,51 @@ fn a_shell_brings_everything_back() {
     assert!(heads > 2, "there was no second epoch to choose from");
 }
 
+/// Two lives of an index may differ in what a name is. The script ended at the first such name.
+#[test]
+fn what_is_a_file_and_a_directory_stops_nothing() {
+    if let Some(program) = missing_program(&PROGRAMS) {
+        return skipped("stock_tools::what_is_a_file_and_a_directory_stops_nothing", &format!("{program} is not installed"));
+    }
+    let home = Home::new(&Setup::usual());
+    let push = || {
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+    };
+    home.write("photos", "other", b"other");
+    push();
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    for name in ["a", "b", "c", "d"] {
+        home.write("photos", name, name.as_bytes());
+    }
+    push();
+    for name in ["a", "b", "c", "d"] {
+        offload(&home, name);
+    }
+    home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    for name in ["a/in", "b/in", "c/in", "d/in"] {
+        home.write("photos", name, name.as_bytes());
+    }
+    push();
+    let target = home.path("target");
+    let output = recover(&home.destination("usb"), &target);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let found = read_tree(&target.join("photos"));
+    assert!(found.contains_key(Path::new("other")), "{said}");
+    for name in ["a", "b", "c", "d"] {
+        let inside = Path::new(name).join("in");
+        assert_ne!(
+            found.get(Path::new(name)).is_some_and(|entry| entry.bytes == name.as_bytes()),
+            found.contains_key(&inside),
+            "{name}"
+        );
+        assert!(said.contains(&format!("photos/{name}")), "{said}");
+    }
+    assert!(!target.join(".part").exists());
+}
+
 /// The only segment that says something of a volume, or the newest of several.
 fn newest_segment(home: &Home) -> PathBuf {
     let volumes = home.destination("usb").join("volumes");
@@ -145,6 +190,14 @@ fn damage_is_named_and_the_rest_comes_back() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(".jsonl.zst: damaged or missing"));
     assert!(read_tree(&third).is_empty());
+
+    // Nor is a head that is none.
+    let volumes = home.destination("usb").join("volumes");
+    let head = read_tree(&volumes).into_keys().find(|path| path.ends_with("head.json")).unwrap();
+    fs::write(volumes.join(head), "{").unwrap();
+    let output = recover(&home.destination("usb"), &third);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("head.json: damaged"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
 use lastcopy_store::{DestinationKind, FileStatus, Location, Outcome, RunStatus, Store, Volume, VolumeClaim};
 use lastcopy_sync::segment::FoundHead;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
@@ -291,13 +292,15 @@ fn a_line_that_cannot_be_true_stops_nothing() {
 #[test]
 fn what_lies_elsewhere_is_told() {
     let world = lost();
-    let elsewhere = line("moved", "one", 3).replace("\"path\"", "\"location\":\"trash/moved\",\"path\"");
-    forge(&world, &elsewhere);
+    let elsewhere = |path: &str| line(path, "one", 3).replace("\"path\"", "\"location\":\"trash/moved\",\"path\"");
+    // The last word on a path counts.
+    forge(&world, &(elsewhere("moved") + &elsewhere("back again") + &line("back again", "one", 3)));
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
     let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
-    assert_eq!(report.elsewhere, [(crate::support::content("one"), Location(b"trash/moved".to_vec()))]);
-    assert_eq!((report.damaged, report.files), (Vec::new(), 5));
+    let one = (crate::support::content("one"), Location(b"trash/moved".to_vec()));
+    assert_eq!(report.elsewhere, BTreeMap::from([(rel("moved"), one)]));
+    assert_eq!((report.damaged, report.files), (Vec::new(), 6));
 }
 
 /// A segment named files of ours: a marker, and a file that an offload would have set aside. A restore would have put them there.
