@@ -70,8 +70,6 @@ struct Bug {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Tests {
     package: String,
-    #[serde(default)]
-    lib: bool,
     target: Option<String>,
 }
 
@@ -80,7 +78,7 @@ impl Tests {
         match &self.target {
             // Of the whole workspace, in which such names are unique: what it was built with can be used again.
             Some(target) => vec!["--locked", "--workspace", "--exclude", "xtask", "--test", target],
-            None => vec!["--locked", "--package", &self.package, if self.lib { "--lib" } else { "--tests" }],
+            None => vec!["--locked", "--package", &self.package, "--lib"],
         }
     }
 }

@@ -203,14 +203,14 @@ fn fill(
         run.continues(node, &header.node_name, place.epoch)?;
     }
     let layout = destination.layout(&header.volume_name);
-    let mut kept = Kept::default();
     for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
-        kept.enter(life);
+        // Before the first life there was none that it could contradict.
+        let mut kept = (life > 0).then(Kept::default);
         let segments = chain(destination, head, context, &mut report)?;
         context.progress.phase("recovering", segments.len() as u64, 0);
-        for (segment, volume_name) in segments {
+        for segment in segments {
             context.cancel.check()?;
-            apply(run, segment, &layout, &destination.layout(&volume_name), &mut kept, &mut report)?;
+            apply(run, segment, &layout, kept.as_mut(), &mut report)?;
             context.progress.advance(1, 0);
         }
     }
@@ -218,14 +218,12 @@ fn fill(
     Ok(report)
 }
 
-/// Records what a segment says. Where it lies is said where that is not where files of the volume lay when it was written; where they lie
-/// now may be elsewhere.
+/// Records what a segment says.
 fn apply(
     run: &Run<Restore>,
     segment: File,
-    now: &Layout,
-    then: &Layout,
-    kept: &mut Kept,
+    layout: &Layout,
+    mut kept: Option<&mut Kept>,
     report: &mut RecoverReport,
 ) -> Result<(), RestoreError> {
     let mut batch = Vec::new();
@@ -235,12 +233,12 @@ fn apply(
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
-        let yields = !kept.by_this_life(&said.path, status);
-        let lies = if said.location.0.is_empty() { then.location(&said.path) } else { said.location };
-        if !yields && lies != now.location(&said.path) {
-            report.elsewhere.insert(said.path.clone(), (said.content, lies));
-        } else if !yields {
+        let yields = kept.as_mut().is_some_and(|kept| !kept.has_had(&said.path, status));
+        if !yields {
             report.elsewhere.remove(&said.path);
+            if !said.location.0.is_empty() && said.location != layout.location(&said.path) {
+                report.elsewhere.insert(said.path.clone(), (said.content, said.location));
+            }
         }
         batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status, yields });
         if batch.len() >= BATCH {
@@ -266,30 +264,18 @@ fn apply(
 /// then whether a person deleted the file, so it comes back.
 #[derive(Default)]
 struct Kept {
-    life: usize,
     paths: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Kept {
-    fn enter(&mut self, life: usize) {
-        if life != self.life {
-            self.life = life;
-            self.paths.clear();
-        }
-    }
-
-    /// Whether a word on a path is the life's own: it has the path now, or had it once. Before the first life there was none.
-    fn by_this_life(&mut self, path: &RelPath, status: FileStatus) -> bool {
+    /// Whether the life has the path, as it says now, or had it once.
+    fn has_had(&mut self, path: &RelPath, status: FileStatus) -> bool {
         let path = self.hasher.hash_one(path.as_bytes());
-        match status {
-            _ if self.life == 0 => true,
-            FileStatus::Offloaded => {
-                self.paths.insert(path);
-                true
-            }
-            _ => self.paths.contains(&path),
+        if status == FileStatus::Offloaded {
+            self.paths.insert(path);
         }
+        self.paths.contains(&path)
     }
 }
 
@@ -312,13 +298,13 @@ impl LeftOut {
     }
 }
 
-/// The segments from the first that needs no earlier one to the head's, each with the name that the volume had.
+/// The segments from the first that needs no earlier one to the head's.
 fn chain(
     destination: &dyn Destination,
     head: &FoundHead,
     context: &Context,
     report: &mut RecoverReport,
-) -> Result<Vec<(File, String)>, RestoreError> {
+) -> Result<Vec<File>, RestoreError> {
     let place = head.place;
     let mut segments = Vec::new();
     let mut next = Some(head.document.segment.clone());
@@ -327,7 +313,7 @@ fn chain(
         match opened(destination, place, &link, context)? {
             Ok((file, header)) => {
                 next = linked(&link, &header);
-                segments.push((file, header.volume_name));
+                segments.push(file);
             }
             Err(damage) => {
                 // Its link to the one before it is lost with it: the number says where to look on.

@@ -31,6 +31,11 @@ pub(crate) struct Server {
     _stdin: Option<ChildStdin>,
 }
 
+/// Whether a server's status says that its repository is open.
+fn is_open(status: &Value) -> bool {
+    status["connected"].as_bool() == Some(true)
+}
+
 /// A snapshot, as far as it concerns us.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Snapshot {
@@ -95,8 +100,12 @@ impl Server {
         let address = options.storage.address();
         let server = Self { http, process: started.process, address, _stdin: started.stdin };
         let begun = Instant::now();
-        while !server.answers() {
-            if let Some(why) = server.cannot_open() {
+        loop {
+            let status = server.value("repo/status").unwrap_or_default();
+            if is_open(&status) {
+                return Ok(server);
+            }
+            if let Some(why) = server.not_opened(&status) {
                 return Err(server.gone(&format!("kopia's server cannot open the repository: {why}")));
             }
             if server.process.has_ended() || begun.elapsed() > options.stall {
@@ -104,17 +113,15 @@ impl Server {
             }
             std::thread::sleep(LOOK);
         }
-        Ok(server)
     }
 
     /// Whether it answers, with a repository open.
     pub(crate) fn answers(&self) -> bool {
-        self.value("repo/status").is_ok_and(|status| status["connected"].as_bool() == Some(true))
+        self.value("repo/status").is_ok_and(|status| is_open(&status))
     }
 
-    /// Why it could not open the repository yet. It would try again, ever more seldom, for as long as it is let.
-    fn cannot_open(&self) -> Option<String> {
-        let status = self.value("repo/status").ok()?;
+    /// Why it could not open the repository, going by its status. It would try again, ever more seldom, for as long as it is let.
+    fn not_opened(&self, status: &Value) -> Option<String> {
         let log = self.value(&format!("tasks/{}/logs", status["initTaskID"].as_str()?)).ok()?;
         let mut said = log["logs"].as_array()?.iter().filter_map(|line| line["msg"].as_str());
         let why = said.find_map(|line| line.strip_prefix(NOT_OPENED))?;

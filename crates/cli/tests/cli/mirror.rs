@@ -2,8 +2,9 @@
 
 use crate::home::Home;
 use crate::ran::wait_for;
+use crate::recovery::forge_in;
 use crate::skip::{missing_program, skipped};
-use crate::tree::assert_same_tree;
+use crate::tree::{assert_same_tree, read_tree};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -86,8 +87,67 @@ fn everything_is_offloaded_restored_and_recovered() {
     let from = format!("file://{}", home.destination("box").display());
     elsewhere.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
     elsewhere.run(&["restore", "photos"]).expect(0);
-    assert_same_tree(&without(crate::tree::read_tree(&to.join("photos"))), &without(before));
+    assert_same_tree(&without(read_tree(&to.join("photos"))), &without(before));
     elsewhere.run(&["verify", "recovered"]).expect(0);
+}
+
+/// Two lives of an index pushed, the older one under another name, and a file of the newer one lies in the history. Each is looked for where it
+/// lies, and nowhere else; a file of the same bytes is at its own place.
+#[test]
+fn what_lies_elsewhere_is_recovered_from_there() {
+    if no_rclone("mirror::what_lies_elsewhere_is_recovered_from_there") {
+        return;
+    }
+    let home = mirrored("");
+    let mirror = home.destination("box");
+    let push = || {
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+    };
+    home.write("photos", "moved", b"the same");
+    home.write("photos", "twin", b"the same");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    home.write("photos", "since", b"since");
+    push();
+    let ours = mirror.join(".lastcopy");
+    let heads = || -> Vec<_> { read_tree(&ours).into_keys().filter(|path| path.ends_with("head.json")).collect() };
+    let older = heads();
+    let before = home.tree("photos");
+    home.run(&["offload", "photos", "since", "--yes"]).expect(0);
+    home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    push();
+    let newer = heads().into_iter().find(|head| !older.contains(head)).unwrap();
+
+    let history = ".lastcopy/history/once";
+    fs::create_dir_all(mirror.join("photos").join(history)).unwrap();
+    fs::rename(mirror.join("photos/moved"), mirror.join("photos").join(history).join("moved")).unwrap();
+    fs::create_dir(mirror.join("pictures")).unwrap();
+    fs::rename(mirror.join("photos/since"), mirror.join("pictures/since")).unwrap();
+    let lies = |path: &str| format!("\"location\":\"{path}\"");
+    let moved = |text: &str| text.replace(&lies("photos/moved"), &lies(&format!("photos/{history}/moved")));
+    forge_in(ours.join(newer).parent().unwrap(), moved);
+    let renamed = |text: &str| text.replace(&lies("photos/since"), &lies("pictures/since"));
+    forge_in(ours.join(&older[0]).parent().unwrap(), renamed);
+
+    let machine = Home::empty();
+    let to = machine.path("recovered");
+    let from = format!("file://{}", mirror.display());
+    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.run(&["verify", "recovered"]).expect(0);
+    let query = machine.json(&["query", &lastcopy_fs::hash_bytes(b"since").hash.to_string()]).expect(0);
+    assert_eq!(query.of("copy").map(|copy| copy["state"].as_str().unwrap()).collect::<Vec<_>>(), ["verified"]);
+    machine.run(&["restore", "photos"]).expect(0);
+    assert_same_tree(&read_tree(&to.join("photos")), &before);
+    // Without that copy, the other one serves both.
+    fs::remove_file(mirror.join("photos").join(history).join("moved")).unwrap();
+    fs::remove_file(to.join("photos/moved")).unwrap();
+    fs::remove_file(to.join("photos/twin")).unwrap();
+    machine.run(&["restore", "photos", "moved", "twin"]).expect(1);
+    assert_same_tree(&read_tree(&to.join("photos")), &before);
 }
 
 #[test]
@@ -229,7 +289,7 @@ fn a_mirror_is_repaired_adopted_and_replaced() {
     let to = home.path("old versions");
     let old = crate::tree::digest(b"before");
     home.json(&["restore", "photos", "--content", &old, "--to", to.to_str().unwrap()]).expect(0);
-    let found = crate::tree::read_tree(&to);
+    let found = read_tree(&to);
     assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
 
     // One broke for good: a new one takes its name, and the other one has what is not here any more.
@@ -323,7 +383,7 @@ fn an_encrypted_index_is_read_with_its_password_alone() {
     let (elsewhere, with) = recovers(&password("open sesame"));
     with.expect(0);
     elsewhere.run(&["restore", "photos"]).expect(0);
-    assert_same_tree(&crate::tree::read_tree(&elsewhere.path("recovered/photos")), &before);
+    assert_same_tree(&read_tree(&elsewhere.path("recovered/photos")), &before);
 
     // One that is plain stays plain, and one that is encrypted is never written in plain.
     let text = fs::read_to_string(home.config()).unwrap();

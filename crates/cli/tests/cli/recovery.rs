@@ -865,8 +865,12 @@ fn a_volume_of_an_illegal_name_is_not_recovered() {
 
 /// Writes the one segment of a destination anew, and the head that names it.
 fn forge_segment(destination: &Path, forge: impl Fn(&str) -> String) {
-    let below = |dir: &Path| fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
-    let place = below(&below(&destination.join("volumes")));
+    let head = read_tree(destination).into_keys().find(|path| path.ends_with("head.json")).unwrap();
+    forge_in(destination.join(head).parent().unwrap(), forge);
+}
+
+/// The same for one life of an index, in its directory.
+pub(crate) fn forge_in(place: &Path, forge: impl Fn(&str) -> String) {
     let segment = place.join("segments/00000001.jsonl.zst");
     let text = String::from_utf8(zstd::decode_all(fs::File::open(&segment).unwrap()).unwrap()).unwrap();
     let forged = forge(&text);
