@@ -136,7 +136,8 @@ fn what_lies_elsewhere_is_recovered_from_there() {
     let machine = Home::empty();
     let to = machine.path("recovered");
     let from = format!("file://{}", mirror.display());
-    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    let recovered = machine.json(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    assert_eq!(recovered.summary()["contents"], 3, "`moved` and `since` where they lie, `twin` at its path: {recovered:?}");
     machine.run(&["verify", "recovered"]).expect(0);
     let query = machine.json(&["query", &lastcopy_fs::hash_bytes(b"since").hash.to_string()]).expect(0);
     assert_eq!(query.of("copy").map(|copy| copy["state"].as_str().unwrap()).collect::<Vec<_>>(), ["verified"]);
