@@ -8,9 +8,14 @@
 
 mod error;
 mod landing;
+mod placing;
 mod recover;
+mod report;
 mod restore;
+mod wanted;
 
 pub use error::RestoreError;
 pub use recover::{Found, RecoverReport, Recoverable, recover_volume, recoverable};
-pub use restore::{RestoreReport, Restoring, Target, Wanted, WantedList, wanted_below, wanted_content, wanted_with};
+pub use report::RestoreReport;
+pub use restore::{Restoring, Target};
+pub use wanted::{Wanted, WantedList, wanted_below, wanted_content, wanted_with};
