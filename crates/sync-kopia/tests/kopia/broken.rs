@@ -74,7 +74,8 @@ case "$*" in *"repository connect"*) cat "$dir/complains" >&2; exit $(cat "$dir/
 case "$*" in *"repository status"*) cat "$dir/says"; cat "$dir/complains" >&2; exit $(cat "$dir/exit");; esac
 "#;
 
-fn program(dir: &Path, text: &str) -> PathBuf {
+/// A program that is started as kopia is.
+pub(crate) fn program(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("stand-in");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,5 +1,6 @@
 //! Who is there: what is told apart, and that nothing is made by asking.
 
+use crate::broken::program;
 use crate::context;
 use crate::inside::Inside;
 use crate::node::Node;
@@ -160,34 +161,36 @@ fn a_configuration_file_of_a_persons_is_only_read() {
     drop(Inside::new(made.root().to_owned(), made.root().parent().unwrap().join("other")));
 }
 
-/// Passwords lie in nobody's sight: not in a configuration of ours, which goes with the run.
+/// Starts kopia, and keeps what it was told and what lies beside its configuration by then.
+const ONLOOKER: &str = r#"#!/bin/sh
+dir=$(dirname "$0")
+echo "$*" >> "$dir/arguments"
+for argument; do
+    case "$argument" in --config-file=*) find "$(dirname "${argument#*=}")" -type f -exec cat {} + >> "$dir/files";; esac
+done
+exec kopia "$@"
+"#;
+
+/// Passwords lie in nobody's sight: not among the arguments of a program, which everybody on a machine may read, and in no file of ours.
 #[test]
 fn the_password_is_written_nowhere() {
     if no_kopia("probe::the_password_is_written_nowhere") {
         return;
     }
-    let (password, made) = ("correct horse battery staple", MadeRepository::new());
-    let runtime_dir = tempfile::tempdir().unwrap();
-    let kopia = Kopia::new(Options { password: password.into(), ..options(made.root()) });
+    // As it is, and as kopia keeps one beside a configuration unless it is told not to.
+    let (password, kept) = ("correct horse battery staple", "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ==");
+    let made = MadeRepository::new();
+    let onlooker = tempfile::tempdir().unwrap();
+    let program = program(onlooker.path(), ONLOOKER);
+    let kopia = Kopia::new(Options { password: password.into(), program, ..options(made.root()) });
     let (runtime, context) = context();
     let results = lastcopy_sync::conformance::alone(&(std::sync::Arc::new(kopia.clone()) as _), &context);
     assert!(results.iter().all(|result| result.outcome.is_ok()), "{results:?}");
-    assert!(runtime.block_on(kopia.standing()).is_ok());
-    let mut dirs = vec![std::env::temp_dir(), made.root().to_owned(), runtime_dir.path().to_owned()];
-    let ours = |name: &str| name.starts_with("lastcopy-kopia-");
-    dirs.retain(|dir| dir.exists());
-    let mut looked = 0;
-    for entry in fs::read_dir(std::env::temp_dir()).unwrap().map_while(Result::ok) {
-        if !ours(&entry.file_name().to_string_lossy()) {
-            continue;
-        }
-        let Ok(files) = fs::read_dir(entry.path()) else { continue };
-        for file in files.map_while(Result::ok).filter(|file| file.path().is_file()) {
-            let Ok(bytes) = fs::read(file.path()) else { continue };
-            looked += 1;
-            let there = bytes.windows(password.len()).any(|part| part == password.as_bytes());
-            assert!(!there, "{}", file.path().display());
-        }
-    }
-    assert!(looked > 0, "no configuration was found to look into");
+    // It looks at what was there before it began; so once more at the end.
+    assert!(runtime.block_on(kopia.probe()).is_ok());
+    let (arguments, files) = (onlooker.path().join("arguments"), onlooker.path().join("files"));
+    let holds = |file: &Path, what: &str| fs::read(file).unwrap().windows(what.len()).any(|part| part == what.as_bytes());
+    let address = made.root().to_str().unwrap();
+    assert!(holds(&arguments, "snapshot create") && holds(&files, address), "nothing was looked at");
+    assert!(!holds(&arguments, password) && !holds(&files, password) && !holds(&files, kept));
 }
