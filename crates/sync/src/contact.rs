@@ -68,13 +68,27 @@ fn all_heads_are_back<K: Kind>(
 }
 
 /// Asks a destination who it is.
-fn identify<K: Kind>(
+pub(crate) fn identify<K: Kind>(
     run: &Run<K>,
     record: &DestinationRecord,
     destination: &dyn Destination,
     context: &Context,
 ) -> Result<Probed, SyncError> {
-    let answer = match context.runtime.block_on(destination.probe())? {
+    let answer = context.runtime.block_on(destination.probe());
+    still_there(run, record, destination, answer)
+}
+
+/// Whether who answers is who was accepted.
+///
+/// A disk or a server may be exchanged while it is worked with. So this is asked again after something was proven, and before that is
+/// recorded: whoever dies between the two has recorded nothing that another one may have shown.
+pub(crate) fn still_there<K: Kind>(
+    run: &Run<K>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    answer: Result<Probe, DestinationError>,
+) -> Result<Probed, SyncError> {
+    let answer = match answer? {
         Probe::Found(incarnation) => Some(incarnation),
         Probe::Nothing => None,
         // Whatever hides there, nobody ever accepted it.
@@ -92,9 +106,9 @@ fn identify<K: Kind>(
     Ok(run.probed(record.id, answer.as_ref())?)
 }
 
-/// Asks once more who it is, after everything was sent and sealed: a disk or a server may have been exchanged meanwhile. If
-/// another one answers, or nobody, nothing that this push took for proven counts.
-pub(crate) fn still_there(
+/// Asks once more, after everything was sent and sealed. If another one answers, or nobody, nothing that this push took for proven
+/// counts.
+pub(crate) fn still_there_after_all(
     run: &Run<Sync>,
     record: &DestinationRecord,
     destination: &dyn Destination,

@@ -9,10 +9,12 @@
 //! The sequences block; they drive the asynchronous calls of a kind on the runtime of their [`Context`].
 
 mod compact;
+mod confirm;
 pub mod conformance;
 mod contact;
 mod destination;
 mod error;
+mod inbox;
 mod manage;
 mod pending;
 mod push;
@@ -21,6 +23,7 @@ mod source;
 mod verify;
 
 pub use compact::Compact;
+pub use confirm::{Answer, Asking};
 pub use contact::{HeadsOf, contact};
 pub use destination::{
     Arrival, Capabilities, CompactSink, Compaction, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe,

@@ -1,6 +1,6 @@
 //! What a person does to a destination on purpose: init, adopt, reset, repair.
 
-use crate::contact::contact;
+use crate::contact::{contact, identify};
 use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink};
 use crate::error::{DestinationError, SyncError};
 use crate::push::outcome_of;
@@ -259,7 +259,7 @@ impl Repair<'_> {
     }
 
     fn repair(&self, run: &Run<EvidenceChange>) -> Result<RepairReport, SyncError> {
-        let probed = contact(run, &self.record, self.destination.as_ref(), &[], &self.context)?;
+        contact(run, &self.record, self.destination.as_ref(), &[], &self.context)?;
         let lost = self.store.lost_at(self.record.id)?;
         self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
         let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
@@ -273,6 +273,7 @@ impl Repair<'_> {
                 self.context.cancel.check()?;
                 match self.store_again(&receipt)? {
                     Ok(at) => {
+                        let probed = identify(run, &self.record, self.destination.as_ref(), &self.context)?;
                         run.repaired(&probed, &at)?;
                         report.repaired += 1;
                         self.context.progress.advance(1, receipt.content.size);

@@ -3,9 +3,10 @@
 //! open volume → begin run and snapshot → probe → plan → transfer → verify → record receipts → announce the head → write segment and
 //! head → advance and finish.
 
-use crate::contact::{HeadsOf, contact, still_there};
+use crate::contact::{HeadsOf, contact, still_there, still_there_after_all};
 use crate::destination::{Context, Destination, HeldItem, PlanItem, PushSink};
 use crate::error::{DestinationError, SyncError};
+use crate::inbox::Inbox;
 use crate::pending::{NO_ANSWER, Pending};
 use crate::segment::{self, Author, Place};
 use crate::source::{Drift, Source, VolumeFile};
@@ -17,7 +18,7 @@ use lastcopy_store::{
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Items in one group of the plan, and receipts in one transaction.
@@ -152,7 +153,7 @@ impl Push {
         // One that failed may have gone away, or another one may be in its place: then that is the news.
         let failed = matches!(&sealed, Err(error @ SyncError::Destination(_)) if !error.is_cancelled());
         if failed || totals.lacking_items > 0 && sealed.is_ok() || matches!(&sealed, Ok(Some(_))) {
-            still_there(run, &self.record, destination, &probed, &self.context)?;
+            still_there_after_all(run, &self.record, destination, &probed, &self.context)?;
         }
         Ok((report, probed, sealed?))
     }
@@ -271,8 +272,20 @@ impl Push {
                 })
             });
             let recorder = scope.spawn(move || {
-                let recorder = Recorder { run, probed, report: counted, again, pending, proofs: Vec::new() };
-                let recorded = recorder.work(&recorded);
+                let inbox = Inbox::new(recorded);
+                let recorder = Recorder {
+                    push: self,
+                    run,
+                    probed,
+                    inbox,
+                    report: counted,
+                    again,
+                    pending,
+                    moved: Vec::new(),
+                    proofs: Vec::new(),
+                    full: GROUP,
+                };
+                let recorded = recorder.work();
                 if recorded.is_err() {
                     stop.cancel();
                 }
@@ -281,7 +294,7 @@ impl Push {
             let pushed = context.runtime.block_on(self.destination.push(&place, take, sink, &context));
             let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let recorded = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // An error of the index explains whatever else went wrong.
+            // An error of the index, or that another one answers, explains whatever else went wrong.
             recorded?;
             planned?;
             Ok::<_, SyncError>(pushed?)
@@ -406,26 +419,33 @@ impl PushSink for Sink {
 
 /// Records what the destination tells, and counts it.
 struct Recorder<'a> {
+    push: &'a Push,
     run: &'a Run<Sync>,
     probed: &'a Probed,
+    inbox: Inbox<Event>,
     report: &'a mut PushReport,
     again: &'a mut HashMap<ContentId, PlanItem>,
     pending: &'a Pending<Key, PlanItem>,
+    /// What was moved, from where, and what was found of it at its new place.
+    moved: Vec<(HeldItem, Location, Result<Proven, String>)>,
+    /// What was proven since.
     proofs: Vec<ProvenAt>,
+    /// So many proofs are recorded together.
+    full: usize,
 }
 
 impl Recorder<'_> {
-    fn work(mut self, events: &Receiver<Event>) -> Result<(), StoreError> {
+    fn work(mut self) -> Result<(), SyncError> {
         loop {
-            match events.recv_timeout(FLUSH) {
+            match self.inbox.next(FLUSH) {
                 Ok(event) => self.take(event)?,
-                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Timeout) => self.flush_if_reached()?,
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
         }
     }
 
-    fn take(&mut self, event: Event) -> Result<(), StoreError> {
+    fn take(&mut self, event: Event) -> Result<(), SyncError> {
         match event {
             Event::Stored(bytes) => {
                 self.report.stored += 1;
@@ -436,8 +456,8 @@ impl Recorder<'_> {
             Event::Proven(item, location, proven) => {
                 self.report.verified += item.files;
                 self.proofs.push(ProvenAt { content: item.content_id, location, proven });
-                if self.proofs.len() >= GROUP {
-                    self.flush()?;
+                if self.proofs.len() >= self.full {
+                    self.flush_if_reached()?;
                 }
             }
             Event::Drift(item, drift) => {
@@ -464,10 +484,7 @@ impl Recorder<'_> {
                 // Nobody waits for it any more: then nothing is moved.
                 drop(answer.send(moving));
             }
-            Event::Moved(item, from, found) => {
-                let found = found.as_ref().map(|proven| *proven).map_err(String::as_str);
-                self.run.moved(self.probed, item.content_id, &from, &item.location, found)?;
-            }
+            Event::Moved(item, from, found) => self.moved.push((item, from, found)),
         }
         Ok(())
     }
@@ -479,13 +496,33 @@ impl Recorder<'_> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
-        if self.proofs.is_empty() {
+    /// Records what was proven, on behalf of who is there now.
+    fn flush(&mut self) -> Result<(), SyncError> {
+        if self.proofs.is_empty() && self.moved.is_empty() {
             return Ok(());
         }
-        self.run.record(self.probed, &self.proofs)?;
+        let Push { record, destination, context, .. } = self.push;
+        let answer = self.inbox.probe(destination.as_ref(), &context.runtime);
+        let probed = still_there(self.run, record, destination.as_ref(), answer)?;
+        for (item, from, found) in self.moved.drain(..) {
+            let found = found.as_ref().map(|proven| *proven).map_err(String::as_str);
+            self.run.moved(&probed, item.content_id, &from, &item.location, found)?;
+        }
+        self.run.record(&probed, &self.proofs)?;
         self.proofs.clear();
+        self.full = GROUP;
         Ok(())
+    }
+
+    /// The same, in the midst of it: who does not answer now may do so later, and the proofs wait for that.
+    fn flush_if_reached(&mut self) -> Result<(), SyncError> {
+        match self.flush() {
+            Err(SyncError::Destination(_)) => {
+                self.full = self.proofs.len() + GROUP;
+                Ok(())
+            }
+            flushed => flushed,
+        }
     }
 }
 

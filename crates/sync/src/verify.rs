@@ -1,8 +1,9 @@
 //! Checking again what a destination holds.
 
-use crate::contact::{HeadsOf, contact};
+use crate::contact::{HeadsOf, contact, identify, still_there};
 use crate::destination::{Context, Depth, Destination, HeldItem, VerifySink};
 use crate::error::{DestinationError, SyncError};
+use crate::inbox::Inbox;
 use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
 use lastcopy_store::{
@@ -12,7 +13,7 @@ use lastcopy_store::{
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Items in one group, and receipts in one transaction.
@@ -130,12 +131,26 @@ impl Verification {
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
         let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
         let pending = &Pending::new();
-        let (proofs, seen, elsewhere) = Default::default();
-        let recorder = Recorder { run, probed: &probed, report: &mut report, pending, proofs, seen, elsewhere, depth };
+        let (proofs, seen, lost, elsewhere) = Default::default();
+        let inbox = Inbox::new(findings);
+        let recorder = Recorder {
+            verification: self,
+            run,
+            probed: &probed,
+            inbox,
+            report: &mut report,
+            pending,
+            proofs,
+            seen,
+            lost,
+            elsewhere,
+            depth,
+            full: GROUP,
+        };
         let (elsewhere, ended) = std::thread::scope(|scope| {
             let planner = scope.spawn(move || self.plan(list, &give, pending));
             let recorder = scope.spawn(move || {
-                let recorded = recorder.work(&findings);
+                let recorded = recorder.work();
                 if recorded.is_err() {
                     stop.cancel();
                 }
@@ -146,6 +161,10 @@ impl Verification {
             let elsewhere = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok::<_, SyncError>((elsewhere, planned.and_then(|()| Ok(verified?))))
         })?;
+        let probed = match elsewhere.len() {
+            0 => probed,
+            _ => identify(run, &self.record, self.destination.as_ref(), &self.context)?,
+        };
         // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
         elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
         ended?;
@@ -271,24 +290,29 @@ impl VerifySink for Sink {
 }
 
 struct Recorder<'a> {
+    verification: &'a Verification,
     run: &'a Run<Verify>,
     probed: &'a Probed,
+    inbox: Inbox<(HeldItem, Finding)>,
     report: &'a mut VerifyReport,
     pending: &'a Pending<Place, HeldItem>,
     proofs: Vec<ProvenAt>,
     seen: Vec<(ContentId, Location)>,
+    lost: Vec<(HeldItem, String)>,
     /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
     elsewhere: Vec<(HeldItem, String)>,
     depth: Depth,
+    /// So many findings are recorded together.
+    full: usize,
 }
 
 impl Recorder<'_> {
     /// Records what is found. Gives what was not at one of its places, and may be at another one.
-    fn work(mut self, events: &Receiver<(HeldItem, Finding)>) -> Result<Vec<(HeldItem, String)>, StoreError> {
+    fn work(mut self) -> Result<Vec<(HeldItem, String)>, SyncError> {
         loop {
-            match events.recv_timeout(FLUSH) {
+            match self.inbox.next(FLUSH) {
                 Ok((item, finding)) => self.take(item, finding)?,
-                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Timeout) => self.flush_if_reached()?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -296,7 +320,7 @@ impl Recorder<'_> {
         Ok(self.elsewhere)
     }
 
-    fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), StoreError> {
+    fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), SyncError> {
         if !self.pending.answered(&place(&item)) {
             return Ok(());
         }
@@ -316,7 +340,7 @@ impl Recorder<'_> {
                 if located && self.run.may_be_elsewhere(self.probed, item.content_id, &item.location)? {
                     self.elsewhere.push((item, detail));
                 } else {
-                    self.report.lost(self.run, self.probed, item, detail)?;
+                    self.lost.push((item, detail));
                 }
             }
             Finding::Unverifiable(reason) => {
@@ -324,17 +348,39 @@ impl Recorder<'_> {
                 self.report.name(item, reason);
             }
         }
-        if self.proofs.len() + self.seen.len() >= GROUP { self.flush() } else { Ok(()) }
+        if self.waiting() >= self.full { self.flush_if_reached() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
-        if !self.proofs.is_empty() {
-            self.run.record(self.probed, &std::mem::take(&mut self.proofs))?;
+    fn waiting(&self) -> usize {
+        self.proofs.len() + self.seen.len() + self.lost.len()
+    }
+
+    /// Records what was found, on behalf of who is there now.
+    fn flush(&mut self) -> Result<(), SyncError> {
+        if self.waiting() == 0 {
+            return Ok(());
         }
-        if !self.seen.is_empty() {
-            self.run.seen(&std::mem::take(&mut self.seen), self.probed)?;
+        let Verification { record, destination, context, .. } = self.verification;
+        let answer = self.inbox.probe(destination.as_ref(), &context.runtime);
+        let probed = still_there(self.run, record, destination.as_ref(), answer)?;
+        self.run.record(&probed, &std::mem::take(&mut self.proofs))?;
+        self.run.seen(&std::mem::take(&mut self.seen), &probed)?;
+        for (item, detail) in std::mem::take(&mut self.lost) {
+            self.report.lost(self.run, &probed, item, detail)?;
         }
+        self.full = GROUP;
         Ok(())
+    }
+
+    /// The same, in the midst of it: who does not answer now may do so later, and the findings wait for that.
+    fn flush_if_reached(&mut self) -> Result<(), SyncError> {
+        match self.flush() {
+            Err(SyncError::Destination(_)) => {
+                self.full = self.waiting() + GROUP;
+                Ok(())
+            }
+            flushed => flushed,
+        }
     }
 }
 

@@ -6,10 +6,8 @@ use crate::word::{Dest, Moment, Vol};
 use crate::world::World;
 use lastcopy_fs::Content;
 use lastcopy_offload::{Confirm, OffloadError, Verdict};
-use lastcopy_store::{Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Run, Volume};
-use lastcopy_sync::{
-    Depth as LookDepth, Destination, DestinationError, Finding, HeadsOf, HeldItem, Probe, SyncError, check_held, contact,
-};
+use lastcopy_store::{Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Run, StoreError, Volume};
+use lastcopy_sync::{Answer, Asking, Depth as LookDepth, Destination, HeadsOf, SyncError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,25 +38,13 @@ impl Confirmer {
         self.destinations.iter().filter_map(|(dest, record, _)| Some((*dest, accepted(record)?))).collect()
     }
 
-    fn items(&self, contents: &[(FileId, Content)], at: DestinationId) -> std::result::Result<Vec<Option<HeldItem>>, OffloadError> {
-        let store = self.world.store().map_err(|error| lastcopy_store::StoreError::Refused(error.to_string()))?;
-        let mut items = Vec::with_capacity(contents.len());
-        for (file, content) in contents {
-            let row = store.file(*file)?;
-            let held = store.receipts_at(at, &[row.content_id])?.into_iter().find(|receipt| receipt.lost_at.is_none());
-            items.push(held.map(|receipt| HeldItem {
-                content_id: row.content_id,
-                content: *content,
-                location: receipt.location,
-                fingerprint: None,
-            }));
+    /// Everything that is asked about lies aside: else a destination could be this very file by another way. But if somebody closed the
+    /// run, another one may have put it back: nothing comes of the answers then.
+    fn require_aside(&self, run: &Run<Offload>, contents: &[(FileId, Content)]) -> std::result::Result<(), OffloadError> {
+        if run.still_running().is_err() {
+            return Ok(());
         }
-        Ok(items)
-    }
-
-    /// Everything that is asked about lies aside: else a destination could be this very file by another way.
-    fn require_aside(&self, contents: &[(FileId, Content)]) -> std::result::Result<(), OffloadError> {
-        let store = self.world.store().map_err(|error| lastcopy_store::StoreError::Refused(error.to_string()))?;
+        let store = self.world.store().map_err(|error| StoreError::Refused(error.to_string()))?;
         let aside = look::tree(&self.world.root(self.volume)).map(|tree| tree.aside).unwrap_or_default();
         for (file, _) in contents {
             let path = store.file(*file)?.path;
@@ -86,10 +72,13 @@ impl Confirm for Confirmer {
         if let Some(why) = self.silent.borrow().get(&destination) {
             return unreachable(why);
         }
-        self.require_aside(contents)?;
+        self.require_aside(run, contents)?;
         let context = self.world.context();
-        let probed = match contact(run, record, way.as_ref(), std::slice::from_ref(&self.heads), &context) {
-            Ok(probed) => probed,
+        let store = self.world.store().map_err(|error| StoreError::Refused(error.to_string()))?;
+        let asking = Asking { store: &store, volume: &self.heads, record, destination: way.as_ref(), context: &context };
+        let look = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
+        let answers = match asking.ask(Some(run), contents, look) {
+            Ok(answers) => answers,
             Err(SyncError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 let why = error.to_string();
@@ -98,37 +87,14 @@ impl Confirm for Confirmer {
                 return unreachable(&why);
             }
         };
-        let items = self.items(contents, destination)?;
-        let asked: Vec<_> = items.iter().flatten().cloned().collect();
-        let look = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
-        let findings = match check_held(way.as_ref(), &asked, look, &context) {
-            Ok(findings) => findings,
-            Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-            Err(error) => return unreachable(&error.to_string()),
+        let told = |((_, content), answer): (&(FileId, Content), Answer)| match answer {
+            Answer::Held => Verdict::Held,
+            Answer::NotHeld(why) => {
+                self.world.told_lost(*dest, content.hash.0);
+                Verdict::NotHeld(why)
+            }
+            Answer::Unknown(why) => Verdict::Unreachable(why),
         };
-        let lost = findings.iter().any(|finding| matches!(finding, Finding::Lost(_)));
-        let who = || context.runtime.block_on(way.probe());
-        if lost && !matches!(who(), Ok(Probe::Found(found)) if Some(&found) == record.incarnation.as_ref()) {
-            return unreachable("it went away, or was exchanged, while it was asked");
-        }
-        let mut findings = findings.into_iter();
-        let mut verdicts = Vec::with_capacity(contents.len());
-        for item in items {
-            let Some(item) = item else {
-                verdicts.push(Verdict::NotHeld("there is no live receipt for it".into()));
-                continue;
-            };
-            verdicts.push(match findings.next() {
-                Some(Finding::Verified(_) | Finding::Seen) => Verdict::Held,
-                Some(Finding::Lost(detail)) => {
-                    run.lost(&probed, item.content_id, &item.location, &detail)?;
-                    self.world.told_lost(*dest, item.content.hash.0);
-                    Verdict::NotHeld(detail)
-                }
-                Some(Finding::Unverifiable(reason)) => Verdict::Unreachable(reason),
-                None => Verdict::Unreachable("it gave no answer".into()),
-            });
-        }
-        Ok(verdicts)
+        Ok(contents.iter().zip(answers).map(told).collect())
     }
 }

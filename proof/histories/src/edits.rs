@@ -142,15 +142,7 @@ impl World {
         };
         write(&mut file).map_err(at(&full))?;
         let Some(after) = look::file(&full)? else { return Ok(()) };
-        match (state.ledger.at(volume, &path.bytes()), before) {
-            (Some(id), Some(before)) if state.ledger.owed.get(&id).is_some_and(|owed| owed.hash == before.hash) => {
-                state.ledger.change(id, after.hash);
-            }
-            _ => {
-                state.ledger.take(volume, &path.bytes(), before);
-                state.ledger.put(volume, &path.bytes(), after.hash);
-            }
-        }
+        wrote(state, volume, &path.bytes(), before, after);
         Ok(())
     }
 
@@ -257,11 +249,7 @@ impl World {
             rustix::mm::munmap(mapped, length).map_err(|error| at(&full)(error.into()))?;
         }
         let Some(after) = look::file(&full)? else { return Ok(()) };
-        if let Some(id) = state.ledger.at(volume, &path.bytes())
-            && state.ledger.owed.get(&id).is_some_and(|owed| owed.hash == before.hash)
-        {
-            state.ledger.change(id, after.hash);
-        }
+        wrote(state, volume, &path.bytes(), Some(before), after);
         Ok(())
     }
 
@@ -273,6 +261,21 @@ impl World {
             state.writer = Some(Writer { file, owed: state.ledger.at(volume, &path.bytes()) });
         }
         Ok(())
+    }
+}
+
+/// A person changed the bytes of a file where it is. It may have come back there a moment ago, seen by nobody else yet.
+fn wrote(state: &mut State, volume: Vol, path: &[u8], before: Option<Found>, after: Found) {
+    let owed = state
+        .ledger
+        .at(volume, path)
+        .filter(|id| state.ledger.owed.get(id).map(|owed| owed.hash) == before.map(|found| found.hash));
+    match owed {
+        Some(id) => state.ledger.change(id, after.hash),
+        None => {
+            state.ledger.take(volume, path, before);
+            state.ledger.put(volume, path, after.hash);
+        }
     }
 }
 

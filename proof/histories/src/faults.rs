@@ -6,6 +6,7 @@ use crate::op::Op;
 use crate::word::Dest;
 use crate::world::{State, World, copy_tree, remove_tree};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -52,11 +53,10 @@ impl World {
                 let other = content(number.saturating_add(3));
                 to_object(&mut state, *dest, *number, |path, _| anew(path, &other))?;
             }
-            Op::Wipe { at: dest } => to_disk(&mut state, *dest, empty)?,
-            Op::Swap { at: dest } => to_disk(&mut state, *dest, |root| {
-                empty(root)?;
-                fs::write(root.join(MARKER), stranger(*dest)).map_err(at(root))
-            })?,
+            Op::Wipe { at: dest } => self.to_disk(&mut state, *dest, |_| Ok(()))?,
+            Op::Swap { at: dest } => {
+                self.to_disk(&mut state, *dest, |root| fs::write(root.join(MARKER), stranger(*dest)).map_err(at(root)))?;
+            }
             Op::Unplug { at: dest } => self.unplug(&mut state, *dest)?,
             Op::Plug { at: dest } => self.plug(&mut state, *dest)?,
             Op::Keep { at: dest } => {
@@ -67,10 +67,7 @@ impl World {
             Op::RollBack { at: dest } => {
                 let copy = self.kept_copy(*dest);
                 if copy.exists() {
-                    to_disk(&mut state, *dest, |root| {
-                        remove_tree(root)?;
-                        copy_tree(&copy, root)
-                    })?;
+                    self.to_disk(&mut state, *dest, |root| copy_tree(&copy, root))?;
                 }
             }
             Op::MoveInto { at: dest, volume } => {
@@ -98,6 +95,21 @@ impl World {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Everything goes from a disk, and something else comes; the ledger notes what is lost by it. The tool may be writing there
+    /// meanwhile: what was there for a moment only was there, too.
+    fn to_disk(&self, state: &mut State, disk: Dest, comes: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let root = state.real[&disk].clone();
+        look_before(state, disk, &root)?;
+        let gone = self.base.join("saved/gone");
+        remove_tree(&gone)?;
+        if root.exists() {
+            take(&root, &gone)?;
+            state.ledger.was_there(disk, look::marker(&gone).as_deref(), &look::objects(&gone)?);
+            comes(&root)?;
+        }
+        note(state, disk, &root)
     }
 
     /// Where a disk is plugged in.
@@ -139,16 +151,6 @@ impl World {
     }
 }
 
-/// Something happens to a disk; the ledger notes what is lost by it.
-fn to_disk(state: &mut State, disk: Dest, act: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let root = state.real[&disk].clone();
-    look_before(state, disk, &root)?;
-    if root.exists() {
-        act(&root)?;
-    }
-    note(state, disk, &root)
-}
-
 /// What came there within the same command was there, too.
 fn look_before(state: &mut State, disk: Dest, root: &Path) -> Result<()> {
     let (marker, objects) = (look::marker(root), look::objects(root)?);
@@ -181,13 +183,27 @@ fn anew(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(path, bytes)
 }
 
-fn empty(root: &Path) -> Result<()> {
-    for entry in fs::read_dir(root).map_err(at(root))? {
-        let path = entry.map_err(at(root))?.path();
-        if path.is_dir() {
-            remove_tree(&path)?;
+/// Takes everything that is in a directory to another one, file by file: none goes that does not come there.
+fn take(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(at(to))?;
+    for entry in fs::read_dir(from).map_err(at(from))? {
+        let entry = entry.map_err(at(from))?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().map_err(at(&path))?.is_dir() {
+            while let Err(error) = {
+                take(&path, &target)?;
+                fs::remove_dir(&path)
+            } {
+                // The tool put something there a moment ago.
+                if error.kind() != ErrorKind::DirectoryNotEmpty {
+                    return Err(at(&path)(error));
+                }
+            }
         } else {
-            fs::remove_file(&path).map_err(at(&path))?;
+            match fs::rename(&path, &target) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                done => done.map_err(at(&path))?,
+            }
         }
     }
     Ok(())

@@ -116,7 +116,7 @@ fn judge_kept(state: &mut State, volume: Vol, tree: &Tree) {
         }
     }
     for (path, found) in &tree.kept {
-        state.ledger.keeps(volume, path, found.hash);
+        state.ledger.keeps(volume, path, *found);
     }
 }
 

@@ -226,11 +226,11 @@ impl Ledger {
         known
     }
 
-    /// A file was seen among those that were kept.
-    pub(crate) fn keeps(&mut self, volume: Vol, path: &[u8], hash: Hash) {
-        let kept = Kept { hash, since: self.next };
+    /// A file was seen among those that were kept. To one that a person wrote, the same bytes may have come anew.
+    pub(crate) fn keeps(&mut self, volume: Vol, path: &[u8], found: Found) {
+        let kept = Kept { hash: found.hash, since: self.next };
         let before = self.kept.entry((volume, path.to_vec())).or_insert(kept);
-        if before.hash != hash {
+        if before.hash != found.hash || self.written.contains(&found.inode) {
             *before = kept;
         }
     }
@@ -258,7 +258,17 @@ impl Ledger {
         gone
     }
 
-    /// The same after something befell the disk: what is gone is noted as lost, by no fault of the tool.
+    /// These were on the disk, seen or not.
+    pub(crate) fn was_there(&mut self, disk: Dest, marker: Option<&str>, objects: &BTreeMap<Hash, Object>) {
+        let intact = objects.iter().filter(|(_, object)| object.intact).map(|(hash, _)| *hash);
+        let state = self.disks.entry(disk).or_default();
+        state.held.extend(intact.clone());
+        if let Some(marker) = marker {
+            self.ever.entry(marker.to_owned()).or_default().extend(intact);
+        }
+    }
+
+    /// The disk was looked at after something befell it: what is gone is noted as lost, by no fault of the tool.
     pub(crate) fn befell(&mut self, disk: Dest, marker: Option<&str>, objects: &BTreeMap<Hash, Object>) {
         self.tick += 1;
         let lost = Lost { tick: self.tick, latest_ms: self.latest_ms, told: false };

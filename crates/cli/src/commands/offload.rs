@@ -12,11 +12,8 @@ use lastcopy_fs::{Content, NoProgress};
 use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
-use lastcopy_store::{
-    Confirm as Depth, DestinationId, DestinationRecord, FileId, IdentityError, Kind, Offload, Outcome, Probed, ReceiptLevel, Run,
-    RunId, Selection, Volume,
-};
-use lastcopy_sync::{Context, Depth as LookDepth, Destination, Finding, HeadsOf, HeldItem, SyncError, check_held, contact};
+use lastcopy_store::{Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Outcome, Run, RunId, Selection, Volume};
+use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, Destination, HeadsOf, SyncError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -339,58 +336,6 @@ impl Confirmer {
             silent: RefCell::default(),
         })
     }
-
-    /// Who answers; with a run, recorded and compared with what is remembered.
-    fn reach<K: Kind>(
-        &self,
-        run: Option<&Run<K>>,
-        record: &DestinationRecord,
-        destination: &dyn Destination,
-    ) -> Result<Option<Probed>, SyncError> {
-        match run {
-            Some(run) => contact(run, record, destination, std::slice::from_ref(&self.volume), &self.context).map(Some),
-            None => match self.context.runtime.block_on(destination.probe())? {
-                lastcopy_sync::Probe::Found(found) if Some(&found) == record.incarnation.as_ref() => Ok(None),
-                lastcopy_sync::Probe::Found(answered) => {
-                    let accepted = record.incarnation.clone().ok_or(IdentityError::NeverInitialised)?;
-                    Err(IdentityError::Changed { accepted, answered }.into())
-                }
-                _ => {
-                    let address = destination.capabilities().address;
-                    Err(lastcopy_sync::DestinationError::Unreachable { address, reason: "its marker is not there".into() }.into())
-                }
-            },
-        }
-    }
-
-    /// Whether who was accepted answers now.
-    fn answers_as(&self, record: &DestinationRecord, destination: &dyn Destination) -> bool {
-        let answer = self.context.runtime.block_on(destination.probe());
-        matches!(answer, Ok(lastcopy_sync::Probe::Found(found)) if Some(&found) == record.incarnation.as_ref())
-    }
-
-    fn items(
-        &self,
-        contents: &[(FileId, Content)],
-        destination: DestinationId,
-        depth: LookDepth,
-    ) -> Result<Vec<Option<HeldItem>>, OffloadError> {
-        let mut items = Vec::with_capacity(contents.len());
-        for (file, content) in contents {
-            let row = self.store.file(*file)?.content_id;
-            // Several places there may hold it: the one that the decision counted is asked.
-            let live = self.store.receipts_at(destination, &[row])?.into_iter().filter(|receipt| receipt.lost_at.is_none());
-            let held = live.max_by_key(|receipt| (receipt.level == ReceiptLevel::Verified, receipt.verified_at));
-            items.push(held.map(|receipt| HeldItem {
-                content_id: row,
-                content: *content,
-                location: receipt.location,
-                // Who asks for every byte wants them read, whatever a provider's checksum says.
-                fingerprint: receipt.fingerprint.filter(|_| depth == LookDepth::Presence),
-            }));
-        }
-        Ok(items)
-    }
 }
 
 impl Confirm for Confirmer {
@@ -408,71 +353,32 @@ impl Confirm for Confirmer {
         if let Some(why) = self.silent.borrow().get(&destination) {
             return unreachable(why);
         }
-        let probed = match self.reach(run, record, way.as_ref()) {
-            Ok(probed) => probed,
-            Err(SyncError::Store(error)) => return Err(error.into()),
-            Err(error) if error.is_cancelled() => return Err(lastcopy_fs::Cancelled.into()),
+        let asking = Asking { store: &self.store, volume: &self.volume, record, destination: way.as_ref(), context: &self.context };
+        let depth = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
+        match asking.ask(run, contents, depth) {
+            Ok(answers) => Ok(answers.into_iter().map(verdict).collect()),
+            Err(SyncError::Store(error)) => Err(error.into()),
+            Err(error) if error.is_cancelled() => Err(lastcopy_fs::Cancelled.into()),
             Err(error) => {
                 let why = error.to_string();
                 self.silent.borrow_mut().insert(destination, why.clone());
-                return unreachable(&why);
+                unreachable(&why)
             }
-        };
-        let depth = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
-        let items = self.items(contents, destination, depth)?;
-        let asked: Vec<_> = items.iter().flatten().cloned().collect();
-        let findings = match check_held(way.as_ref(), &asked, depth, &self.context) {
-            Ok(findings) => findings,
-            Err(lastcopy_sync::DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-            Err(error) => return unreachable(&error.to_string()),
-        };
-        let Some(findings) = believed(findings, || self.answers_as(record, way.as_ref())) else {
-            return unreachable("it went away, or was exchanged, while it was asked");
-        };
-        let mut findings = findings.into_iter();
-        let mut verdicts = Vec::with_capacity(contents.len());
-        for item in items {
-            let Some(item) = item else {
-                verdicts.push(Verdict::NotHeld("there is no live receipt for it".into()));
-                continue;
-            };
-            verdicts.push(match findings.next() {
-                Some(Finding::Verified(_) | Finding::Seen) => Verdict::Held,
-                Some(Finding::Lost(detail)) => {
-                    if let (Some(run), Some(probed)) = (run, &probed) {
-                        run.lost(probed, item.content_id, &item.location, &detail)?;
-                    }
-                    Verdict::NotHeld(detail)
-                }
-                Some(Finding::Unverifiable(reason)) => Verdict::Unreachable(reason),
-                None => Verdict::Unreachable("it gave no answer".into()),
-            });
         }
-        Ok(verdicts)
     }
 }
 
-/// A disk that is unplugged between the first contact and the questions has lost nothing: where something seems lost, it is asked once
-/// more who it is, and if the answer is another one, nothing that was found counts.
-fn believed(findings: Vec<Finding>, still_there: impl FnOnce() -> bool) -> Option<Vec<Finding>> {
-    let lost = findings.iter().any(|finding| matches!(finding, Finding::Lost(_)));
-    (!lost || still_there()).then_some(findings)
+fn verdict(answer: Answer) -> Verdict {
+    match answer {
+        Answer::Held => Verdict::Held,
+        Answer::NotHeld(why) => Verdict::NotHeld(why),
+        Answer::Unknown(why) => Verdict::Unreachable(why),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_loss_counts_only_where_who_was_asked_is_still_there() {
-        let lost = || vec![Finding::Seen, Finding::Lost("it is not there".into())];
-        assert!(believed(lost(), || true).is_some_and(|findings| matches!(findings[..], [Finding::Seen, Finding::Lost(_)])));
-        assert!(believed(lost(), || false).is_none());
-        let mut asked = false;
-        let seen =
-            believed(vec![Finding::Seen, Finding::Unverifiable("it is busy".into())], || std::mem::replace(&mut asked, true));
-        assert_eq!((seen.map(|findings| findings.len()), asked), (Some(2), false), "without a loss nobody is asked again");
-    }
 
     #[test]
     fn the_question_names_all_that_goes() {

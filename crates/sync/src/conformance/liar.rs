@@ -138,8 +138,8 @@ impl fmt::Display for Lie {
     }
 }
 
-/// Done once, when the next push has begun to send.
-type Midway = Box<dyn FnOnce() + Send>;
+/// Done once, in the next push.
+type Once = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 /// A destination that lies in one thing, and is honest in all else.
 pub struct Liar {
@@ -153,11 +153,19 @@ pub struct Liar {
     first_heads: Mutex<BTreeMap<Id128, Vec<PlacedHead>>>,
     /// Everything that it ever listed.
     listed: Mutex<Vec<(Content, Location)>>,
-    midway: Mutex<Option<Midway>>,
+    midway: Once,
+    afterwards: Once,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn once(act: &Once) {
+    let act = lock(act).take();
+    if let Some(act) = act {
+        act();
+    }
 }
 
 impl Liar {
@@ -171,7 +179,8 @@ impl Liar {
             probes: AtomicU64::new(0),
             first_heads: Mutex::default(),
             listed: Mutex::default(),
-            midway: Mutex::default(),
+            midway: Once::default(),
+            afterwards: Once::default(),
         }
     }
 
@@ -191,6 +200,11 @@ impl Liar {
     /// Does this once the next push sends: when it hangs, because it does; else before it stores anything.
     pub fn midway(&self, act: impl FnOnce() + Send + 'static) {
         *lock(&self.midway) = Some(Box::new(act));
+    }
+
+    /// Does this once the next push has sent everything, and told of all proofs.
+    pub fn afterwards(&self, act: impl FnOnce() + Send + 'static) {
+        *lock(&self.afterwards) = Some(Box::new(act));
     }
 
     fn tells(&self, lie: Lie) -> bool {
@@ -273,10 +287,7 @@ impl Destination for Liar {
         context: &Context,
     ) -> Result<(), DestinationError> {
         self.call()?;
-        let midway = lock(&self.midway).take();
-        if let Some(act) = midway {
-            act();
-        }
+        once(&self.midway);
         if self.tells(Lie::Hangs) {
             while !context.cancel.is_cancelled() {
                 tokio::task::yield_now().await;
@@ -295,6 +306,7 @@ impl Destination for Liar {
             return Err(DestinationError::Full { address: self.honest.capabilities().address });
         }
         let pushed = self.honest.push(place, plan, lying.clone(), context).await;
+        once(&self.afterwards);
         if lying.end() > 0 {
             self.told.fetch_add(1, Ordering::SeqCst);
         }

@@ -4,8 +4,9 @@
 use super::liar::Lie;
 use super::rig::{Checked, Pushing, Rig, Site, expect, gate_is_open, holds, words};
 use super::subject::{Cure, Fault, Subject, Tamper};
-use crate::contact::contact;
-use crate::destination::{Context, Destination};
+use crate::confirm::{Answer, Asking};
+use crate::contact::{HeadsOf, contact};
+use crate::destination::{Context, Depth, Destination};
 use crate::manage::Repair;
 use crate::verify::Extent;
 use lastcopy_fs::{Cancel, Content};
@@ -73,7 +74,7 @@ impl Expected {
 type Run = fn(&Trial<'_>) -> Checked;
 
 /// Every other trial.
-pub(super) const OTHERS: [(&str, Run); 11] = [
+pub(super) const OTHERS: [(&str, Run); 13] = [
     ("each call of a push fails once", |trial| trial.each_call_fails()),
     ("a verify is lied to", |trial| trial.verify_is_lied_to()),
     ("presence is lied about", |trial| trial.presence_is_lied_about()),
@@ -85,6 +86,8 @@ pub(super) const OTHERS: [(&str, Run); 11] = [
     ("another repository is in its place", |trial| trial.place_is_replaced()),
     ("the repository goes back to an earlier state", |trial| trial.place_is_rolled_back()),
     ("the repository is exchanged while a push sends", |trial| trial.place_is_replaced_midway()),
+    ("another repository answers by the time something was proven", |trial| trial.proven_by_another()),
+    ("an offload asks", |trial| trial.offload_asks()),
 ];
 
 /// Some files of many sizes; other ones for each number, and one that is always the same.
@@ -151,6 +154,63 @@ impl Trial<'_> {
         }
         site.liar.lie(Lie::None);
         heal(&rig, &site, expected.cure, horizon)
+    }
+
+    /// Another repository answers once a push has proven everything, and the push is stopped there, before it asks at its end; the same
+    /// befalls a verify. Who knows which one showed the bytes: nothing of it counts.
+    pub(super) fn proven_by_another(&self) -> Checked {
+        let (rig, site, horizon) = self.waiting()?;
+        let receipts = || rig.store.count_receipts(site.id).map_err(words);
+        let verified_at = || -> Checked<Vec<_>> {
+            let contents: Vec<_> = rig.evidence(&site)?.iter().map(|(facts, _)| facts.file.content_id).collect();
+            let receipts = rig.store.receipts_at(site.id, &contents).map_err(words)?;
+            Ok(receipts.into_iter().map(|receipt| (receipt.content.hash, receipt.verified_at)).collect())
+        };
+        let before = receipts()?;
+        let context = Context { cancel: Cancel::new(), ..self.context.clone() };
+        let cancel = context.cancel.clone();
+        site.liar.lie(Lie::ReplacedMidway);
+        site.liar.afterwards(move || cancel.cancel());
+        let pushing = rig.push_under(&site, &context)?;
+        expect(pushing.outcome.is_err() && context.cancel.is_cancelled(), || format!("{pushing:?}"))?;
+        expect(site.liar.told() > 0, || "nobody lied".into())?;
+        expect(receipts()? == before, || format!("receipts were {before:?}, and are {:?}", receipts()))?;
+        site.liar.lie(Lie::None);
+        heal(&rig, &site, Cure::Push, horizon)?;
+        let before = verified_at()?;
+        site.liar.lie(Lie::ReplacedMidway);
+        let verified = rig.verify_only(&site, Extent::All)?;
+        expect(site.liar.told() > 0 && verified.is_err(), || format!("{verified:?}"))?;
+        expect(verified_at()? == before, || "a verify took for proven what another one showed".into())?;
+        site.liar.lie(Lie::None);
+        heal(&rig, &site, Cure::Push, horizon)
+    }
+
+    /// What an offload is told at the moment of deletion, and that it believes nothing that another one may have said.
+    pub(super) fn offload_asks(&self) -> Checked {
+        let (rig, site, _, victim) = self.settled()?;
+        let survivor = file_named(&rig, &site, b"1/larger")?;
+        let files = [&victim, &survivor].map(|facts| (facts.file.id, facts.file.content));
+        let volume = HeadsOf { id: rig.volume.id(), uuid: rig.volume.uuid(), name: rig.volume.name().to_owned() };
+        let record = rig.record(&site).map_err(words)?;
+        let (store, destination, context) = (&rig.store, site.liar.as_ref(), self.context);
+        let ask = |depth| Asking { store, volume: &volume, record: &record, destination, context }.ask(None, &files, depth);
+        for depth in [Depth::Presence, Depth::Bytes] {
+            let answers = ask(depth).map_err(words)?;
+            expect(answers == [Answer::Held, Answer::Held], || format!("{depth:?}: {answers:?}"))?;
+            site.liar.lie(Lie::ReplacedMidway);
+            let answers = ask(depth).map_err(words)?;
+            let believed = answers.iter().any(|answer| !matches!(answer, Answer::Unknown(_)));
+            expect(site.liar.told() > 0 && !believed, || format!("{depth:?}: {answers:?}"))?;
+            for lie in [Lie::Replaced, Lie::Gone, Lie::CannotTell] {
+                site.liar.lie(lie);
+                expect(ask(depth).is_err() && site.liar.told() > 0, || format!("{depth:?}, {lie:?}: an answer was believed"))?;
+            }
+            site.liar.lie(Lie::None);
+        }
+        site.made.tamper(Tamper::Drop(victim.file.content))?;
+        let answers = ask(Depth::Presence).map_err(words)?;
+        expect(matches!(answers[..], [Answer::NotHeld(_), Answer::Held]), || format!("{answers:?}"))
     }
 
     /// Each call of a push fails once.
@@ -267,6 +327,11 @@ impl Trial<'_> {
             expect(lost.len() == 1, || format!("{lie:?}: these are known as lost: {lost:?}"))?;
         }
         other.liar.lie(Lie::None);
+        site.liar.lie(Lie::ReplacedMidway);
+        let another = repair();
+        let lost = rig.store.lost_at(site.id).map_err(words)?;
+        expect(site.liar.told() > 0 && another.is_err() && lost.len() == 1, || format!("another one's: {another:?}, {lost:?}"))?;
+        site.liar.lie(Lie::None);
         let report = repair()?;
         expect(report.repaired == 1 && holds(&site, victim.file.content)?, || format!("{report:?}"))?;
         heal(&rig, &site, Cure::Push, horizon)
