@@ -19,13 +19,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
 
-/// Items in one group of the plan, and receipts in one transaction.
+/// Items in one group of the plan.
 const GROUP: usize = 1000;
-
-/// Receipts wait at most so long for company.
-const FLUSH: Duration = Duration::from_millis(500);
 
 /// How many paths of one kind are remembered for people; all are counted.
 const EXAMPLES: usize = 100;
@@ -283,7 +279,6 @@ impl Push {
                     pending,
                     moved: Vec::new(),
                     proofs: Vec::new(),
-                    full: GROUP,
                 };
                 let recorded = recorder.work();
                 if recorded.is_err() {
@@ -430,17 +425,18 @@ struct Recorder<'a> {
     moved: Vec<(HeldItem, Location, Result<Proven, String>)>,
     /// What was proven since.
     proofs: Vec<ProvenAt>,
-    /// So many proofs are recorded together.
-    full: usize,
 }
 
 impl Recorder<'_> {
     fn work(mut self) -> Result<(), SyncError> {
         loop {
-            match self.inbox.next(FLUSH) {
+            match self.inbox.next() {
                 Ok(event) => self.take(event)?,
-                Err(RecvTimeoutError::Timeout) => self.flush_if_reached()?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
+            }
+            if self.inbox.is_due() {
+                self.flush_if_reached()?;
             }
         }
     }
@@ -456,9 +452,6 @@ impl Recorder<'_> {
             Event::Proven(item, location, proven) => {
                 self.report.verified += item.files;
                 self.proofs.push(ProvenAt { content: item.content_id, location, proven });
-                if self.proofs.len() >= self.full {
-                    self.flush_if_reached()?;
-                }
             }
             Event::Drift(item, drift) => {
                 self.report.drift.add(&item.source, 1, &drift);
@@ -510,17 +503,13 @@ impl Recorder<'_> {
         }
         self.run.record(&probed, &self.proofs)?;
         self.proofs.clear();
-        self.full = GROUP;
         Ok(())
     }
 
     /// The same, in the midst of it: who does not answer now may do so later, and the proofs wait for that.
     fn flush_if_reached(&mut self) -> Result<(), SyncError> {
         match self.flush() {
-            Err(SyncError::Destination(_)) => {
-                self.full = self.proofs.len() + GROUP;
-                Ok(())
-            }
+            Err(SyncError::Destination(_)) => Ok(()),
             flushed => flushed,
         }
     }

@@ -14,12 +14,9 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
 
-/// Items in one group, and receipts in one transaction.
+/// Items in one group.
 const GROUP: usize = 1000;
-/// Findings wait at most so long for company.
-const FLUSH: Duration = Duration::from_millis(500);
 /// How many lost contents are remembered for people; all are counted.
 const EXAMPLES: usize = 100;
 
@@ -145,7 +142,6 @@ impl Verification {
             lost,
             elsewhere,
             depth,
-            full: GROUP,
         };
         let (elsewhere, ended) = std::thread::scope(|scope| {
             let planner = scope.spawn(move || self.plan(list, &give, pending));
@@ -302,18 +298,19 @@ struct Recorder<'a> {
     /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
     elsewhere: Vec<(HeldItem, String)>,
     depth: Depth,
-    /// So many findings are recorded together.
-    full: usize,
 }
 
 impl Recorder<'_> {
     /// Records what is found. Gives what was not at one of its places, and may be at another one.
     fn work(mut self) -> Result<Vec<(HeldItem, String)>, SyncError> {
         loop {
-            match self.inbox.next(FLUSH) {
+            match self.inbox.next() {
                 Ok((item, finding)) => self.take(item, finding)?,
-                Err(RecvTimeoutError::Timeout) => self.flush_if_reached()?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.inbox.is_due() {
+                self.flush_if_reached()?;
             }
         }
         self.flush()?;
@@ -348,16 +345,12 @@ impl Recorder<'_> {
                 self.report.name(item, reason);
             }
         }
-        if self.waiting() >= self.full { self.flush_if_reached() } else { Ok(()) }
-    }
-
-    fn waiting(&self) -> usize {
-        self.proofs.len() + self.seen.len() + self.lost.len()
+        Ok(())
     }
 
     /// Records what was found, on behalf of who is there now.
     fn flush(&mut self) -> Result<(), SyncError> {
-        if self.waiting() == 0 {
+        if self.proofs.is_empty() && self.seen.is_empty() && self.lost.is_empty() {
             return Ok(());
         }
         let Verification { record, destination, context, .. } = self.verification;
@@ -368,17 +361,13 @@ impl Recorder<'_> {
         for (item, detail) in std::mem::take(&mut self.lost) {
             self.report.lost(self.run, &probed, item, detail)?;
         }
-        self.full = GROUP;
         Ok(())
     }
 
     /// The same, in the midst of it: who does not answer now may do so later, and the findings wait for that.
     fn flush_if_reached(&mut self) -> Result<(), SyncError> {
         match self.flush() {
-            Err(SyncError::Destination(_)) => {
-                self.full = self.waiting() + GROUP;
-                Ok(())
-            }
+            Err(SyncError::Destination(_)) => Ok(()),
             flushed => flushed,
         }
     }

@@ -155,6 +155,7 @@ pub struct Liar {
     listed: Mutex<Vec<(Content, Location)>>,
     midway: Once,
     afterwards: Once,
+    sealing: Once,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -181,6 +182,7 @@ impl Liar {
             listed: Mutex::default(),
             midway: Once::default(),
             afterwards: Once::default(),
+            sealing: Once::default(),
         }
     }
 
@@ -205,6 +207,11 @@ impl Liar {
     /// Does this once the next push has sent everything, and told of all proofs.
     pub fn afterwards(&self, act: impl FnOnce() + Send + 'static) {
         *lock(&self.afterwards) = Some(Box::new(act));
+    }
+
+    /// Does this once the next push seals, before that.
+    pub fn sealing(&self, act: impl FnOnce() + Send + 'static) {
+        *lock(&self.sealing) = Some(Box::new(act));
     }
 
     fn tells(&self, lie: Lie) -> bool {
@@ -402,6 +409,7 @@ impl Destination for Liar {
         head: &[u8],
         context: &Context,
     ) -> Result<(), DestinationError> {
+        once(&self.sealing);
         self.call()?;
         if self.tells(Lie::SealsNothing) {
             return Ok(());

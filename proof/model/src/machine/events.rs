@@ -84,6 +84,8 @@ pub(crate) enum Fault {
     RotObject,
     /// A transfer leaves an object of the right size and other bytes.
     TornUpload,
+    /// Another disk is in a destination's place while a push stores and proves; the process dies, and the first disk is back.
+    Exchange,
     /// A destination is emptied, and made anew by somebody.
     Wipe,
     /// Another repository is in a destination's place, with the same names and other bytes.
@@ -112,6 +114,7 @@ impl Fault {
         Self::SpoilObject,
         Self::RotObject,
         Self::TornUpload,
+        Self::Exchange,
         Self::Wipe,
         Self::Replace,
         Self::Rollback,

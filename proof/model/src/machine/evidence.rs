@@ -168,6 +168,20 @@ impl Machine {
         Some(())
     }
 
+    /// A push that stores and proves on another disk than the one that it asked, and is killed before it asks again.
+    pub(super) fn push_elsewhere(&self, state: &mut State, place: usize) -> Option<()> {
+        self.begin_run(state);
+        let row = state.index.row.filter(|row| row.status == Status::Present)?;
+        let sent = state.disk.path.is_some_and(|file| file.version == row.version);
+        if self.contact(state, place).is_err() || !sent || !state.index.at[place].lacks(row) {
+            return None;
+        }
+        if !self.has(Guard::AskedAgain) {
+            Self::prove(state, place, row.version);
+        }
+        Some(())
+    }
+
     /// The end of a transfer: who answers is asked again, the head is announced here and written there.
     pub(super) fn seal(&self, state: &mut State, place: u8, horizon: u8) {
         state.phase = Phase::Idle;

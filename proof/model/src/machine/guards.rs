@@ -19,6 +19,8 @@ pub(crate) enum Guard {
     Receipt,
     /// A receipt needs the stored bytes to be read.
     ReadBack,
+    /// What was proven is recorded after asking again who is there.
+    AskedAgain,
     /// Evidence ages.
     Age,
     /// An index that was put back begins a new epoch.
@@ -55,7 +57,7 @@ pub(crate) enum Guard {
 
 impl Guard {
     /// All of them.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::AskedNow,
         Self::AskedAfterRename,
         Self::Identity,
@@ -63,6 +65,7 @@ impl Guard {
         Self::OwnHead,
         Self::Receipt,
         Self::ReadBack,
+        Self::AskedAgain,
         Self::Age,
         Self::Epoch,
         Self::ProvenAgain,
@@ -91,6 +94,7 @@ impl Guard {
             Self::OwnHead => "takes a head of any node for a sign that nothing went back",
             Self::Receipt => "opens the gate on vectors alone",
             Self::ReadBack => "takes what was sent for stored",
+            Self::AskedAgain => "records what it proved without asking who is there by then",
             Self::Age => "lets evidence never age",
             Self::Epoch => "goes on with an index that was put back",
             Self::ProvenAgain => "keeps believing in receipts after a rollback and in a new epoch",
@@ -120,6 +124,7 @@ impl Guard {
             Self::OwnHead => &[Fault::TornUpload, Fault::Rollback, Fault::OthersPush],
             Self::Receipt => &[Fault::SpoilObject],
             Self::ReadBack => &[Fault::TornUpload],
+            Self::AskedAgain => &[Fault::TornUpload, Fault::Exchange],
             Self::Age | Self::DecideAgain => &[Fault::RotObject],
             Self::Epoch => &[Fault::SpoilObject, Fault::RestoreIndex],
             Self::ProvenAgain => &[Fault::TornUpload, Fault::Rollback],

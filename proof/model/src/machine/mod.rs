@@ -82,6 +82,7 @@ pub(crate) enum Action {
     SpoilObject(usize, u8),
     RotObject(usize, u8),
     TornUpload(usize),
+    PushElsewhere(usize),
     Wipe(usize),
     Replace(usize),
     RollBack(usize),
@@ -120,7 +121,7 @@ impl Machine {
             actions.extend([Action::Wipe(place), Action::Replace(place), Action::RollBack(place)]);
             actions.extend([Action::OthersPush(place), Action::CopyPushes(place)]);
             if idle {
-                actions.push(Action::TornUpload(place));
+                actions.extend([Action::TornUpload(place), Action::PushElsewhere(place)]);
             }
             for number in 0..state.versions {
                 actions.push(Action::LoseObject(place, number));
@@ -154,6 +155,10 @@ impl Machine {
             (Action::TornUpload(place), _) => {
                 self.push(state, place, true)?;
                 state.fault(Fault::TornUpload)?;
+            }
+            (Action::PushElsewhere(place), _) => {
+                self.push_elsewhere(state, place)?;
+                state.fault(Fault::Exchange)?;
             }
             (Action::Seal, Phase::Pushed { place, horizon }) => self.seal(state, place, horizon),
             (Action::FinishPush, Phase::Sealed { place, horizon }) => Self::finish_push(state, place, horizon),

@@ -124,6 +124,7 @@ pub(super) fn all(bounds: &Bounds, without: Option<Guard>) -> Vec<Property<Machi
         "an offload deletes after an object was spoilt": SpoilObject,
         "an offload deletes after an object rotted": RotObject,
         "an offload deletes after a torn upload": TornUpload,
+        "an offload deletes after a disk was exchanged during a push": Exchange,
         "an offload deletes after a destination was wiped": Wipe,
         "an offload deletes after a destination was replaced": Replace,
         "an offload deletes after a rollback": Rollback,
