@@ -290,6 +290,11 @@ impl Restoring<'_> {
         Ok(troubles)
     }
 
+    fn answers_as(&self, destination: &dyn Destination, probed: &Probed) -> bool {
+        let answer = self.context.runtime.block_on(destination.probe_again());
+        matches!(answer, Ok(Probe::Found(found)) if found == *probed.incarnation())
+    }
+
     /// Records what is surely not held any more, and says how many that are.
     fn lost(
         &self,
@@ -310,6 +315,11 @@ impl Restoring<'_> {
                     // It went away meanwhile: then nothing more is sure.
                     Err(_) => return Ok(lost),
                 };
+                let lacks = findings.iter().any(|finding| matches!(finding, Finding::Lost(_)));
+                // A disk that was unplugged meanwhile has lost nothing.
+                if lacks && !self.answers_as(destination, probed) {
+                    return Ok(lost);
+                }
                 for (item, finding) in group.iter().zip(findings) {
                     if let Finding::Lost(detail) = finding {
                         run.lost(probed, item.content_id, &item.location, &detail)?;

@@ -171,27 +171,24 @@ impl Run<Sync> {
         })
     }
 
-    /// After the move: the receipt follows, if the content was proven at the new place. Otherwise it was not at the old one either, and
-    /// is lost.
+    /// After the move: nothing counts on the old place any more. What was found at the new one is recorded like any proof; if it was not
+    /// the content, it was not at the old place either, and is lost.
     pub fn moved(
         &self,
         probed: &Probed,
         content: ContentId,
         from: &Location,
         to: &Location,
-        proven: std::result::Result<Proven, &str>,
+        found: std::result::Result<(), &str>,
     ) -> Result<()> {
         self.write(|tx| {
+            probed.require_of(tx.run)?;
             let forget = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1, moved_to = ?2
                  WHERE destination = ?3 AND content = ?4 AND location = ?5 AND incarnation = ?6";
             let mut forget = tx.sql.prepare_cached(forget)?;
             let who = probed.incarnation.as_str();
-            match proven {
-                Ok(proven) => {
-                    record_proven(tx, probed, content, to, proven)?;
-                    forget.execute((tx.now, &to.0, probed.destination, content, &from.0, who)).map(drop)?;
-                    Ok(())
-                }
+            match found {
+                Ok(()) => Ok(forget.execute((tx.now, &to.0, probed.destination, content, &from.0, who)).map(drop)?),
                 Err(detail) => {
                     forget.execute((tx.now, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
                     record_lost(tx, probed, content, from, detail).map(drop)

@@ -165,8 +165,17 @@ impl Connections {
         [Side::Writer, Side::Reader].into_iter().try_for_each(|side| gone(fs::remove_file(self.config(side))))
     }
 
-    /// Who is there. Creates nothing.
+    /// Who is there. Creates nothing. What cannot be had over a connection to what was there before is asked over a new one.
     pub(crate) fn probe(&self) -> Result<Probe, DestinationError> {
+        self.ask(true)
+    }
+
+    /// The same while something is going on, over the connection that there is.
+    pub(crate) fn probe_again(&self) -> Result<Probe, DestinationError> {
+        self.ask(false)
+    }
+
+    fn ask(&self, anew: bool) -> Result<Probe, DestinationError> {
         let local = self.options.storage.local_path();
         let blob = match &local {
             Some(root) => match look(root) {
@@ -177,9 +186,8 @@ impl Connections {
             },
             None => None,
         };
-        // A second time from the beginning, because a connection may be one to what was there before.
         let mut answer = self.who(blob.as_deref())?;
-        if answer.is_err() {
+        if answer.is_err() && anew {
             self.forget()?;
             answer = self.who(None)?;
         }

@@ -174,6 +174,12 @@ impl Destination for Kopia {
         blocking(move |runtime| inner.probe(runtime)).await
     }
 
+    /// Leaves alone what is going on: its server, its cache, what was listed.
+    async fn probe_again(&self) -> Result<Probe, DestinationError> {
+        let inner = self.0.clone();
+        blocking(move |_| inner.connections()?.probe_again()).await
+    }
+
     /// kopia gives its repositories an identity of their own: one that was made by an init that could not say so any more is adopted.
     async fn init(&self, _permit: &InitPermit) -> Result<Incarnation, DestinationError> {
         let inner = self.0.clone();

@@ -1,6 +1,6 @@
 //! The question at the moment of deletion: does a destination hold these bytes now?
 
-use crate::contact::{HeadsOf, contact};
+use crate::contact::{HeadsOf, contact, identify_again};
 use crate::destination::{Context, Depth, Destination, HeldItem, Probe};
 use crate::error::{DestinationError, SyncError};
 use crate::verify::{Finding, check_held};
@@ -41,7 +41,7 @@ impl Asking<'_> {
         let probed = match run {
             Some(run) => Some(contact(run, self.record, self.destination, std::slice::from_ref(self.volume), self.context)?),
             None => {
-                self.is_accepted(self.probe())?;
+                self.is_accepted(self.context.runtime.block_on(self.destination.probe()))?;
                 None
             }
         };
@@ -53,8 +53,10 @@ impl Asking<'_> {
             Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
             Err(error) => return all_unknown(error.to_string()),
         };
-        if self.is_accepted(self.probe()).is_err() {
-            return all_unknown("it went away, or was exchanged, while it was asked".into());
+        match self.still_there(run) {
+            Ok(()) => {}
+            Err(SyncError::Store(error)) => return Err(error.into()),
+            Err(error) => return all_unknown(format!("it went away, or was exchanged, while it was asked: {error}")),
         }
         let mut findings = findings.into_iter();
         let mut answers = Vec::with_capacity(contents.len());
@@ -78,8 +80,12 @@ impl Asking<'_> {
         Ok(answers)
     }
 
-    fn probe(&self) -> Result<Probe, DestinationError> {
-        self.context.runtime.block_on(self.destination.probe())
+    /// Once more; with a run, another one that answers is recorded, too.
+    fn still_there(&self, run: Option<&Run<Offload>>) -> Result<(), SyncError> {
+        match run {
+            Some(run) => identify_again(run, self.record, self.destination, self.context).map(drop),
+            None => self.is_accepted(self.context.runtime.block_on(self.destination.probe_again())),
+        }
     }
 
     /// Whether who answers is who was accepted. Records nothing.
@@ -90,11 +96,13 @@ impl Asking<'_> {
                 let accepted = self.record.incarnation.clone().ok_or(IdentityError::NeverInitialised)?;
                 Err(IdentityError::Changed { accepted, answered }.into())
             }
-            Probe::Nothing | Probe::NoPlace | Probe::CannotTell(_) => {
-                let address = self.destination.capabilities().address;
-                Err(DestinationError::Unreachable { address, reason: "its marker is not there".into() }.into())
-            }
+            Probe::CannotTell(reason) => Err(self.unreachable(reason)),
+            Probe::Nothing | Probe::NoPlace => Err(self.unreachable("its marker is not there".into())),
         }
+    }
+
+    fn unreachable(&self, reason: String) -> SyncError {
+        DestinationError::Unreachable { address: self.destination.capabilities().address, reason }.into()
     }
 
     /// What is asked about, where a live receipt says that it lies.

@@ -68,7 +68,7 @@ fn all_heads_are_back<K: Kind>(
 }
 
 /// Asks a destination who it is.
-pub(crate) fn identify<K: Kind>(
+fn identify<K: Kind>(
     run: &Run<K>,
     record: &DestinationRecord,
     destination: &dyn Destination,
@@ -103,7 +103,22 @@ pub(crate) fn still_there<K: Kind>(
             return Err(DestinationError::Unreachable { address: destination.capabilities().address, reason }.into());
         }
     };
-    Ok(run.probed(record.id, answer.as_ref())?)
+    run.probed(record.id, answer.as_ref()).map_err(|error| match error {
+        // The index failed; that says nothing of the destination.
+        IdentityError::Store(error) => error.into(),
+        error => error.into(),
+    })
+}
+
+/// Asks once more who it is, in the midst of work or at its end.
+pub(crate) fn identify_again<K: Kind>(
+    run: &Run<K>,
+    record: &DestinationRecord,
+    destination: &dyn Destination,
+    context: &Context,
+) -> Result<Probed, SyncError> {
+    let answer = context.runtime.block_on(destination.probe_again());
+    still_there(run, record, destination, answer)
 }
 
 /// Asks once more, after everything was sent and sealed. If another one answers, or nobody, nothing that this push took for proven
@@ -115,7 +130,7 @@ pub(crate) fn still_there_after_all(
     probed: &Probed,
     context: &Context,
 ) -> Result<(), SyncError> {
-    if let Err(error) = identify(run, record, destination, context) {
+    if let Err(error) = identify_again(run, record, destination, context) {
         run.unproven(probed)?;
         return Err(error);
     }

@@ -248,6 +248,11 @@ pub trait Destination: Send + Sync {
     /// Who is there. Creates nothing.
     async fn probe(&self) -> Result<Probe, DestinationError>;
 
+    /// The same in the midst of work, or at its end: what the work began with goes on.
+    async fn probe_again(&self) -> Result<Probe, DestinationError> {
+        self.probe().await
+    }
+
     /// Creates the repository, or finds that an earlier, interrupted init with this permit's id did. The only call that creates.
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError>;
 

@@ -1,8 +1,9 @@
 //! What a person does to a destination on purpose: init, adopt, reset, repair.
 
-use crate::contact::{contact, identify};
+use crate::contact::{contact, identify_again};
 use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink};
 use crate::error::{DestinationError, SyncError};
+use crate::inbox::Pace;
 use crate::push::outcome_of;
 use crate::segment::{Place, rfc3339};
 use crate::source::{Drift, Source, VolumeFile};
@@ -14,6 +15,7 @@ use lastcopy_store::{
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// What `init` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,6 +266,7 @@ impl Repair<'_> {
         self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
         let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
         let mut waiting: Vec<_> = lost.into_iter().map(|receipt| (receipt, String::new())).collect();
+        let (mut proven, mut pace) = (Vec::new(), Pace::new());
         for round in 0..ROUNDS {
             let removed = self.make_way(&waiting)?;
             if round > 0 && removed == 0 {
@@ -273,17 +276,31 @@ impl Repair<'_> {
                 self.context.cancel.check()?;
                 match self.store_again(&receipt)? {
                     Ok(at) => {
-                        let probed = identify(run, &self.record, self.destination.as_ref(), &self.context)?;
-                        run.repaired(&probed, &at)?;
+                        proven.push(at);
                         report.repaired += 1;
                         self.context.progress.advance(1, receipt.content.size);
                     }
                     Err(why) => waiting.push((receipt, why)),
                 }
+                if pace.is_due() {
+                    let began = Instant::now();
+                    self.record(run, &mut proven)?;
+                    pace.asked(began);
+                }
             }
+            self.record(run, &mut proven)?;
         }
         report.beyond = waiting.into_iter().map(|(receipt, why)| (receipt.content, why)).collect();
         Ok(report)
+    }
+
+    /// Records what was stored again and proven, on behalf of who is there now.
+    fn record(&self, run: &Run<EvidenceChange>, proven: &mut Vec<ProvenAt>) -> Result<(), SyncError> {
+        if proven.is_empty() {
+            return Ok(());
+        }
+        let probed = identify_again(run, &self.record, self.destination.as_ref(), &self.context)?;
+        proven.drain(..).try_for_each(|at| Ok(run.repaired(&probed, &at)?))
     }
 
     /// Only for what can be stored again: the rest may still be read by somebody, some day.

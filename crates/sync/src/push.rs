@@ -1,9 +1,9 @@
 //! The push, once for every kind:
 //!
-//! open volume → begin run and snapshot → probe → plan → transfer → verify → record receipts → announce the head → write segment and
-//! head → advance and finish.
+//! open volume → begin run and snapshot → probe → plan → transfer → verify → probe again → record receipts → announce the head → write
+//! segment and head → probe a last time → advance and finish.
 
-use crate::contact::{HeadsOf, contact, still_there, still_there_after_all};
+use crate::contact::{HeadsOf, contact, still_there_after_all};
 use crate::destination::{Context, Destination, HeldItem, PlanItem, PushSink};
 use crate::error::{DestinationError, SyncError};
 use crate::inbox::Inbox;
@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 
-/// Items in one group of the plan.
+/// Items in one group of the plan, and receipts in one transaction.
 const GROUP: usize = 1000;
 
 /// How many paths of one kind are remembered for people; all are counted.
@@ -269,17 +269,7 @@ impl Push {
             });
             let recorder = scope.spawn(move || {
                 let inbox = Inbox::new(recorded);
-                let recorder = Recorder {
-                    push: self,
-                    run,
-                    probed,
-                    inbox,
-                    report: counted,
-                    again,
-                    pending,
-                    moved: Vec::new(),
-                    proofs: Vec::new(),
-                };
+                let recorder = Recorder { push: self, run, probed, inbox, report: counted, again, pending, proofs: Vec::new() };
                 let recorded = recorder.work();
                 if recorded.is_err() {
                     stop.cancel();
@@ -421,9 +411,6 @@ struct Recorder<'a> {
     report: &'a mut PushReport,
     again: &'a mut HashMap<ContentId, PlanItem>,
     pending: &'a Pending<Key, PlanItem>,
-    /// What was moved, from where, and what was found of it at its new place.
-    moved: Vec<(HeldItem, Location, Result<Proven, String>)>,
-    /// What was proven since.
     proofs: Vec<ProvenAt>,
 }
 
@@ -433,10 +420,10 @@ impl Recorder<'_> {
             match self.inbox.next() {
                 Ok(event) => self.take(event)?,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.flush(),
+                Err(RecvTimeoutError::Disconnected) => return self.flush(true).map(drop),
             }
             if self.inbox.is_due() {
-                self.flush_if_reached()?;
+                self.flush(false)?;
             }
         }
     }
@@ -471,13 +458,19 @@ impl Recorder<'_> {
             }
             Event::Failed(item, reason) => self.report.failed.add(&item.source, item.files, reason),
             Event::Moving(from, to, answer) => {
-                // What was proven before may count on that place.
-                self.flush()?;
-                let moving = self.run.moving(self.probed, &from, &to)?;
-                // Nobody waits for it any more: then nothing is moved.
-                drop(answer.send(moving));
+                // What waits to be recorded may count on that place; if it cannot be, nothing is moved.
+                let counts = self.proofs.iter().any(|at| at.location == from);
+                if !counts || self.flush(false)? {
+                    // Nobody waits for it any more: then nothing is moved, either.
+                    drop(answer.send(self.run.moving(self.probed, &from, &to)?));
+                }
             }
-            Event::Moved(item, from, found) => self.moved.push((item, from, found)),
+            Event::Moved(item, from, found) => {
+                // That it left its old place is known at once; that it is at the new one, like any proof.
+                let left = found.as_ref().map(drop).map_err(String::as_str);
+                self.run.moved(self.probed, item.content_id, &from, &item.location, left)?;
+                self.proofs.extend(found.ok().map(|proven| ProvenAt { content: item.content_id, location: item.location, proven }));
+            }
         }
         Ok(())
     }
@@ -489,29 +482,19 @@ impl Recorder<'_> {
         }
     }
 
-    /// Records what was proven, on behalf of who is there now.
-    fn flush(&mut self) -> Result<(), SyncError> {
-        if self.proofs.is_empty() && self.moved.is_empty() {
-            return Ok(());
+    /// Records what was proven, on behalf of who is there now. Says whether it did: who gives no answer in the midst of it may do so later,
+    /// and the proofs wait for that.
+    fn flush(&mut self, last: bool) -> Result<bool, SyncError> {
+        if self.proofs.is_empty() {
+            return Ok(true);
         }
         let Push { record, destination, context, .. } = self.push;
-        let answer = self.inbox.probe(destination.as_ref(), &context.runtime);
-        let probed = still_there(self.run, record, destination.as_ref(), answer)?;
-        for (item, from, found) in self.moved.drain(..) {
-            let found = found.as_ref().map(|proven| *proven).map_err(String::as_str);
-            self.run.moved(&probed, item.content_id, &from, &item.location, found)?;
+        let Some(probed) = self.inbox.still_there(self.run, record, destination, context, last)? else { return Ok(false) };
+        for proofs in self.proofs.chunks(GROUP) {
+            self.run.record(&probed, proofs)?;
         }
-        self.run.record(&probed, &self.proofs)?;
         self.proofs.clear();
-        Ok(())
-    }
-
-    /// The same, in the midst of it: who does not answer now may do so later, and the proofs wait for that.
-    fn flush_if_reached(&mut self) -> Result<(), SyncError> {
-        match self.flush() {
-            Err(SyncError::Destination(_)) => Ok(()),
-            flushed => flushed,
-        }
+        Ok(true)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checking again what a destination holds.
 
-use crate::contact::{HeadsOf, contact, identify, still_there};
+use crate::contact::{HeadsOf, contact};
 use crate::destination::{Context, Depth, Destination, HeldItem, VerifySink};
 use crate::error::{DestinationError, SyncError};
 use crate::inbox::Inbox;
@@ -15,7 +15,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 
-/// Items in one group.
+/// Items in one group, and receipts in one transaction.
 const GROUP: usize = 1000;
 /// How many lost contents are remembered for people; all are counted.
 const EXAMPLES: usize = 100;
@@ -128,7 +128,7 @@ impl Verification {
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
         let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
         let pending = &Pending::new();
-        let (proofs, seen, lost, elsewhere) = Default::default();
+        let (proofs, seen, elsewhere) = Default::default();
         let inbox = Inbox::new(findings);
         let recorder = Recorder {
             verification: self,
@@ -139,7 +139,6 @@ impl Verification {
             pending,
             proofs,
             seen,
-            lost,
             elsewhere,
             depth,
         };
@@ -157,10 +156,6 @@ impl Verification {
             let elsewhere = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok::<_, SyncError>((elsewhere, planned.and_then(|()| Ok(verified?))))
         })?;
-        let probed = match elsewhere.len() {
-            0 => probed,
-            _ => identify(run, &self.record, self.destination.as_ref(), &self.context)?,
-        };
         // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
         elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
         ended?;
@@ -294,7 +289,6 @@ struct Recorder<'a> {
     pending: &'a Pending<Place, HeldItem>,
     proofs: Vec<ProvenAt>,
     seen: Vec<(ContentId, Location)>,
-    lost: Vec<(HeldItem, String)>,
     /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
     elsewhere: Vec<(HeldItem, String)>,
     depth: Depth,
@@ -310,10 +304,10 @@ impl Recorder<'_> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if self.inbox.is_due() {
-                self.flush_if_reached()?;
+                self.flush(false)?;
             }
         }
-        self.flush()?;
+        self.flush(true)?;
         Ok(self.elsewhere)
     }
 
@@ -337,7 +331,8 @@ impl Recorder<'_> {
                 if located && self.run.may_be_elsewhere(self.probed, item.content_id, &item.location)? {
                     self.elsewhere.push((item, detail));
                 } else {
-                    self.lost.push((item, detail));
+                    // At once: whatever becomes of this verify, or of who is there, this one is not to be counted on.
+                    self.report.lost(self.run, self.probed, item, detail)?;
                 }
             }
             Finding::Unverifiable(reason) => {
@@ -348,28 +343,23 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Records what was found, on behalf of who is there now.
-    fn flush(&mut self) -> Result<(), SyncError> {
-        if self.proofs.is_empty() && self.seen.is_empty() && self.lost.is_empty() {
+    /// Records what is there, on behalf of who is there now. Who gives no answer in the midst of it may do so later, and the findings
+    /// wait for that.
+    fn flush(&mut self, last: bool) -> Result<(), SyncError> {
+        if self.proofs.is_empty() && self.seen.is_empty() {
             return Ok(());
         }
         let Verification { record, destination, context, .. } = self.verification;
-        let answer = self.inbox.probe(destination.as_ref(), &context.runtime);
-        let probed = still_there(self.run, record, destination.as_ref(), answer)?;
-        self.run.record(&probed, &std::mem::take(&mut self.proofs))?;
-        self.run.seen(&std::mem::take(&mut self.seen), &probed)?;
-        for (item, detail) in std::mem::take(&mut self.lost) {
-            self.report.lost(self.run, &probed, item, detail)?;
+        let Some(probed) = self.inbox.still_there(self.run, record, destination, context, last)? else { return Ok(()) };
+        for proofs in self.proofs.chunks(GROUP) {
+            self.run.record(&probed, proofs)?;
         }
+        for seen in self.seen.chunks(GROUP) {
+            self.run.seen(seen, &probed)?;
+        }
+        self.proofs.clear();
+        self.seen.clear();
         Ok(())
-    }
-
-    /// The same, in the midst of it: who does not answer now may do so later, and the findings wait for that.
-    fn flush_if_reached(&mut self) -> Result<(), SyncError> {
-        match self.flush() {
-            Err(SyncError::Destination(_)) => Ok(()),
-            flushed => flushed,
-        }
     }
 }
 

@@ -326,6 +326,10 @@ fn receipts(
     }
     if destination.layout("") == Layout::ByContent {
         context.runtime.block_on(destination.list(&mut |content, location| listed.push((content, location))))?;
+        // It took a while, and another disk may be there by now.
+        if !matches!(context.runtime.block_on(destination.probe_again())?, Probe::Found(found) if found == incarnation) {
+            return Err(CliError::new(Code::Unreachable, "the destination went away while it was listed"));
+        }
     }
     for batch in listed.chunks(BATCH) {
         known += run.record_stored(&probed, batch)?;

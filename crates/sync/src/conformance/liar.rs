@@ -204,7 +204,7 @@ impl Liar {
         *lock(&self.midway) = Some(Box::new(act));
     }
 
-    /// Does this once the next push has sent everything, and told of all proofs.
+    /// Does this once the next push has sent everything.
     pub fn afterwards(&self, act: impl FnOnce() + Send + 'static) {
         *lock(&self.afterwards) = Some(Box::new(act));
     }
@@ -220,6 +220,21 @@ impl Liar {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
         tells
+    }
+
+    /// What it says when it is asked who it is, if that is a lie.
+    fn probed(&self) -> Result<Option<Probe>, DestinationError> {
+        self.call()?;
+        let earlier = self.probes.fetch_add(1, Ordering::SeqCst);
+        Ok(if self.tells(Lie::Gone) {
+            Some(Probe::Nothing)
+        } else if self.tells(Lie::Replaced) || earlier > 0 && self.tells(Lie::ReplacedMidway) {
+            Some(Probe::Found(stranger()))
+        } else if self.tells(Lie::CannotTell) {
+            Some(Probe::CannotTell("something is mounted over it".into()))
+        } else {
+            None
+        })
     }
 
     fn unreachable(&self) -> DestinationError {
@@ -267,18 +282,17 @@ impl Destination for Liar {
     }
 
     async fn probe(&self) -> Result<Probe, DestinationError> {
-        self.call()?;
-        let earlier = self.probes.fetch_add(1, Ordering::SeqCst);
-        if self.tells(Lie::Gone) {
-            return Ok(Probe::Nothing);
+        match self.probed()? {
+            Some(lie) => Ok(lie),
+            None => self.honest.probe().await,
         }
-        if self.tells(Lie::Replaced) || earlier > 0 && self.tells(Lie::ReplacedMidway) {
-            return Ok(Probe::Found(stranger()));
+    }
+
+    async fn probe_again(&self) -> Result<Probe, DestinationError> {
+        match self.probed()? {
+            Some(lie) => Ok(lie),
+            None => self.honest.probe_again().await,
         }
-        if self.tells(Lie::CannotTell) {
-            return Ok(Probe::CannotTell("something is mounted over it".into()));
-        }
-        self.honest.probe().await
     }
 
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {

@@ -182,8 +182,15 @@ impl Trial<'_> {
         let verified = rig.verify_only(&site, Extent::All)?;
         expect(site.liar.told() > 0 && verified.is_err(), || format!("{verified:?}"))?;
         expect(verified_at()? == before, || "a verify took for proven what another one showed".into())?;
+        // What it found missing or damaged is not to be counted on, whoever showed that.
+        let victim = file_named(&rig, &site, b"2/larger")?.file.content;
+        site.made.tamper(Tamper::Drop(victim))?;
+        site.liar.lie(Lie::ReplacedMidway);
+        let verified = rig.verify_only(&site, Extent::All)?;
+        let lost = rig.store.lost_at(site.id).map_err(words)?;
+        expect(verified.is_err() && lost.len() == 1, || format!("{verified:?}, known as lost: {lost:?}"))?;
         site.liar.lie(Lie::None);
-        heal(&rig, &site, Cure::Push, horizon)
+        self.mend(&rig, &site, horizon, &[victim])
     }
 
     /// What an offload is told at the moment of deletion, and that it believes nothing that another one may have said.
