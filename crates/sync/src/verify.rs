@@ -142,22 +142,24 @@ impl Verification {
             elsewhere,
             depth,
         };
-        let (elsewhere, ended) = std::thread::scope(|scope| {
+        let (elsewhere, recorded, ended) = std::thread::scope(|scope| {
             let planner = scope.spawn(move || self.plan(list, &give, pending));
             let recorder = scope.spawn(move || {
                 let recorded = recorder.work();
-                if recorded.is_err() {
+                if recorded.1.is_err() {
                     stop.cancel();
                 }
                 recorded
             });
             let verified = context.runtime.block_on(self.destination.verify(take, depth, sink, &context));
             let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let elsewhere = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            Ok::<_, SyncError>((elsewhere, planned.and_then(|()| Ok(verified?))))
-        })?;
+            let (elsewhere, recorded) = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (elsewhere, recorded, planned.and_then(|()| Ok(verified?)))
+        });
         // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
         elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
+        // An error of the index, or that another one answers, explains whatever else went wrong.
+        recorded?;
         ended?;
         self.context.cancel.check()?;
         for item in pending.forgotten()? {
@@ -296,19 +298,22 @@ struct Recorder<'a> {
 
 impl Recorder<'_> {
     /// Records what is found. Gives what was not at one of its places, and may be at another one.
-    fn work(mut self) -> Result<Vec<(HeldItem, String)>, SyncError> {
+    fn work(mut self) -> (Vec<(HeldItem, String)>, Result<(), SyncError>) {
+        let recorded = self.listen();
+        (self.elsewhere, recorded)
+    }
+
+    fn listen(&mut self) -> Result<(), SyncError> {
         loop {
             match self.inbox.next() {
                 Ok((item, finding)) => self.take(item, finding)?,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return self.flush(true),
             }
             if self.inbox.is_due() {
                 self.flush(false)?;
             }
         }
-        self.flush(true)?;
-        Ok(self.elsewhere)
     }
 
     fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), SyncError> {
