@@ -170,7 +170,8 @@ impl Connections {
         self.ask(true)
     }
 
-    /// The same while something is going on, over the connection that there is.
+    /// The same while something is going on, over the connection that there is. In a directory, the blob by which kopia knows the repository
+    /// says it; to start kopia would tell no more.
     pub(crate) fn probe_again(&self) -> Result<Probe, DestinationError> {
         self.ask(false)
     }
@@ -186,6 +187,9 @@ impl Connections {
             },
             None => None,
         };
+        if let (false, Some(id)) = (anew, &blob) {
+            return Ok(Probe::Found(Incarnation::new(id.as_str())));
+        }
         let mut answer = self.who(blob.as_deref())?;
         if answer.is_err() && anew {
             self.forget()?;

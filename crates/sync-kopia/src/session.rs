@@ -135,7 +135,7 @@ impl Session {
 
     /// Whether the repository is all there, as far as who it is tells; if not, why, in words.
     pub(crate) fn answers(&self) -> Result<(), String> {
-        match self.connections.probe_again() {
+        match self.connections.probe() {
             Ok(Probe::Found(found)) if found == self.incarnation => Ok(()),
             Ok(other) => Err(format!("the repository does not answer any more: {other:?}")),
             Err(error) => Err(error.to_string()),

@@ -74,6 +74,8 @@ pub enum Lie {
     FetchSwaps,
     /// The call with this number fails, counted from one.
     FailsCall(u64),
+    /// The call with this number fails, and every later one.
+    FailsFrom(u64),
 }
 
 impl Lie {
@@ -134,6 +136,7 @@ impl fmt::Display for Lie {
             Self::FetchAppends => "bytes are added",
             Self::FetchSwaps => "bytes of another object",
             Self::FailsCall(number) => return write!(f, "call {number} fails"),
+            Self::FailsFrom(number) => return write!(f, "calls fail from the {number}. on"),
         })
     }
 }
@@ -244,7 +247,11 @@ impl Liar {
     /// Counts a call, and fails if it is this one's turn.
     fn call(&self) -> Result<(), DestinationError> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.tells(Lie::FailsCall(number)) { Err(self.unreachable()) } else { Ok(()) }
+        let from = match *lock(&self.lie) {
+            Lie::FailsFrom(from) if from <= number => from,
+            _ => u64::MAX,
+        };
+        if self.tells(Lie::FailsCall(number)) || self.tells(Lie::FailsFrom(from)) { Err(self.unreachable()) } else { Ok(()) }
     }
 
     fn sink(&self, sink: Arc<dyn PushSink>) -> Arc<LyingSink> {

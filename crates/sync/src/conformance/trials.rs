@@ -182,10 +182,12 @@ impl Trial<'_> {
         let verified = rig.verify_only(&site, Extent::All)?;
         expect(site.liar.told() > 0 && verified.is_err(), || format!("{verified:?}"))?;
         expect(verified_at()? == before, || "a verify took for proven what another one showed".into())?;
-        // What it found missing or damaged is not to be counted on, whoever showed that.
+        site.liar.lie(Lie::None);
+        rig.verify_only(&site, Extent::All)?.map_err(words)?;
+        // What it finds missing or damaged is not to be counted on, whether or not it answers once more. The calls: probe, heads, verify.
         let victim = file_named(&rig, &site, b"2/larger")?.file.content;
         site.made.tamper(Tamper::Drop(victim))?;
-        site.liar.lie(Lie::ReplacedMidway);
+        site.liar.lie(Lie::FailsFrom(4));
         let verified = rig.verify_only(&site, Extent::All)?;
         let lost = rig.store.lost_at(site.id).map_err(words)?;
         expect(verified.is_err() && lost.len() == 1, || format!("{verified:?}, known as lost: {lost:?}"))?;
@@ -216,7 +218,7 @@ impl Trial<'_> {
             site.liar.lie(Lie::None);
         }
         site.made.tamper(Tamper::Drop(victim.file.content))?;
-        let answers = ask(Depth::Presence).map_err(words)?;
+        let answers = ask(Depth::Bytes).map_err(words)?;
         expect(matches!(answers[..], [Answer::NotHeld(_), Answer::Held]), || format!("{answers:?}"))
     }
 
