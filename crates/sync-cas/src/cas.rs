@@ -263,6 +263,11 @@ impl Destination for Cas {
         Ok(answer)
     }
 
+    /// What goes on stays with whoever answered when it began.
+    async fn probe_again(&self) -> Result<Probe, DestinationError> {
+        self.blocking(probe).await
+    }
+
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {
         let marker = Marker { format: FORMAT, id: permit.id().to_string(), kind: KIND.into(), created: permit.created().into() };
         let made = self.blocking(move |medium| {

@@ -346,6 +346,11 @@ impl Destination for Mirror {
         Ok(answer)
     }
 
+    /// What goes on stays with whoever answered when it began.
+    async fn probe_again(&self) -> Result<Probe, DestinationError> {
+        self.blocking(probe).await
+    }
+
     async fn init(&self, permit: &InitPermit) -> Result<Incarnation, DestinationError> {
         let (id, created) = (permit.id().to_string(), permit.created().to_owned());
         let made = self.blocking(move |remote| {
