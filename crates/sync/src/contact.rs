@@ -33,7 +33,7 @@ pub fn contact<K: Kind>(
     volumes: &[HeadsOf],
     context: &Context,
 ) -> Result<Probed, SyncError> {
-    let probed = identify(run, record, destination, context)?;
+    let probed = still_there(run, record, destination, context.runtime.block_on(destination.probe()))?;
     for volume in volumes {
         compare_heads(run, record, destination, volume, &probed, context)?;
     }
@@ -65,17 +65,6 @@ fn all_heads_are_back<K: Kind>(
         any = true;
     }
     Ok(any)
-}
-
-/// Asks a destination who it is.
-fn identify<K: Kind>(
-    run: &Run<K>,
-    record: &DestinationRecord,
-    destination: &dyn Destination,
-    context: &Context,
-) -> Result<Probed, SyncError> {
-    let answer = context.runtime.block_on(destination.probe());
-    still_there(run, record, destination, answer)
 }
 
 /// Whether who answers is who was accepted.
@@ -117,8 +106,7 @@ pub(crate) fn identify_again<K: Kind>(
     destination: &dyn Destination,
     context: &Context,
 ) -> Result<Probed, SyncError> {
-    let answer = context.runtime.block_on(destination.probe_again());
-    still_there(run, record, destination, answer)
+    still_there(run, record, destination, context.runtime.block_on(destination.probe_again()))
 }
 
 /// Asks once more, after everything was sent and sealed. If another one answers, or nobody, nothing that this push took for proven

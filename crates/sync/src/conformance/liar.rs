@@ -247,11 +247,13 @@ impl Liar {
     /// Counts a call, and fails if it is this one's turn.
     fn call(&self) -> Result<(), DestinationError> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let from = match *lock(&self.lie) {
-            Lie::FailsFrom(from) if from <= number => from,
-            _ => u64::MAX,
+        let lie = *lock(&self.lie);
+        let fails = match lie {
+            Lie::FailsCall(only) => only == number,
+            Lie::FailsFrom(first) => first <= number,
+            _ => false,
         };
-        if self.tells(Lie::FailsCall(number)) || self.tells(Lie::FailsFrom(from)) { Err(self.unreachable()) } else { Ok(()) }
+        if fails && self.tells(lie) { Err(self.unreachable()) } else { Ok(()) }
     }
 
     fn sink(&self, sink: Arc<dyn PushSink>) -> Arc<LyingSink> {
