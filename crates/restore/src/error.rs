@@ -1,7 +1,7 @@
 //! What can end a restore early.
 
 use lastcopy_fs::{Cancelled, RelPath};
-use lastcopy_store::{BeginError, StoreError, VolumeError};
+use lastcopy_store::{BeginError, Kind, Outcome, Run, StoreError, VolumeError};
 use lastcopy_sync::{DestinationError, SyncError};
 use std::io;
 
@@ -44,6 +44,16 @@ impl RestoreError {
     pub(crate) fn at(path: &RelPath) -> impl FnOnce(io::Error) -> Self {
         let path = path.clone();
         move |source| Self::Io { path, source }
+    }
+
+    /// Ends a run with this. Nothing is left to do but to say it.
+    pub(crate) fn ends<K: Kind>(self, run: Run<K>) -> Self {
+        let outcome = if self.is_cancelled() { Outcome::Aborted } else { Outcome::Failed(self.to_string()) };
+        match run.finish(&outcome, None) {
+            // What a new epoch closed cannot be closed again; its error is the news.
+            Ok(()) | Err(StoreError::RunEnded { .. }) => self,
+            Err(store) => store.into(),
+        }
     }
 
     /// Whether this is only that somebody asked to stop.

@@ -9,12 +9,14 @@
 mod error;
 mod landing;
 mod placing;
+mod receipts;
 mod recover;
 mod report;
 mod restore;
 mod wanted;
 
 pub use error::RestoreError;
+pub use receipts::recover_receipts;
 pub use recover::{Found, RecoverReport, Recoverable, recover_volume, recoverable};
 pub use report::RestoreReport;
 pub use restore::{Restoring, Target};

@@ -2,7 +2,7 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Layout, Location, Outcome, Recovered, Restore, Run, StoreError};
+use lastcopy_store::{FileStatus, Layout, Location, Outcome, Recovered, Restore, Run};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -180,13 +180,7 @@ pub fn recover_volume(
             run.finish(&outcome, None)?;
             Ok(report)
         }
-        Err(error) => {
-            let outcome = if error.is_cancelled() { Outcome::Aborted } else { Outcome::Failed(error.to_string()) };
-            match run.finish(&outcome, None) {
-                Ok(()) | Err(StoreError::RunEnded { .. }) => Err(error),
-                Err(store) => Err(store.into()),
-            }
-        }
+        Err(error) => Err(error.ends(run)),
     }
 }
 

@@ -7,8 +7,8 @@ use crate::report::RestoreReport;
 use crate::wanted::{Wanted, WantedList};
 use lastcopy_fs::{Cancel, Dir, FileKind, FileStat, HashBuffer, Mounts, NoProgress, RelPath};
 use lastcopy_store::{
-    ContentId, DestinationRecord, FileStatus, IdentityError, Outcome, Probed, Receipt, ReceiptLevel, Restore, Restored, Run, Seen,
-    Store, StoreError, Volume,
+    ContentId, DestinationRecord, FileStatus, IdentityError, Probed, Receipt, ReceiptLevel, Restore, Restored, Run, Seen, Store,
+    Volume,
 };
 use lastcopy_sync::{Context, Depth, Destination, DestinationError, Finding, HeldItem, Probe, check_held};
 use std::collections::{HashMap, VecDeque};
@@ -56,13 +56,7 @@ impl Restoring<'_> {
                 run.finish(&report.outcome(), Some(&summary(&report)))?;
                 Ok(report)
             }
-            Err(error) => {
-                let outcome = if error.is_cancelled() { Outcome::Aborted } else { Outcome::Failed(error.to_string()) };
-                match run.finish(&outcome, None) {
-                    Ok(()) | Err(StoreError::RunEnded { .. }) => Err(error),
-                    Err(store) => Err(store.into()),
-                }
-            }
+            Err(error) => Err(error.ends(run)),
         }
     }
 

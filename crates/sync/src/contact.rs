@@ -99,8 +99,8 @@ pub(crate) fn still_there<K: Kind>(
     })
 }
 
-/// Asks once more who it is, in the midst of work or at its end.
-pub(crate) fn identify_again<K: Kind>(
+/// Asks once more who it is, in the midst of work or at its end. Another one is refused, and raises an alarm.
+pub fn identify_again<K: Kind>(
     run: &Run<K>,
     record: &DestinationRecord,
     destination: &dyn Destination,

@@ -24,7 +24,7 @@ mod verify;
 
 pub use compact::Compact;
 pub use confirm::{Answer, Asking};
-pub use contact::{HeadsOf, contact};
+pub use contact::{HeadsOf, contact, identify_again};
 pub use destination::{
     Arrival, Capabilities, CompactSink, Compaction, Context, Depth, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe,
     PushSink, Retained, Scratch, VerifySink, WorkList,

@@ -9,8 +9,8 @@ use crate::segment::{Place, rfc3339};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Content, ContentHash, Id128, Mounts};
 use lastcopy_store::{
-    ContentId, DestinationRecord, EvidenceChange, FileStatus, Incarnation, Location, Outcome, Proven, ProvenAt, Receipt, Run,
-    SnapshotFile, Store, StoreError, Volume,
+    ContentId, DestinationRecord, EvidenceChange, FileStatus, IdentityError, Incarnation, Location, Outcome, Proven, ProvenAt,
+    Receipt, Run, SnapshotFile, Store, StoreError, Volume,
 };
 use std::fs::File;
 use std::io::{self, Write};
@@ -114,11 +114,12 @@ fn make(
     Ok(outcome)
 }
 
-/// Accepts who answers at a destination's address.
+/// Accepts who answers at a destination's address. Where somebody has been `met` there, only that one.
 pub fn adopt(
     store: &Store,
     record: &DestinationRecord,
     destination: &dyn Destination,
+    met: Option<&Incarnation>,
     reason: &str,
     context: &Context,
 ) -> Result<Incarnation, SyncError> {
@@ -130,6 +131,9 @@ pub fn adopt(
         };
         return Err(DestinationError::Unreachable { address: destination.capabilities().address, reason }.into());
     };
+    if let Some(met) = met.filter(|met| **met != incarnation) {
+        return Err(IdentityError::Changed { accepted: met.clone(), answered: incarnation }.into());
+    }
     let run = store.begin_evidence_change(Some(record.id), None)?;
     run.adopt(record.id, &incarnation, incarnation.as_str().parse().ok(), reason)?;
     run.finish(&Outcome::Success, None)?;

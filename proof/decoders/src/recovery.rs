@@ -35,7 +35,7 @@ pub fn recovery(bytes: &[u8]) {
     for found in &found {
         let store = index_below(&place("state"));
         let record = store.register_destination("hostile", DestinationKind::Cas).expect("a new destination");
-        lastcopy_sync::adopt(&store, &record, cas.as_ref(), "recovered from it", &context()).expect("it answers");
+        lastcopy_sync::adopt(&store, &record, cas.as_ref(), None, "recovered from it", &context()).expect("it answers");
         let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
         let (volume, run) = store.add_volume("tree", &place("tree"), claim).expect("a new volume");
         run.finish(&Outcome::Success, None).expect("a run that ends");

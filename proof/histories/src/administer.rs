@@ -6,9 +6,9 @@ use crate::look;
 use crate::op::Op;
 use crate::word::{Dest, Vol};
 use crate::world::{World, copy_tree, remove_tree};
-use lastcopy_fs::{Content, Dir, RelPath};
-use lastcopy_restore::{Restoring, Target, recover_volume, recoverable, wanted_below};
-use lastcopy_store::{Location, Outcome, Store, VolumeClaim, restore_index};
+use lastcopy_fs::{Dir, RelPath};
+use lastcopy_restore::{Restoring, Target, recover_receipts, recover_volume, recoverable, wanted_below};
+use lastcopy_store::{Outcome, VolumeClaim, restore_index};
 use lastcopy_sync::Probe;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -237,6 +237,7 @@ impl World {
         fs::rename(&here, &lost).map_err(at(&here))?;
         self.open()?;
         let store = self.store()?;
+        let mut recovered = Vec::new();
         for found in &found {
             let name = &found.header.volume_name;
             let Some(volume) = Vol::ALL.iter().copied().find(|volume| volume.name() == name) else { continue };
@@ -250,30 +251,18 @@ impl World {
             if report.files > 0 {
                 self.reach("paths were recovered from a destination");
             }
+            recovered.push((found, report));
         }
         self.adopt(from)?;
-        self.list_receipts(&store, from)?;
+        let (record, way) = self.destination(from, None)?;
+        let run = told!(self, store.begin_evidence_change(Some(record.id), None));
+        told!(self, recover_receipts(run, &record, way.as_ref(), &recovered, &self.context()));
         for found in &found {
             if let Some(volume) = Vol::ALL.iter().copied().find(|volume| volume.name() == found.header.volume_name) {
                 self.index(volume, true)?;
             }
         }
         self.reach("an index was recovered");
-        Ok(())
-    }
-
-    /// Receipts, unproven, for everything that the destination lists.
-    fn list_receipts(self: &Arc<Self>, store: &Store, from: Dest) -> Result<()> {
-        let (record, way) = self.destination(from, None)?;
-        let context = self.context();
-        let run = told!(self, store.begin_evidence_change(Some(record.id), None));
-        let Ok(Probe::Found(incarnation)) = context.runtime.block_on(way.probe()) else { return Ok(()) };
-        let Ok(probed) = run.probed(record.id, Some(&incarnation)) else { return Ok(()) };
-        let mut listed: Vec<(Content, Location)> = Vec::new();
-        let all = context.runtime.block_on(way.list(&mut |content, location| listed.push((content, location))));
-        told!(self, all);
-        told!(self, run.record_stored(&probed, &listed));
-        told!(self, run.finish(&Outcome::Success, None));
         Ok(())
     }
 }

@@ -612,7 +612,7 @@ impl World {
             return Ok(());
         }
         let (record, destination) = self.destination(at, None)?;
-        drop(told!(self, adopt(&self.store()?, &record, destination.as_ref(), "adopted", &self.context())));
+        drop(told!(self, adopt(&self.store()?, &record, destination.as_ref(), None, "adopted", &self.context())));
         self.reach("a destination was adopted");
         Ok(())
     }

@@ -155,7 +155,7 @@ fn accept(app: &App, name: &str, reason: Option<&str>, dry_run: bool) -> Result<
     app.confirm(&format!("Accept whoever answers as `{name}` from now on?"))?;
     let reason = reason.unwrap_or("adopted by hand");
     let incarnation = app.waiting(|| {
-        adopt(app.store()?, &record, destination.as_ref(), reason, &app.context()).map_err(|error| named(error, name))
+        adopt(app.store()?, &record, destination.as_ref(), None, reason, &app.context()).map_err(|error| named(error, name))
     })?;
     app.output.line(&format!("{name}: is {incarnation} from now on"));
     let fields = fields.with("incarnation", incarnation.as_str());

@@ -7,26 +7,22 @@ use crate::config::{DestinationConfig, add_destination, add_volume, check_name};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
-use lastcopy_fs::{Content, RelPath, escape};
-use lastcopy_restore::{Found, RecoverReport, RestoreError, recover_volume, recoverable};
-use lastcopy_store::{DESTINATION_MARKER, DestinationKind, DestinationRecord, FileStatus, Layout, Location, Outcome, VolumeClaim};
+use lastcopy_fs::{RelPath, escape};
+use lastcopy_restore::{Found, RecoverReport, RestoreError, recover_receipts, recover_volume, recoverable};
+use lastcopy_store::{DESTINATION_MARKER, DestinationKind, FileStatus, Incarnation, Outcome, VolumeClaim};
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
 use lastcopy_sync_mirror::{Mirror, Options};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Contents that share a transaction.
-const BATCH: usize = 4096;
 
 pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     check_name(&args.name, "destination").map_err(|(message, fix)| CliError::new(Code::Usage, message).hint(fix))?;
     let origin = origin(app, &args.from)?;
     let destination = origin.destination.clone();
     let context = app.context();
-    match context.runtime.block_on(destination.probe())? {
-        Probe::Found(_) => {}
+    let met = match context.runtime.block_on(destination.probe())? {
+        Probe::Found(incarnation) => incarnation,
         Probe::Nothing | Probe::NoPlace => {
             return Err(
                 CliError::new(Code::NotInitialised, format!("{}: no destination is there", args.from)).hint("is its disk mounted?")
@@ -35,7 +31,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         Probe::CannotTell(reason) => {
             return Err(CliError::new(Code::Unreachable, format!("{}: {reason}", args.from)).hint("is its disk mounted?"));
         }
-    }
+    };
     let lies_there = recoverable(destination.as_ref(), &context)?;
     for damaged in &lies_there.damaged {
         app.output.warn(&format!("{}: {damaged}", args.from));
@@ -53,8 +49,8 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     }
     refuse_ambiguity(&found)?;
     refuse_illegal_names(&found)?;
-    let places = found.iter().map(|found| place(app, args, found)).collect::<Result<Vec<_>>>()?;
-    for (found, place) in found.iter().zip(&places) {
+    let taken = found.into_iter().map(|found| Ok((place(app, args, &found)?, found))).collect::<Result<Vec<_>>>()?;
+    for (place, found) in &taken {
         app.output.line(&format!(
             "{}: last pushed {} by `{}`, from {}; goes to {}",
             found.header.volume_name,
@@ -70,12 +66,12 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         }
     }
     if args.dry_run {
-        app.output.summary("recover", None, "success", Fields::new().with("volumes", found.len()).with("dry_run", true));
+        app.output.summary("recover", None, "success", Fields::new().with("volumes", taken.len()).with("dry_run", true));
         return Ok(Exit::Done);
     }
-    app.confirm(&format!("Take over {} from this destination?", plural(found.len() as u64, "volume", "volumes")))?;
+    app.confirm(&format!("Take over {} from this destination?", plural(taken.len() as u64, "volume", "volumes")))?;
     ensure_config(app)?;
-    recover(app, args, &origin, &found, &places, !lies_there.damaged.is_empty())
+    recover(app, args, &origin, &met, &taken, !lies_there.damaged.is_empty())
 }
 
 /// The destination that everything comes from.
@@ -212,13 +208,20 @@ fn place(app: &App, args: &RecoverArgs, found: &Found) -> Result<PathBuf> {
     Err(CliError::new(Code::Usage, format!("volume `{name}` was at no absolute path")).hint("say with --to where it goes"))
 }
 
-fn recover(app: &App, args: &RecoverArgs, origin: &Origin, found: &[Found], places: &[PathBuf], attention: bool) -> Result<Exit> {
+fn recover(
+    app: &App,
+    args: &RecoverArgs,
+    origin: &Origin,
+    met: &Incarnation,
+    taken: &[(PathBuf, Found)],
+    attention: bool,
+) -> Result<Exit> {
     let name = origin.name.clone().unwrap_or_else(|| args.name.clone());
     let config_path = app.config()?.path.clone();
     if !app.config()?.destinations.contains_key(&name) {
         add_destination(&config_path, &name, origin.kind, &origin.place)?;
     }
-    for (found, place) in found.iter().zip(places) {
+    for (place, found) in taken {
         if !app.config()?.volumes.contains_key(&found.header.volume_name) {
             add_volume(&config_path, &found.header.volume_name, place, std::slice::from_ref(&name))?;
         }
@@ -228,7 +231,7 @@ fn recover(app: &App, args: &RecoverArgs, origin: &Origin, found: &[Found], plac
         app.global.clone(),
         crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
     )?;
-    let exit = fill(&fresh, &name, &origin.destination, found, places, attention);
+    let exit = fill(&fresh, &name, origin.destination.as_ref(), met, taken, attention);
     app.output.take_summaries(&fresh.output);
     exit
 }
@@ -236,34 +239,35 @@ fn recover(app: &App, args: &RecoverArgs, origin: &Origin, found: &[Found], plac
 fn fill(
     app: &App,
     name: &str,
-    destination: &Arc<dyn Destination>,
-    found: &[Found],
-    places: &[PathBuf],
+    destination: &dyn Destination,
+    met: &Incarnation,
+    taken: &[(PathBuf, Found)],
     mut attention: bool,
 ) -> Result<Exit> {
-    let mut elsewhere = Vec::new();
-    for (found, place) in found.iter().zip(places) {
+    let mut recovered = Vec::new();
+    for (place, found) in taken {
         let report = volume(app, destination, found, place)?;
         attention |= !report.damaged.is_empty();
-        elsewhere.push(report.elsewhere);
+        recovered.push((found, report));
     }
+    let (record, context) = (app.destination(name)?.0, app.context());
+    app.waiting(|| Ok(adopt(app.store()?, &record, destination, Some(met), "recovered from it", &context)?))?;
     let record = app.destination(name)?.0;
-    app.waiting(|| Ok(adopt(app.store()?, &record, destination.as_ref(), "recovered from it", &app.context())?))?;
-    let record = app.destination(name)?.0;
-    let contents = receipts(app, &record, destination.as_ref(), found, &elsewhere)?;
+    let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(Some(record.id), None)?))?;
+    let contents = recover_receipts(run, &record, destination, &recovered, &context)?;
     app.output.line(&format!("{name}: holds {}, unproven until verified", plural(contents, "content", "contents")));
-    for found in found {
+    for (_, found) in taken {
         let open = app.volume(&found.header.volume_name)?;
         // What the disk still has is found; what it lacks stays offloaded.
         attention |= index_volume(app, &open, true)? != Exit::Done;
     }
     app.output.note(&format!("  next: `lastcopy verify {name}` proves what it holds, `lastcopy restore VOLUME` brings files back"));
-    let fields = Fields::new().with("destination", name).with("volumes", found.len()).with("contents", contents);
+    let fields = Fields::new().with("destination", name).with("volumes", taken.len()).with("contents", contents);
     app.output.summary("recover", None, if attention { "partial" } else { "success" }, fields);
     Ok(if attention { Exit::Attention } else { Exit::Done })
 }
 
-fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &Path) -> Result<RecoverReport> {
+fn volume(app: &App, destination: &dyn Destination, found: &Found, place: &Path) -> Result<RecoverReport> {
     let name = &found.header.volume_name;
     // An interrupted recovery goes on where nothing of the volume was seen on this disk yet: what is said again comes to the same.
     let on_disk = [FileStatus::Present, FileStatus::Quarantined];
@@ -281,7 +285,7 @@ fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &
     run.finish(&Outcome::Success, None)?;
     let open = app.volume(name)?;
     let run = app.waiting(|| Ok(app.store()?.begin_restore(Some(&open))?))?;
-    let report = recover_volume(run, destination.as_ref(), found, &app.context())?;
+    let report = recover_volume(run, destination, found, &app.context())?;
     app.output.line(&format!(
         "{name}: {} known again, from {}",
         files(report.files),
@@ -291,49 +295,4 @@ fn volume(app: &App, destination: &Arc<dyn Destination>, found: &Found, place: &
         app.output.warn(&format!("{name}: {damaged}; paths that it alone named are lost, their contents are not"));
     }
     Ok(report)
-}
-
-/// Receipts, unproven, for every content that the index knows and the destination holds: by its listing, or, where files lie at their
-/// paths, by what the segments say.
-fn receipts(
-    app: &App,
-    record: &DestinationRecord,
-    destination: &dyn Destination,
-    found: &[Found],
-    elsewhere: &[BTreeMap<RelPath, (Content, Location)>],
-) -> Result<u64> {
-    let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(Some(record.id), None)?))?;
-    let context = app.context();
-    let answer = context.runtime.block_on(destination.probe())?;
-    let Probe::Found(incarnation) = answer else {
-        return Err(CliError::new(Code::Unreachable, "the destination went away"));
-    };
-    let probed = run.probed(record.id, Some(&incarnation))?;
-    let (mut known, mut listed) = (0, Vec::new());
-    for (found, elsewhere) in found.iter().zip(elsewhere) {
-        let Some(volume) = app.store()?.volume_record(&found.header.volume_name)? else { continue };
-        let layout = destination.layout(&volume.name);
-        if layout == Layout::ByContent {
-            continue;
-        }
-        listed.extend(elsewhere.values().cloned());
-        for files in app.store()?.select_files(volume.id, &[RelPath::root()], &[FileStatus::Offloaded])?.chunks(BATCH) {
-            let files = files.iter().map(|file| Ok(app.store()?.file(*file)?)).collect::<Result<Vec<_>>>()?;
-            let at_their_paths = files.iter().filter(|file| !elsewhere.contains_key(&file.path));
-            let held: Vec<_> = at_their_paths.map(|file| (file.content, layout.location(&file.path))).collect();
-            known += run.record_stored(&probed, &held)?;
-        }
-    }
-    if destination.layout("") == Layout::ByContent {
-        context.runtime.block_on(destination.list(&mut |content, location| listed.push((content, location))))?;
-        // It took a while, and another disk may be there by now.
-        if !matches!(context.runtime.block_on(destination.probe_again())?, Probe::Found(found) if found == incarnation) {
-            return Err(CliError::new(Code::Unreachable, "the destination went away while it was listed"));
-        }
-    }
-    for batch in listed.chunks(BATCH) {
-        known += run.record_stored(&probed, batch)?;
-    }
-    run.finish(&Outcome::Success, None)?;
-    Ok(known)
 }

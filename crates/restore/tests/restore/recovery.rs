@@ -2,8 +2,12 @@
 
 use crate::support::{World, damage, open_index, rel};
 use lastcopy_fs::Id128;
-use lastcopy_restore::{RecoverReport, recover_volume, recoverable};
-use lastcopy_store::{DestinationKind, FileStatus, Location, Outcome, RunStatus, Store, Volume, VolumeClaim};
+use lastcopy_restore::{RecoverReport, recover_receipts, recover_volume, recoverable};
+use lastcopy_store::{
+    DestinationKind, FileStatus, IdentityError, Incarnation, Location, Outcome, RunStatus, Store, Volume, VolumeClaim,
+};
+use lastcopy_sync::SyncError;
+use lastcopy_sync::conformance::{Liar, Lie};
 use lastcopy_sync::segment::FoundHead;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,7 +51,7 @@ fn epochs(heads: &[FoundHead]) -> Vec<Id128> {
 fn begin_anew(world: &World) -> (Store, Volume, lastcopy_restore::Found) {
     let store = open_index(&world.temp.path().join("new state"));
     let record = store.register_destination("vault", DestinationKind::Cas).unwrap();
-    lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), "the old disk died", &world.context()).unwrap();
+    lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), None, "the old disk died", &world.context()).unwrap();
     let mut found = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap().found;
     assert_eq!(found.len(), 1);
     let found = found.remove(0);
@@ -79,6 +83,33 @@ fn every_path_is_known_again() {
     let run = store.begin_restore(Some(&volume)).unwrap();
     recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
     assert_eq!(store.file_history(volume.id(), &rel("later")).unwrap().len(), 1);
+}
+
+/// What the destination lists is known to be there, unproven; but not what another one listed that came meanwhile, and only who gave the
+/// segments is accepted.
+#[test]
+fn what_another_one_lists_is_not_known() {
+    let world = lost();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let recovered = [(&found, report)];
+    let record = store.destination_record("vault").unwrap().unwrap();
+    for (lie, stored) in [(Lie::ReplacedMidway, 0), (Lie::None, 5)] {
+        let vault = Liar::new(world.cas("vault"));
+        vault.lie(lie);
+        let run = store.begin_evidence_change(Some(record.id), None).unwrap();
+        let id = run.id();
+        let known = recover_receipts(run, &record, &vault, &recovered, &world.context());
+        assert_eq!(known.as_ref().is_ok_and(|known| *known == stored), lie == Lie::None, "{known:?}");
+        let status = if lie == Lie::None { RunStatus::Success } else { RunStatus::Failed };
+        assert_eq!((store.run_record(id).unwrap().status, vault.told() > 0), (status, lie != Lie::None));
+        assert_eq!(store.count_receipts(record.id).unwrap(), (stored, 0, 0), "{lie}");
+    }
+    let met = Incarnation::new("who was there before");
+    let adopted = lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), Some(&met), "recovered", &world.context());
+    assert!(matches!(adopted, Err(SyncError::Identity(IdentityError::Changed { .. }))), "{adopted:?}");
+    assert_eq!(store.destination_record("vault").unwrap().unwrap(), record, "nobody else is accepted");
 }
 
 /// A damaged segment takes only its own words with it, and is named.

@@ -4,8 +4,10 @@ use crate::support::{World, content, rel};
 use lastcopy_fs::RelPath;
 use lastcopy_restore::{Target, WantedList, wanted_below, wanted_content};
 use lastcopy_store::{FileStatus, RunStatus};
+use lastcopy_sync::conformance::{Liar, Lie};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Bytes, times, permissions and names, whatever they are; each content is fetched once, however many paths have it.
@@ -218,6 +220,27 @@ fn another_repository_loses_nothing() {
     let (report, _) = world.restore(&["vault", "cloud"]);
     assert_eq!((report.restored, report.lost, report.unread), (1, 0, 1), "{report:?}");
     assert_eq!(world.store.count_receipts(world.record("vault").id).unwrap(), (0, 1, 0));
+}
+
+/// Nor does one that comes while it is asked what it holds: a disk that was exchanged meanwhile lacks what the other one has.
+#[test]
+fn another_repository_that_comes_meanwhile_loses_nothing() {
+    let world = World::holding(&[("a", "one")], &["vault", "cloud"]);
+    world.offload(&[b"a"]);
+    fs::remove_file(world.object("vault", "one")).unwrap();
+    let wanted = wanted_below(&world.store, world.volume().id(), &[RelPath::root()], false).unwrap();
+    for (lie, lost) in [(Lie::ReplacedMidway, 0), (Lie::None, 1)] {
+        let vault = Arc::new(Liar::new(world.cas("vault")));
+        vault.lie(lie);
+        let sources = vec![(world.record("vault"), vault.clone() as _), (world.record("cloud"), world.cas("cloud"))];
+        let (report, _) = world.restore_from(&wanted, world.elsewhere(), true, sources);
+        let report = report.unwrap();
+        assert_eq!((report.restored, report.lost, report.unread), (1, lost, 1 - lost), "{lie}: {report:?}");
+        assert_eq!(vault.told() > 0, lie != Lie::None);
+        let live = 1 - lost;
+        assert_eq!(world.store.count_receipts(world.record("vault").id).unwrap(), (0, live, lost), "{lie}");
+        fs::remove_file(world.temp.path().join("elsewhere/a")).unwrap();
+    }
 }
 
 /// A receipt that was found lost is asked last, but it is asked: only the hash decides.

@@ -168,10 +168,20 @@ impl World {
         in_place: bool,
         stores: &[&str],
     ) -> (Result<RestoreReport, RestoreError>, RunId) {
+        let sources = stores.iter().map(|name| (self.record(name), self.cas(name))).collect();
+        self.restore_from(wanted, target, in_place, sources)
+    }
+
+    pub(crate) fn restore_from(
+        &self,
+        wanted: &WantedList,
+        target: Target,
+        in_place: bool,
+        sources: Vec<(DestinationRecord, Arc<dyn Destination>)>,
+    ) -> (Result<RestoreReport, RestoreError>, RunId) {
         let volume = if let Target::Home(volume) = &target { Some(volume.clone()) } else { None };
         let run = self.store.begin_restore(volume.as_ref()).unwrap();
         let id = run.id();
-        let sources = stores.iter().map(|name| (self.record(name), self.cas(name))).collect();
         let restoring = Restoring { store: &self.store, target, in_place, sources, context: self.context() };
         (restoring.run(run, wanted, |_| String::new()), id)
     }

@@ -66,7 +66,7 @@ fn an_adopted_repository_has_lost_nothing_of_the_one_before() {
     assert_eq!(rig.push(&site).unwrap().status, RunStatus::Success);
     made.tamper(Tamper::Replace).unwrap();
     let record = rig.record(&site).unwrap();
-    lastcopy_sync::adopt(&rig.store, &record, site.liar.as_ref(), "a test says so", &context).unwrap();
+    lastcopy_sync::adopt(&rig.store, &record, site.liar.as_ref(), None, "a test says so", &context).unwrap();
     for extent in [Extent::All, Extent::Quick] {
         let report = rig.verify(&site, extent).unwrap().unwrap();
         assert_eq!((report.checked, report.lost), (0, 0), "{report:?}");

@@ -46,7 +46,7 @@ impl Node {
         let made = Arc::new(MadeRepository::beside(&other.made));
         let liar = Arc::new(Liar::new(made.destination()));
         let record = rig.store.register_destination("there", liar.kind()).unwrap();
-        lastcopy_sync::adopt(&rig.store, &record, liar.as_ref(), "a test says so", &context).unwrap();
+        lastcopy_sync::adopt(&rig.store, &record, liar.as_ref(), None, "a test says so", &context).unwrap();
         let site = Site { made: made.clone(), liar, id: record.id };
         Self { rig, site, made, _runtime: runtime }
     }

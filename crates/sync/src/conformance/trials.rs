@@ -219,7 +219,22 @@ impl Trial<'_> {
         }
         site.made.tamper(Tamper::Drop(victim.file.content))?;
         let answers = ask(Depth::Bytes).map_err(words)?;
-        expect(matches!(answers[..], [Answer::NotHeld(_), Answer::Held]), || format!("{answers:?}"))
+        expect(matches!(answers[..], [Answer::NotHeld(_), Answer::Held]), || format!("{answers:?}"))?;
+        // On behalf of a run, what it does not hold is known as lost from then on; not so what another one lacks.
+        let deciding = rig.under_policy(&site)?;
+        let run = store.begin_offload(&deciding).map_err(words)?;
+        let asking = Asking { store, volume: &volume, record: &record, destination, context };
+        let lost = || -> Checked<_> { Ok(store.lost_at(site.id).map_err(words)?.len()) };
+        site.liar.lie(Lie::ReplacedMidway);
+        let answers = asking.ask(Some(&run), &files, Depth::Bytes).map_err(words)?;
+        let believed = answers.iter().any(|answer| !matches!(answer, Answer::Unknown(_)));
+        expect(site.liar.told() > 0 && !believed && lost()? == 0, || format!("lost: {:?}, {answers:?}", lost()))?;
+        let alarms: Vec<_> = rig.alarms()?.iter().map(|alarm| alarm.kind).collect();
+        expect(alarms == [AlarmKind::IdentityChanged], || format!("these alarms stand: {alarms:?}"))?;
+        site.liar.lie(Lie::None);
+        let answers = asking.ask(Some(&run), &files, Depth::Bytes).map_err(words)?;
+        expect(matches!(answers[..], [Answer::NotHeld(_), Answer::Held]) && lost()? == 1, || format!("{answers:?}"))?;
+        run.finish(&Outcome::Success, None).map_err(words)
     }
 
     /// Each call of a push fails once.
@@ -440,7 +455,7 @@ impl Trial<'_> {
         refused(&rig, &site, AlarmKind::IdentityChanged)?;
         expect(rig.init(&site).is_err(), || "init took another repository for its own".into())?;
         let record = rig.record(&site).map_err(words)?;
-        crate::manage::adopt(&rig.store, &record, site.liar.as_ref(), "a test says so", self.context).map_err(words)?;
+        crate::manage::adopt(&rig.store, &record, site.liar.as_ref(), None, "a test says so", self.context).map_err(words)?;
         shut(&rig, &site)?;
         heal(&rig, &site, Cure::Push, horizon)
     }
