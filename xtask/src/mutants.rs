@@ -41,7 +41,11 @@ const ALL: &[Modules] = &[
         files: &["decide", "offload", "protocol", "quarantine", "settle"],
         above: &["lastcopy-restore", "lastcopy-histories"],
     },
-    Modules { package: "lastcopy-restore", files: &["receipts", "recover"], above: &["lastcopy-sync-mirror", "lastcopy-histories"] },
+    Modules {
+        package: "lastcopy-restore",
+        files: &["receipts", "recover"],
+        above: &["lastcopy-sync-mirror", "lastcopy-histories"],
+    },
 ];
 
 pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode> {

@@ -63,12 +63,38 @@ pub enum VerifyOrder {
     LongestUnchecked,
 }
 
-fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, proven: Proven) -> Result<()> {
+/// Records what was proven, and gives the places in the list of what was not: a doubt came up, in this command or in another one, after it
+/// had been proven.
+fn record_proven(tx: &Tx<'_>, probed: &Probed, proofs: &[ProvenAt]) -> Result<Vec<usize>> {
     probed.require_of(tx.run)?;
+    let rolled_back = "SELECT max(at) FROM evidence_log WHERE destination = ? AND event = 'rollback' AND at <= ?";
+    let rolled_back: Option<Timestamp> = tx.sql.row(rolled_back, (probed.destination, tx.now), |row| row.get(0))?;
+    let mut overtaken = Vec::new();
+    for (place, proof) in proofs.iter().enumerate() {
+        if rolled_back.is_some_and(|at| at > proof.at) || found_lost_since(tx, probed, proof)? {
+            overtaken.push(place);
+        } else {
+            record_one(tx, probed, proof)?;
+        }
+    }
+    Ok(overtaken)
+}
+
+/// Whether it was found lost after this proof. A clock that was put back since then tells nothing of what came first; then the proof counts.
+fn found_lost_since(tx: &Tx<'_>, probed: &Probed, proof: &ProvenAt) -> Result<bool> {
+    let lost = "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND content = ? AND location = ? AND incarnation = ?
+         AND lost_at IS NOT NULL AND checked_at > ? AND checked_at <= ?)";
+    let who = probed.incarnation.as_str();
+    let values = (probed.destination, proof.content, &proof.location.0, who, proof.at, tx.now);
+    Ok(tx.sql.prepare_cached(lost)?.query_row(values, |row| row.get(0))?)
+}
+
+fn record_one(tx: &Tx<'_>, probed: &Probed, proof: &ProvenAt) -> Result<()> {
+    let ProvenAt { content, location, proven, at } = proof;
     let upsert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, verified_at, checked_at, run,
             fingerprint)
-         SELECT ?1, id, ?3, 'verified', ?4, ?5, ?6, ?6, ?7, ?10 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
-         ON CONFLICT DO UPDATE SET level = 'verified', method = ?4, incarnation = ?5, verified_at = ?6, checked_at = ?6,
+         SELECT ?1, id, ?3, 'verified', ?4, ?5, ?11, ?6, ?7, ?10 FROM content WHERE id = ?2 AND blake3 = ?8 AND size = ?9
+         ON CONFLICT DO UPDATE SET level = 'verified', method = ?4, incarnation = ?5, verified_at = ?11, checked_at = ?6,
             lost_at = NULL, moved_to = NULL, source = NULL, run = ?7, fingerprint = ?10";
     let rows = tx.sql.prepare_cached(upsert)?.execute((
         probed.destination,
@@ -81,20 +107,27 @@ fn record_proven(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Lo
         proven.content().hash.0,
         proven.content().size,
         proven.fingerprint().map(|checksum| checksum.to_string()),
+        (*at).min(tx.now),
     ))?;
     if rows != 1 {
         return Err(StoreError::Refused(format!("a proof of {} is no proof of content {content}", proven.content().hash)));
     }
     // What was lost is there again.
-    alarms::end(tx, AlarmKind::LostObject, Subject::content_there(probed.destination, content))
+    alarms::end(tx, AlarmKind::LostObject, Subject::content_there(probed.destination, *content))
 }
 
 /// Says whether the content is lost with that: the destination may hold it at another place.
-fn record_lost(tx: &Tx<'_>, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<bool> {
+fn record_lost(
+    tx: &Tx<'_>,
+    probed: &Probed,
+    (content, location): (ContentId, &Location),
+    detail: &str,
+    at: Timestamp,
+) -> Result<bool> {
     probed.require_of(tx.run)?;
     let update = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1
          WHERE destination = ?2 AND content = ?3 AND location = ?4 AND incarnation = ?5";
-    let values = (tx.now, probed.destination, content, &location.0, probed.incarnation.as_str());
+    let values = (at, probed.destination, content, &location.0, probed.incarnation.as_str());
     if tx.sql.prepare_cached(update)?.execute(values)? == 0 {
         // Another repository promised it, and this one did not.
         return Ok(true);
@@ -133,17 +166,19 @@ pub struct ProvenAt {
     pub location: Location,
     /// The proof.
     pub proven: Proven,
+    /// When it was proven, by the index's clock: while a proof waits to be recorded, somebody else may find that it was lost since.
+    pub at: Timestamp,
 }
 
 impl Run<Sync> {
-    /// Records what was proven, in one transaction.
-    pub fn record(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<()> {
-        self.write(|tx| proofs.iter().try_for_each(|at| record_proven(tx, probed, at.content, &at.location, at.proven)))
+    /// Records what was proven, in one transaction. Gives the places in the list of what was found lost since, and stays so.
+    pub fn record(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<Vec<usize>> {
+        self.write(|tx| record_proven(tx, probed, proofs))
     }
 
     /// Records that what a receipt counted on is not held there.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail).map(drop))
+        self.write(|tx| record_lost(tx, probed, (content, location), detail, tx.now).map(drop))
     }
 
     /// Before something is moved within the destination: whatever counts on the old place may be at either from now on. Gives what does.
@@ -171,8 +206,8 @@ impl Run<Sync> {
         })
     }
 
-    /// After the move: nothing counts on the old place any more. What was found at the new one is recorded like any proof; if it was not
-    /// the content, it was not at the old place either, and is lost.
+    /// After the move, which ended `at`: nothing counts on the old place any more. What was found at the new one is recorded like any proof;
+    /// if it was not the content, it was not at the old place either, and is lost.
     pub fn moved(
         &self,
         probed: &Probed,
@@ -180,6 +215,7 @@ impl Run<Sync> {
         from: &Location,
         to: &Location,
         found: std::result::Result<(), &str>,
+        at: Timestamp,
     ) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
@@ -188,10 +224,10 @@ impl Run<Sync> {
             let mut forget = tx.sql.prepare_cached(forget)?;
             let who = probed.incarnation.as_str();
             match found {
-                Ok(()) => Ok(forget.execute((tx.now, &to.0, probed.destination, content, &from.0, who)).map(drop)?),
+                Ok(()) => Ok(forget.execute((at, &to.0, probed.destination, content, &from.0, who)).map(drop)?),
                 Err(detail) => {
-                    forget.execute((tx.now, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
-                    record_lost(tx, probed, content, from, detail).map(drop)
+                    forget.execute((at, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
+                    record_lost(tx, probed, (content, from), detail, at).map(drop)
                 }
             }
         })
@@ -199,9 +235,9 @@ impl Run<Sync> {
 }
 
 impl Run<Verify> {
-    /// Records what was proven again, in one transaction.
-    pub fn record(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<()> {
-        self.write(|tx| proofs.iter().try_for_each(|at| record_proven(tx, probed, at.content, &at.location, at.proven)))
+    /// Records what was proven again, in one transaction. Gives the places in the list of what was found lost since, and stays so.
+    pub fn record(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<Vec<usize>> {
+        self.write(|tx| record_proven(tx, probed, proofs))
     }
 
     /// Records what is there with its size, and no more: that moves no `verified_at` (I8).
@@ -221,7 +257,7 @@ impl Run<Verify> {
     /// Records that what a receipt counted on is not held there. Says whether the content is lost with that: where files lie by their
     /// paths, another place may be proven to hold it.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<bool> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail))
+        self.write(|tx| record_lost(tx, probed, (content, location), detail, tx.now))
     }
 
     /// Whether another place of the destination may hold the content: one that was not found to have lost it.
@@ -237,14 +273,14 @@ impl Run<Verify> {
 impl Run<Offload> {
     /// Records that what a receipt counted on is not held there.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail).map(drop))
+        self.write(|tx| record_lost(tx, probed, (content, location), detail, tx.now).map(drop))
     }
 }
 
 impl Run<Restore> {
     /// Records that what a receipt counted on is not held there: whoever else had the bytes, this destination has not.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<()> {
-        self.write(|tx| record_lost(tx, probed, content, location, detail).map(drop))
+        self.write(|tx| record_lost(tx, probed, (content, location), detail, tx.now).map(drop))
     }
 }
 
@@ -256,15 +292,17 @@ impl<K: Kind> Run<K> {
 }
 
 impl Run<EvidenceChange> {
-    /// Records what a repair stored again and proved.
-    pub fn repaired(&self, probed: &Probed, at: &ProvenAt) -> Result<()> {
+    /// Records what a repair stored again and proved, and says so; what was found lost since stays so.
+    pub fn repaired(&self, probed: &Probed, at: &ProvenAt) -> Result<bool> {
         self.write(|tx| {
-            record_proven(tx, probed, at.content, &at.location, at.proven)?;
+            if !record_proven(tx, probed, std::slice::from_ref(at))?.is_empty() {
+                return Ok(false);
+            }
             tx.sql.change(
                 "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
                 (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),
             )?;
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -270,7 +270,7 @@ impl Repair<'_> {
         self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
         let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
         let mut waiting: Vec<_> = lost.into_iter().map(|receipt| (receipt, String::new())).collect();
-        let (mut proven, mut pace) = (Vec::new(), Pace::new());
+        let (mut proven, mut overtaken, mut pace) = (Vec::new(), Vec::new(), Pace::new());
         for round in 0..ROUNDS {
             let removed = self.make_way(&waiting)?;
             if round > 0 && removed == 0 {
@@ -281,30 +281,37 @@ impl Repair<'_> {
                 match self.store_again(&receipt)? {
                     Ok(at) => {
                         proven.push(at);
-                        report.repaired += 1;
                         self.context.progress.advance(1, receipt.content.size);
                     }
                     Err(why) => waiting.push((receipt, why)),
                 }
                 if pace.is_due() {
                     let began = Instant::now();
-                    self.record(run, &mut proven)?;
+                    overtaken.extend(self.record(run, &mut proven)?);
                     pace.asked(began);
                 }
             }
-            self.record(run, &mut proven)?;
+            overtaken.extend(self.record(run, &mut proven)?);
         }
         report.beyond = waiting.into_iter().map(|(receipt, why)| (receipt.content, why)).collect();
+        report.beyond.extend(overtaken.into_iter().map(|content| (content, "it was found lost again".into())));
+        report.repaired = report.lost - report.beyond.len() as u64;
         Ok(report)
     }
 
-    /// Records what was stored again and proven, on behalf of who is there now.
-    fn record(&self, run: &Run<EvidenceChange>, proven: &mut Vec<ProvenAt>) -> Result<(), SyncError> {
+    /// Records what was stored again and proven, on behalf of who is there now. Gives what was found lost again meanwhile.
+    fn record(&self, run: &Run<EvidenceChange>, proven: &mut Vec<ProvenAt>) -> Result<Vec<Content>, SyncError> {
+        let mut overtaken = Vec::new();
         if proven.is_empty() {
-            return Ok(());
+            return Ok(overtaken);
         }
         let probed = identify_again(run, &self.record, self.destination.as_ref(), &self.context)?;
-        proven.drain(..).try_for_each(|at| Ok(run.repaired(&probed, &at)?))
+        for at in proven.drain(..) {
+            if !run.repaired(&probed, &at)? {
+                overtaken.push(at.proven.content());
+            }
+        }
+        Ok(overtaken)
     }
 
     /// Only for what can be stored again: the rest may still be read by somebody, some day.
@@ -360,7 +367,8 @@ impl Repair<'_> {
         })?;
         let answer = sink.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let answer = answer.unwrap_or_else(|| Err("the destination gave no answer".into()));
-        Ok(answer.map(|(location, proven)| ProvenAt { content: receipt.content_id, location, proven }))
+        let at = self.store.now();
+        Ok(answer.map(|(location, proven)| ProvenAt { content: receipt.content_id, location, proven, at }))
     }
 
     fn fetch(&self, other: &dyn Destination, held: Receipt) -> Result<Result<File, String>, SyncError> {

@@ -13,7 +13,7 @@ use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Mounts, RelPath};
 use lastcopy_store::{
     Advance, ContentId, DestinationRecord, FileId, HeadId, Layout, Location, Moving, Outcome, Probed, Proven, ProvenAt, Run, RunId,
-    Snapshot, SnapshotFile, Store, StoreError, Sync, Totals, Volume,
+    Snapshot, SnapshotFile, Store, StoreError, Sync, Timestamp, Totals, Volume,
 };
 use std::collections::HashMap;
 use std::fmt;
@@ -253,7 +253,7 @@ impl Push {
         // Raised when recording fails: then there is no use in sending more.
         let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
         let stop = context.cancel.clone();
-        let sink = Arc::new(Sink { events });
+        let sink = Arc::new(Sink { events, store: self.store.clone() });
         let pending = &Pending::new();
         let counted = &mut *report;
         std::thread::scope(|scope| {
@@ -269,7 +269,17 @@ impl Push {
             });
             let recorder = scope.spawn(move || {
                 let inbox = Inbox::new(recorded);
-                let recorder = Recorder { push: self, run, probed, inbox, report: counted, again, pending, proofs: Vec::new() };
+                let recorder = Recorder {
+                    push: self,
+                    run,
+                    probed,
+                    inbox,
+                    report: counted,
+                    again,
+                    pending,
+                    proofs: Vec::new(),
+                    sent: Vec::new(),
+                };
                 let recorded = recorder.work();
                 if recorded.is_err() {
                     stop.cancel();
@@ -352,13 +362,14 @@ enum Event {
 }
 
 struct Sink {
-    events: SyncSender<Event>,
+    events: SyncSender<(Event, Timestamp)>,
+    store: Store,
 }
 
 impl Sink {
     fn tell(&self, event: Event) {
         // Nobody listens any more: the recorder failed, and its error is what counts.
-        drop(self.events.send(event));
+        drop(self.events.send((event, self.store.now())));
     }
 }
 
@@ -407,18 +418,20 @@ struct Recorder<'a> {
     push: &'a Push,
     run: &'a Run<Sync>,
     probed: &'a Probed,
-    inbox: Inbox<Event>,
+    inbox: Inbox<(Event, Timestamp)>,
     report: &'a mut PushReport,
     again: &'a mut HashMap<ContentId, PlanItem>,
     pending: &'a Pending<Key, PlanItem>,
     proofs: Vec<ProvenAt>,
+    /// For each proof, where its bytes came from, and how many files have them. Nothing for what was only moved.
+    sent: Vec<Option<(Source, u64)>>,
 }
 
 impl Recorder<'_> {
     fn work(mut self) -> Result<(), SyncError> {
         loop {
             match self.inbox.next() {
-                Ok(event) => self.take(event)?,
+                Ok((event, at)) => self.take(event, at)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.flush(true).map(drop),
             }
@@ -428,7 +441,7 @@ impl Recorder<'_> {
         }
     }
 
-    fn take(&mut self, event: Event) -> Result<(), SyncError> {
+    fn take(&mut self, event: Event, at: Timestamp) -> Result<(), SyncError> {
         match event {
             Event::Stored(bytes) => {
                 self.report.stored += 1;
@@ -438,7 +451,8 @@ impl Recorder<'_> {
                 if !self.pending.answered(&key(&item)) => {}
             Event::Proven(item, location, proven) => {
                 self.report.verified += item.files;
-                self.proofs.push(ProvenAt { content: item.content_id, location, proven });
+                self.proofs.push(ProvenAt { content: item.content_id, location, proven, at });
+                self.sent.push(Some((item.source, item.files)));
             }
             Event::Drift(item, drift) => {
                 self.report.drift.add(&item.source, 1, &drift);
@@ -468,8 +482,11 @@ impl Recorder<'_> {
             Event::Moved(item, from, found) => {
                 // That it left its old place is known at once; that it is at the new one, like any proof.
                 let left = found.as_ref().map(drop).map_err(String::as_str);
-                self.run.moved(self.probed, item.content_id, &from, &item.location, left)?;
-                self.proofs.extend(found.ok().map(|proven| ProvenAt { content: item.content_id, location: item.location, proven }));
+                self.run.moved(self.probed, item.content_id, &from, &item.location, left, at)?;
+                if let Ok(proven) = found {
+                    self.proofs.push(ProvenAt { content: item.content_id, location: item.location, proven, at });
+                    self.sent.push(None);
+                }
             }
         }
         Ok(())
@@ -490,10 +507,16 @@ impl Recorder<'_> {
         }
         let Push { record, destination, context, .. } = self.push;
         let Some(probed) = self.inbox.still_there(self.run, record, destination, context, last)? else { return Ok(false) };
-        for proofs in self.proofs.chunks(GROUP) {
-            self.run.record(&probed, proofs)?;
+        for (proofs, sent) in self.proofs.chunks(GROUP).zip(self.sent.chunks(GROUP)) {
+            for overtaken in self.run.record(&probed, proofs)? {
+                if let Some((source, files)) = &sent[overtaken] {
+                    self.report.verified -= files;
+                    self.report.failed.add(source, *files, "was found lost there after it had been proven");
+                }
+            }
         }
         self.proofs.clear();
+        self.sent.clear();
         Ok(true)
     }
 }

@@ -8,12 +8,12 @@ use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
 use lastcopy_store::{
     ContentId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store, StoreError,
-    Verify, VerifyOrder, Volume,
+    Timestamp, Verify, VerifyOrder, Volume,
 };
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 
 /// Items in one group, and receipts in one transaction.
 const GROUP: usize = 1000;
@@ -124,7 +124,8 @@ impl Verification {
         let (events, findings) = sync_channel(4 * GROUP);
         let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
         let stop = context.cancel.clone();
-        let sink = Arc::new(Sink { events });
+        let store = self.store.clone();
+        let sink = Arc::new(Sink { tell: move |item, finding| drop(events.send((item, finding, store.now()))) });
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
         let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
         let pending = &Pending::new();
@@ -253,32 +254,26 @@ pub enum Finding {
     Unverifiable(String),
 }
 
-struct Sink {
-    events: SyncSender<(HeldItem, Finding)>,
+/// Tells somebody what is found. If nobody listens any more, the recorder failed, and its error is what counts.
+struct Sink<F: Fn(HeldItem, Finding)> {
+    tell: F,
 }
 
-impl Sink {
-    fn tell(&self, item: HeldItem, finding: Finding) {
-        // Nobody listens any more: the recorder failed, and its error is what counts.
-        drop(self.events.send((item, finding)));
-    }
-}
-
-impl VerifySink for Sink {
+impl<F: Fn(HeldItem, Finding) + Send + Sync> VerifySink for Sink<F> {
     fn verified(&self, item: HeldItem, proof: Proven) {
-        self.tell(item, Finding::Verified(proof));
+        (self.tell)(item, Finding::Verified(proof));
     }
 
     fn seen(&self, item: HeldItem) {
-        self.tell(item, Finding::Seen);
+        (self.tell)(item, Finding::Seen);
     }
 
     fn lost(&self, item: HeldItem, detail: String) {
-        self.tell(item, Finding::Lost(detail));
+        (self.tell)(item, Finding::Lost(detail));
     }
 
     fn unverifiable(&self, item: HeldItem, reason: String) {
-        self.tell(item, Finding::Unverifiable(reason));
+        (self.tell)(item, Finding::Unverifiable(reason));
     }
 }
 
@@ -286,7 +281,7 @@ struct Recorder<'a> {
     verification: &'a Verification,
     run: &'a Run<Verify>,
     probed: &'a Probed,
-    inbox: Inbox<(HeldItem, Finding)>,
+    inbox: Inbox<(HeldItem, Finding, Timestamp)>,
     report: &'a mut VerifyReport,
     pending: &'a Pending<Place, HeldItem>,
     proofs: Vec<ProvenAt>,
@@ -306,7 +301,7 @@ impl Recorder<'_> {
     fn listen(&mut self) -> Result<(), SyncError> {
         loop {
             match self.inbox.next() {
-                Ok((item, finding)) => self.take(item, finding)?,
+                Ok((item, finding, at)) => self.take(item, finding, at)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.flush(true),
             }
@@ -316,7 +311,7 @@ impl Recorder<'_> {
         }
     }
 
-    fn take(&mut self, item: HeldItem, finding: Finding) -> Result<(), SyncError> {
+    fn take(&mut self, item: HeldItem, finding: Finding, at: Timestamp) -> Result<(), SyncError> {
         if !self.pending.answered(&place(&item)) {
             return Ok(());
         }
@@ -328,7 +323,7 @@ impl Recorder<'_> {
                 if self.depth == Depth::Bytes && proven.method() != Method::Fingerprint {
                     self.report.bytes_read += item.content.size;
                 }
-                self.proofs.push(ProvenAt { content: item.content_id, location: item.location, proven });
+                self.proofs.push(ProvenAt { content: item.content_id, location: item.location, proven, at });
             }
             Finding::Seen => self.seen.push((item.content_id, item.location)),
             Finding::Lost(detail) => {
@@ -357,7 +352,9 @@ impl Recorder<'_> {
         let Verification { record, destination, context, .. } = self.verification;
         let Some(probed) = self.inbox.still_there(self.run, record, destination, context, last)? else { return Ok(()) };
         for proofs in self.proofs.chunks(GROUP) {
-            self.run.record(&probed, proofs)?;
+            let overtaken = self.run.record(&probed, proofs)?.len() as u64;
+            self.report.verified -= overtaken;
+            self.report.lost += overtaken;
         }
         for seen in self.seen.chunks(GROUP) {
             self.run.seen(seen, &probed)?;
@@ -381,7 +378,7 @@ pub fn check_held(
     }
     // Room for every answer: nobody listens before the last one is there.
     let (events, findings) = sync_channel(items.len() + 1);
-    let sink = Arc::new(Sink { events });
+    let sink = Arc::new(Sink { tell: move |item, finding| drop(events.send((item, finding))) });
     context.runtime.block_on(async {
         let (give, take) = tokio::sync::mpsc::channel(1);
         let (given, verified) =

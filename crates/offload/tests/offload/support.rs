@@ -115,7 +115,8 @@ impl World {
                 let file = fs::File::open(self.root().join(lacking.file.path.as_path())).unwrap();
                 let proof: Proof<ReadBack> =
                     Proof::read_file(lacking.content, &file, &mut HashBuffer::new(), &Cancel::new(), &NoProgress).unwrap();
-                let at = ProvenAt { content: lacking.content_id, location: Location::default(), proven: proof.into() };
+                let at =
+                    ProvenAt { content: lacking.content_id, location: Location::default(), proven: proof.into(), at: run.now() };
                 run.record(&probed, &[at]).unwrap();
             }
             let claim = snapshot.claim(probed).unwrap();

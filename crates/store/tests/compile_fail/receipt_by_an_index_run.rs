@@ -4,7 +4,7 @@
 use lastcopy_store::{Index, Probed, ProvenAt, Result, Run, Sync};
 
 fn record(run: &Run<Index>, _push: &Run<Sync>, probed: &Probed, proofs: &[ProvenAt]) -> Result<()> {
-    run.record(probed, proofs)
+    run.record(probed, proofs).map(drop)
 }
 
 fn main() {}

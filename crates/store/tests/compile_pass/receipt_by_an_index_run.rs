@@ -3,7 +3,7 @@
 use lastcopy_store::{Index, Probed, ProvenAt, Result, Run, Sync};
 
 fn record(_run: &Run<Index>, push: &Run<Sync>, probed: &Probed, proofs: &[ProvenAt]) -> Result<()> {
-    push.record(probed, proofs)
+    push.record(probed, proofs).map(drop)
 }
 
 fn main() {}

@@ -48,7 +48,12 @@ fn a_proof_ends_the_alarm_about_a_lost_object() {
     node.index(&volume, &[("b", "two")]);
     let push = Push::begin(&node.store, &volume, &vault);
     push.run.lost(&push.probed, node.content("one"), &Location::default(), "not there").unwrap();
-    let of = |word: &str| ProvenAt { content: node.content(word), location: Location::default(), proven: proof(word) };
+    let of = |word: &str| ProvenAt {
+        content: node.content(word),
+        location: Location::default(),
+        proven: proof(word),
+        at: node.store.now(),
+    };
     push.run.record(&push.probed, &[of("two")]).unwrap();
     assert_eq!(standing(&node), [AlarmKind::LostObject], "another content proves nothing of this one");
     push.run.record(&push.probed, &[of("one")]).unwrap();
@@ -66,7 +71,10 @@ fn a_repair_ends_the_alarm_about_a_lost_object() {
     drop(run);
     node.change_evidence(&vault, |run| {
         let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
-        run.repaired(&probed, &ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one") })
+        run.repaired(
+            &probed,
+            &ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one"), at: node.store.now() },
+        )
     });
     assert_eq!(standing(&node), []);
     assert!(node.store.evidence_log().unwrap().iter().any(|entry| entry.event == lastcopy_store::EvidenceEvent::Repair));
@@ -117,7 +125,12 @@ fn a_second_rollback_lowers_what_was_proven_since_the_first() {
     };
     let prove = || {
         let push = Push::begin(&node.store, &volume, &vault);
-        let of = |word: &str| ProvenAt { content: node.content(word), location: Location::default(), proven: proof(word) };
+        let of = |word: &str| ProvenAt {
+            content: node.content(word),
+            location: Location::default(),
+            proven: proof(word),
+            at: node.store.now(),
+        };
         push.run.record(&push.probed, &[of("one")]).unwrap();
         drop(push);
     };

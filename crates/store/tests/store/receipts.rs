@@ -7,7 +7,7 @@ use lastcopy_store::{
 };
 
 fn at(node: &Node, word: &str, location: &str) -> ProvenAt {
-    ProvenAt { content: node.content(word), location: Location(location.into()), proven: proof(word) }
+    ProvenAt { content: node.content(word), location: Location(location.into()), proven: proof(word), at: node.store.now() }
 }
 
 /// What the gate sees of one file at one destination.
@@ -42,6 +42,61 @@ fn a_receipt_says_who_proved_what_and_when() {
         evidence(&node, &volume, "a", &vault).receipt,
         Some(ReceiptFacts { level: ReceiptLevel::Verified, method: Method::ReadBack, verified_at: Some(now) })
     );
+}
+
+/// A proof waits until it is known who is there. What another command found lost meanwhile stays lost, and its alarm stands.
+#[test]
+fn what_was_lost_since_its_proof_stays_lost() {
+    let (node, volume, vault) = pushed();
+    let other = node.volume("music");
+    let push = Push::begin(&node.store, &other, &vault);
+    let waiting = [at(&node, "one", ""), at(&node, "two", "")];
+    node.pass(10);
+    let verify = node.store.begin_verify(vault.id, Some(&volume)).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.lost(&probed, node.content("one"), &Location::default(), "not there").unwrap();
+    node.pass(10);
+    assert_eq!(push.run.record(&push.probed, &waiting).unwrap(), [0]);
+    assert_eq!([is_live(&node, &volume, "a", &vault), is_live(&node, &volume, "b", &vault)], [false, true]);
+    assert_eq!(node.store.alarms(true).unwrap().len(), 1);
+    // The bytes of the other one were read when they were, not when that was recorded.
+    let read = evidence(&node, &volume, "b", &vault).receipt.and_then(|receipt| receipt.verified_at);
+    assert_eq!(read, Some(waiting[1].at));
+    // What is proven from now on counts.
+    assert_eq!(push.run.record(&push.probed, &[at(&node, "one", "")]).unwrap().len(), 0);
+    assert!(is_live(&node, &volume, "a", &vault));
+    assert_eq!(node.store.alarms(true).unwrap(), []);
+}
+
+/// A clock that is put back tells nothing of what came first.
+#[test]
+fn a_loss_of_tomorrow_does_not_outlast_a_proof() {
+    let (node, volume, vault) = pushed();
+    node.pass(1000);
+    let verify = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.lost(&probed, node.content("one"), &Location::default(), "not there").unwrap();
+    node.pass(-500);
+    assert_eq!(verify.record(&probed, &[at(&node, "one", "")]).unwrap().len(), 0);
+    assert!(is_live(&node, &volume, "a", &vault));
+}
+
+/// Nor does what was proven before somebody noticed that the destination went back to an earlier state.
+#[test]
+fn what_was_proven_before_a_rollback_is_to_be_proven_again() {
+    let (node, volume, vault) = pushed();
+    let other = node.volume("music");
+    let push = Push::begin(&node.store, &other, &vault);
+    let waiting = [at(&node, "one", "")];
+    node.pass(10);
+    let verify = node.store.begin_verify(vault.id, Some(&volume)).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.rolled_back(&probed, volume.id(), "it knows an earlier push").unwrap();
+    node.pass(10);
+    assert_eq!(push.run.record(&push.probed, &waiting).unwrap().len(), 1);
+    assert_eq!(node.levels(&vault), [ReceiptLevel::Stored; 2]);
+    assert_eq!(push.run.record(&push.probed, &[at(&node, "one", "")]).unwrap().len(), 0);
+    assert_eq!(evidence(&node, &volume, "a", &vault).receipt.map(|receipt| receipt.level), Some(ReceiptLevel::Verified));
 }
 
 /// Bytes that are other bytes are no proof, and a proof of other bytes is no receipt.

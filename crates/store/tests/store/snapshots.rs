@@ -112,7 +112,12 @@ fn by_path_each_file_needs_its_own_receipt() {
     assert_eq!(push.snapshot.totals(&push.probed, &layout).unwrap(), all);
 
     let prove = |word: &str, location: &str| {
-        let at = ProvenAt { content: node.content(word), location: Location(location.into()), proven: proof(word) };
+        let at = ProvenAt {
+            content: node.content(word),
+            location: Location(location.into()),
+            proven: proof(word),
+            at: node.store.now(),
+        };
         push.run.record(&push.probed, &[at]).unwrap();
     };
     prove("one", "photos/b");
@@ -254,7 +259,8 @@ fn a_claim_is_nobody_elses() {
     let old_answer = first.probed.clone();
     first.finish();
     let second = Push::begin(&node.store, &volume, &vault);
-    let proofs = [ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one") }];
+    let proofs =
+        [ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one"), at: node.store.now() }];
     assert!(matches!(second.run.record(&old_answer, &proofs), Err(StoreError::Refused(_))), "who answered an earlier run");
     let lost = second.run.lost(&old_answer, node.content("one"), &Location::default(), "not there");
     assert!(matches!(lost, Err(StoreError::Refused(_))), "who answered an earlier run");

@@ -201,6 +201,7 @@ impl Push {
                     content: lacking.content_id,
                     location: Location::default(),
                     proven: proven_as(lacking.content),
+                    at: self.run.now(),
                 });
             }
         }

@@ -74,7 +74,7 @@ impl Expected {
 type Run = fn(&Trial<'_>) -> Checked;
 
 /// Every other trial.
-pub(super) const OTHERS: [(&str, Run); 13] = [
+pub(super) const OTHERS: [(&str, Run); 14] = [
     ("each call of a push fails once", |trial| trial.each_call_fails()),
     ("a verify is lied to", |trial| trial.verify_is_lied_to()),
     ("presence is lied about", |trial| trial.presence_is_lied_about()),
@@ -87,6 +87,7 @@ pub(super) const OTHERS: [(&str, Run); 13] = [
     ("the repository goes back to an earlier state", |trial| trial.place_is_rolled_back()),
     ("the repository is exchanged while a push sends", |trial| trial.place_is_replaced_midway()),
     ("another repository answers by the time something was proven", |trial| trial.proven_by_another()),
+    ("another command finds lost what was just proven", |trial| trial.lost_meanwhile()),
     ("an offload asks", |trial| trial.offload_asks()),
 ];
 
@@ -193,6 +194,35 @@ impl Trial<'_> {
         expect(verified.is_err() && lost.len() == 1, || format!("{verified:?}, known as lost: {lost:?}"))?;
         site.liar.lie(Lie::None);
         self.mend(&rig, &site, horizon, &[victim])
+    }
+
+    /// A push proves everything anew, and another command finds one of them lost before that is recorded: it stays lost.
+    pub(super) fn lost_meanwhile(&self) -> Checked {
+        let (rig, site, horizon, victim) = self.settled()?;
+        let record = rig.record(&site).map_err(words)?;
+        crate::manage::reset(&rig.store, &record, site.liar.as_ref(), "a test says so", self.context).map_err(words)?;
+        let (store, content, destination) = (rig.store.clone(), victim.file.content_id, site.id);
+        site.liar.afterwards(move || {
+            let found_lost = || -> Checked {
+                let run = store.begin_restore(None).map_err(words)?;
+                let probed = run.probed(destination, record.incarnation.as_ref()).map_err(words)?;
+                for receipt in store.receipts_at(destination, &[content]).map_err(words)? {
+                    run.lost(&probed, content, &receipt.location, "a test says so").map_err(words)?;
+                }
+                run.finish(&Outcome::Success, None).map_err(words)
+            };
+            // Had it failed, nothing would be known as lost.
+            drop(found_lost());
+        });
+        let pushing = rig.push(&site)?;
+        // One that had recorded its proof by then has nothing to say of it.
+        let status = [RunStatus::Success, RunStatus::Partial].contains(&pushing.status);
+        expect(status, || format!("{pushing:?}"))?;
+        let lost: Vec<_> = rig.store.lost_at(site.id).map_err(words)?.into_iter().map(|receipt| receipt.content_id).collect();
+        expect(lost == [content], || format!("known as lost: {lost:?}"))?;
+        let alarms: Vec<_> = rig.alarms()?.iter().map(|alarm| alarm.kind).collect();
+        expect(alarms == [AlarmKind::LostObject], || format!("these alarms stand: {alarms:?}"))?;
+        heal(&rig, &site, Cure::Push, horizon)
     }
 
     /// What an offload is told at the moment of deletion, and that it believes nothing that another one may have said.
