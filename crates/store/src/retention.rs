@@ -7,7 +7,7 @@ use crate::files::joined;
 use crate::ids::{ContentId, DestinationId};
 use crate::receipts::{ACCEPTED, Location};
 use crate::runs::{EvidenceChange, Run};
-use crate::store::Store;
+use crate::store::{Store, current_epoch};
 use lastcopy_fs::{Content, ContentHash, Id128, RelPath};
 use rusqlite::Transaction;
 
@@ -41,22 +41,22 @@ pub struct RetainedFile {
 
 /// A content may go if all that is known of it are files which an index run saw, which a person replaced, and which no offload ever touched:
 /// what lastcopy deleted here stays there (I1), also after its path got a new file. What came by a recovery tells nothing of offloads, and
-/// stays.
+/// stays; so does what an earlier life of the index saw: an index that was put back from a backup knows nothing of offloads since.
 const REPLACED: &str = "EXISTS (SELECT 1 FROM file f WHERE f.volume IN (SELECT id FROM volume) AND f.content = r.content)
     AND NOT EXISTS (SELECT 1 FROM file f WHERE f.volume IN (SELECT id FROM volume) AND f.content = r.content
         AND (f.status <> 'superseded' OR EXISTS (SELECT 1 FROM intent i WHERE i.file = f.id)
-            OR (SELECT kind FROM run WHERE run.id = f.present_since) <> 'index'))";
+            OR (SELECT kind <> 'index' OR epoch <> ?2 FROM run WHERE run.id = f.present_since)))";
 
 impl Store {
     /// Everything that receipts, live or lost, say a destination holds, in the incarnation that was accepted last.
     pub fn retained_at(&self, destination: DestinationId, each: &mut dyn FnMut(Retained) -> Result<()>) -> Result<()> {
         let sql = format!(
             "SELECT r.content, c.blake3, c.size, r.location, NOT ({REPLACED}) FROM receipt r JOIN content c ON c.id = r.content
-             WHERE r.destination = ? AND r.moved_to IS NULL AND r.incarnation = {ACCEPTED}"
+             WHERE r.destination = ?1 AND r.moved_to IS NULL AND r.incarnation = {ACCEPTED}"
         );
         self.read(|tx| {
             let mut statement = tx.prepare_cached(&sql)?;
-            let mut rows = statement.query([destination])?;
+            let mut rows = statement.query((destination, current_epoch(tx)?.0))?;
             while let Some(row) = rows.next()? {
                 let content_id = row.get(0)?;
                 let content = Content { hash: ContentHash(row.get(1)?), size: row.get(2)? };

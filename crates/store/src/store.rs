@@ -318,16 +318,6 @@ impl Store {
         recovered.map_or_else(|| self.previous_epoch(), |epoch| Ok(Some(epoch)))
     }
 
-    /// Every epoch of this node, the current one first: what they pushed is this index's own.
-    pub fn own_epochs(&self) -> Result<Vec<Id128>> {
-        self.read(|tx| {
-            let own = "SELECT uuid FROM epoch WHERE id <= ?1 AND node = (SELECT node FROM epoch WHERE id = ?1) ORDER BY id DESC";
-            let mut statement = tx.prepare_cached(own)?;
-            let own = statement.query_map([current_epoch(tx)?.0], |row| row.get(0).map(Id128))?;
-            Ok(own.collect::<rusqlite::Result<_>>()?)
-        })
-    }
-
     /// The current epoch's id.
     pub fn epoch(&self) -> Result<Id128> {
         self.read(|tx| Ok(current_epoch(tx)?.1))

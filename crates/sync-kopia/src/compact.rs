@@ -43,11 +43,11 @@ struct Compacting<'a> {
 pub(crate) fn compact(
     session: &Session,
     retained: WorkList<Retained>,
-    epochs: &[Id128],
+    epoch: Id128,
     sink: Option<Arc<dyn CompactSink>>,
     context: &Context,
 ) -> Result<Compaction, DestinationError> {
-    let (covered, older) = newest_and_older(session, epochs, context)?;
+    let (covered, older) = newest_and_older(session, epoch, context)?;
     let mut compacting = Compacting { session, context, covered, older, replaced: HashSet::new(), alone: Vec::new() };
     compacting.read(retained)?;
     let kept = compacting.keep_unknown()?;
@@ -63,29 +63,27 @@ pub(crate) fn compact(
     if report.snapshots == 0 || is_compact_already {
         return Ok(Compaction { snapshots: 0, gathered: 0, gathered_bytes: 0, ..report });
     }
-    match (sink, epochs.first()) {
-        (Some(sink), Some(current)) => compacting.run(*current, sink.as_ref(), report),
-        _ => Ok(Compaction { released: report.snapshots, ..report }),
+    match sink {
+        Some(sink) => compacting.run(epoch, sink.as_ref(), report),
+        None => Ok(Compaction { released: report.snapshots, ..report }),
     }
 }
 
-/// What the newest snapshot of each volume holds, and the other snapshots of some epochs.
-fn newest_and_older(session: &Session, epochs: &[Id128], context: &Context) -> Result<(Covered, Vec<Older>), DestinationError> {
+/// What the newest snapshot of each volume holds, and the other ones of the epoch.
+fn newest_and_older(session: &Session, epoch: Id128, context: &Context) -> Result<(Covered, Vec<Older>), DestinationError> {
     let (mut covered, mut older) = (Covered::default(), Vec::new());
     for source in session.server()?.sources(None)? {
-        for epoch in epochs {
-            let snapshots = Snapshots { session, epoch: *epoch, context };
-            let mut found = match source {
-                Source::Files(_) | Source::Contents(_) => own(&snapshots, source)?.into_iter(),
-                Source::Segments(_) | Source::Heads(_) => continue,
-            };
-            if matches!(source, Source::Files(_))
-                && let Some(newest) = found.next()
-            {
-                covered.add(session, &newest, &context.cancel)?;
-            }
-            older.extend(found.map(|snapshot| Older { volume: source.volume(), snapshot }));
+        let snapshots = Snapshots { session, epoch, context };
+        let mut found = match source {
+            Source::Files(_) | Source::Contents(_) => own(&snapshots, source)?.into_iter(),
+            Source::Segments(_) | Source::Heads(_) => continue,
+        };
+        if matches!(source, Source::Files(_))
+            && let Some(newest) = found.next()
+        {
+            covered.add(session, &newest, &context.cancel)?;
         }
+        older.extend(found.map(|snapshot| Older { volume: source.volume(), snapshot }));
     }
     Ok((covered, older))
 }

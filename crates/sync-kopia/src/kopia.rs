@@ -254,12 +254,12 @@ impl Destination for Kopia {
     async fn compact(
         &self,
         retained: WorkList<Retained>,
-        epochs: &[Id128],
+        epoch: Id128,
         sink: Option<Arc<dyn CompactSink>>,
         context: &Context,
     ) -> Result<Compaction, DestinationError> {
-        let (epochs, context) = (epochs.to_vec(), context.clone());
-        self.in_repository(move |session| compact::compact(session, retained, &epochs, sink, &context)).await
+        let context = context.clone();
+        self.in_repository(move |session| compact::compact(session, retained, epoch, sink, &context)).await
     }
 
     async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {

@@ -1,11 +1,11 @@
 //! Releasing at a destination what nothing counts on any more: a person's act.
 
-use crate::contact::contact;
+use crate::contact::{HeadsOf, contact};
 use crate::destination::{CompactSink, Compaction, Context, Destination, HeldItem, Retained};
 use crate::error::{DestinationError, SyncError};
 use crate::push::outcome_of;
 use lastcopy_fs::{Cancelled, Id128};
-use lastcopy_store::{ContentId, DestinationRecord, EvidenceChange, Location, Outcome, Run, Store, StoreError};
+use lastcopy_store::{ContentId, DestinationRecord, EvidenceChange, Location, Outcome, Run, Store, StoreError, VolumeRecord};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,8 +30,8 @@ type Known = (Vec<Retained>, Vec<(ContentId, Location)>);
 impl Compact<'_> {
     /// What would be released. Changes nothing.
     pub fn plan(&self) -> Result<Compaction, SyncError> {
-        let ((retained, _), epochs) = (self.retained()?, self.store.own_epochs()?);
-        Ok(self.context.runtime.block_on(self.compact(retained, &epochs, None, &self.context))?)
+        let ((retained, _), epoch) = (self.retained()?, self.store.epoch()?);
+        Ok(self.context.runtime.block_on(self.compact(retained, epoch, None, &self.context))?)
     }
 
     /// Releases it. What counts is held besides and proven, and evidence of the rest is taken back, before anything goes.
@@ -67,8 +67,11 @@ impl Compact<'_> {
     }
 
     fn release(&self, run: &Run<EvidenceChange>, context: &Context) -> Result<Compaction, SyncError> {
-        let probed = contact(run, &self.record, self.destination.as_ref(), &[], context)?;
-        let ((retained, replaced), epochs) = (self.retained()?, self.store.own_epochs()?);
+        // Whether this is a copy of the index that another one left behind: what that one offloaded, this one does not know.
+        let heads_of = |volume: VolumeRecord| HeadsOf { id: volume.id, uuid: volume.uuid, name: volume.name };
+        let volumes: Vec<_> = self.store.volumes()?.into_iter().map(heads_of).collect();
+        let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, context)?;
+        let ((retained, replaced), epoch) = (self.retained()?, self.store.epoch()?);
         let (ask, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
         let answering = async move {
             while let Some(go_on) = asked.recv().await {
@@ -78,7 +81,7 @@ impl Compact<'_> {
             }
             Ok::<_, StoreError>(())
         };
-        let compacting = self.compact(retained, &epochs, Some(Arc::new(Asking { ask })), context);
+        let compacting = self.compact(retained, epoch, Some(Arc::new(Asking { ask })), context);
         let (compacted, answered) = context.runtime.block_on(async { tokio::join!(compacting, answering) });
         answered?;
         Ok(compacted?)
@@ -87,7 +90,7 @@ impl Compact<'_> {
     async fn compact(
         &self,
         retained: Vec<Retained>,
-        epochs: &[Id128],
+        epoch: Id128,
         sink: Option<Arc<dyn CompactSink>>,
         context: &Context,
     ) -> Result<Compaction, DestinationError> {
@@ -100,7 +103,7 @@ impl Compact<'_> {
                 }
             }
         };
-        let ((), compacted) = tokio::join!(giving, self.destination.compact(take, epochs, sink, context));
+        let ((), compacted) = tokio::join!(giving, self.destination.compact(take, epoch, sink, context));
         compacted
     }
 }

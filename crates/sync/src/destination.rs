@@ -300,16 +300,16 @@ pub trait Destination: Send + Sync {
     /// The numbers of the segments that lie in a place, in any order.
     async fn segments(&self, place: &Place) -> Result<Vec<i64>, DestinationError>;
 
-    /// Releases what nothing counts on any more, but nothing that none of the given epochs made; the first is the current one. Without a
-    /// sink, it only looks. For kinds that keep more than they need.
+    /// Releases what nothing counts on any more, of what this life of the index made: another one may have offloaded what this one does not
+    /// know. Without a sink, it only looks. For kinds that keep more than they need.
     async fn compact(
         &self,
         retained: WorkList<Retained>,
-        epochs: &[Id128],
+        epoch: Id128,
         sink: Option<Arc<dyn CompactSink>>,
         context: &Context,
     ) -> Result<Compaction, DestinationError> {
-        let (_, _, _, _) = (retained, epochs, sink, context);
+        let (_, _, _, _) = (retained, epoch, sink, context);
         Err(DestinationError::Unsupported(format!("a destination of kind `{}` never deletes anything", self.kind())))
     }
 

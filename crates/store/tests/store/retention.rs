@@ -73,6 +73,26 @@ fn what_was_recovered_stays() {
     assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true)]));
 }
 
+/// An index that was put back from a backup takes for replaced by a person what was offloaded since then. Nobody knows: it stays.
+#[test]
+fn what_an_earlier_life_saw_stays() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("b", "three")]);
+    node.push(&volume, &vault);
+    let before = node.store.epoch().unwrap();
+    std::fs::remove_file(node.path("state/index.db.newest-run")).unwrap();
+    let node = Node { store: node.again().0, ..node };
+    assert_ne!(node.store.epoch().unwrap(), before);
+    let volume = node.store.open_volume("photos", &node.path("photos"), None).unwrap();
+    node.index(&volume, &[("a", "two"), ("b", "three")]);
+    node.push(&volume, &vault);
+    assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true), ("two", true), ("three", true)]));
+    // What this life saw itself, it knows.
+    node.index(&volume, &[("a", "four"), ("b", "three")]);
+    assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true), ("two", false), ("three", true)]));
+}
+
 /// Once its evidence is taken back, a content is sent again where a file has it, and nobody is alarmed.
 #[test]
 fn what_is_released_is_believed_no_more() {

@@ -18,7 +18,7 @@ pub(crate) const DAWN: i64 = 1_700_000_000_000;
 /// A node.
 pub(crate) struct Node {
     pub(crate) temp: TempDir,
-    time: Arc<AtomicI64>,
+    pub(crate) time: Arc<AtomicI64>,
     pub(crate) store: Store,
 }
 

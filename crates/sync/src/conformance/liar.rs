@@ -379,12 +379,12 @@ impl Destination for Liar {
     async fn compact(
         &self,
         retained: WorkList<Retained>,
-        epochs: &[Id128],
+        epoch: Id128,
         sink: Option<Arc<dyn CompactSink>>,
         context: &Context,
     ) -> Result<Compaction, DestinationError> {
         self.call()?;
-        self.honest.compact(retained, epochs, sink, context).await
+        self.honest.compact(retained, epoch, sink, context).await
     }
 
     async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
