@@ -298,6 +298,12 @@ impl Run<EvidenceChange> {
             if !record_proven(tx, probed, std::slice::from_ref(at))?.is_empty() {
                 return Ok(false);
             }
+            // Where it was lost, something else may have its place by now.
+            tx.sql.change(
+                "UPDATE receipt SET moved_to = ?1 WHERE destination = ?2 AND content = ?3 AND location <> ?1 AND incarnation = ?4
+                 AND lost_at IS NOT NULL AND moved_to IS NULL",
+                (&at.location.0, probed.destination, at.content, probed.incarnation.as_str()),
+            )?;
             tx.sql.change(
                 "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
                 (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),
@@ -388,6 +394,29 @@ impl Store {
                 found.extend(collect(tx, &sql, (destination, content))?);
             }
             Ok(found)
+        })
+    }
+
+    /// Whether something else that counts lies at a place of a destination, below it, or where it would need a directory.
+    pub fn place_is_taken(&self, destination: DestinationId, content: ContentId, place: &Location) -> Result<bool> {
+        let taken = format!(
+            "SELECT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.content <> ?2 AND length(r.location) > 0
+             AND (r.location = ?3 OR r.location >= ?4 AND r.location < ?5)
+             AND r.lost_at IS NULL AND r.moved_to IS NULL AND r.incarnation = {ACCEPTED})"
+        );
+        self.read(|tx| {
+            let mut taken = tx.prepare_cached(&taken)?;
+            let mut is_taken = |at: &[u8], from: &[u8], to: &[u8]| -> Result<bool> {
+                Ok(taken.query_row((destination, content, at, from, to), |row| row.get(0))?)
+            };
+            let place = &place.0[..];
+            let ends = place.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+            for end in ends {
+                if is_taken(&place[..end], &[], &[])? {
+                    return Ok(true);
+                }
+            }
+            is_taken(place, &[place, b"/"].concat(), &[place, b"0"].concat())
         })
     }
 

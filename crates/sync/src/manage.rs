@@ -353,7 +353,9 @@ impl Repair<'_> {
     }
 
     fn store_from(&self, receipt: &Receipt, volume: Id128, source: Source) -> Result<Result<ProvenAt, String>, SyncError> {
-        let location = receipt.location.clone();
+        // What is there instead may be all that the destination has of something else. Then the kind chooses a place.
+        let taken = self.store.place_is_taken(self.record.id, receipt.content_id, &receipt.location)?;
+        let location = if taken { Location::default() } else { receipt.location.clone() };
         let item = PlanItem { content_id: receipt.content_id, content: receipt.content, location, files: 1, source };
         let place = Place { volume, epoch: self.store.epoch()? };
         let sink = Arc::new(One::default());
@@ -424,7 +426,7 @@ impl PushSink for One {
         self.set(Err(reason));
     }
 
-    /// What lies at the place of a lost content counts for nothing, or it would not be lost.
+    /// Where something that counts lies, nothing is stored.
     fn moving(&self, _from: &Location, _to: &Location) -> Result<Vec<HeldItem>, DestinationError> {
         Ok(Vec::new())
     }

@@ -236,6 +236,65 @@ fn keys_of_one_kind_are_refused_for_the_other() {
     }
 }
 
+/// A version was lost, and its place has something else by now: a newer version, a directory, or a file where it needs a directory. A repair
+/// brings it back, and pushes nothing out of its place.
+#[test]
+fn a_repair_takes_nobodys_place() {
+    if no_rclone("mirror::a_repair_takes_nobodys_place") {
+        return;
+    }
+    let home = Home::empty();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let (one, two, volume) = (home.destination("one"), home.destination("two"), home.volume("photos"));
+    let section = |(name, path): (&str, &std::path::Path)| {
+        format!("[destinations.{name}]\nkind = \"mirror\"\nremote = \"{}\"\n", path.display())
+    };
+    home.write_config(&format!(
+        "[volumes.photos]\npath = {volume:?}\nsync_to = [\"one\", \"two\"]\n{}{}",
+        section(("one", &one)),
+        section(("two", &two))
+    ));
+    for (path, bytes) in [("edited", "before"), ("now a directory", "was a file"), ("now a file/x", "was below")] {
+        home.write("photos", path, bytes.as_bytes());
+    }
+    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
+    for name in ["one", "two"] {
+        home.run(&["destination", "init", name]).expect(0);
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    for lost in ["edited", "now a directory", "now a file/x"] {
+        fs::remove_file(one.join("photos").join(lost)).unwrap();
+    }
+    assert_eq!(home.json(&["verify", "one"]).expect(1).count("lost"), 3);
+    fs::remove_file(home.volume("photos").join("now a directory")).unwrap();
+    fs::remove_dir_all(home.volume("photos").join("now a file")).unwrap();
+    let newer = [("edited", "BEFORE"), ("now a directory/deep/y", "is below"), ("now a file", "is one")];
+    for (path, bytes) in newer {
+        home.write("photos", path, bytes.as_bytes());
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+
+    let repaired = home.json(&["destination", "repair", "one", "--yes"]).expect(0);
+    assert_eq!((repaired.count("lost"), repaired.count("repaired")), (3, 3));
+    for (path, bytes) in newer {
+        assert_eq!(fs::read_to_string(one.join("photos").join(path)).unwrap(), bytes, "{path}");
+    }
+    let verified = home.json(&["verify", "one"]).expect(0);
+    assert_eq!((verified.count("lost"), verified.count("verified")), (0, 6));
+    assert_eq!(home.json(&["destination", "repair", "one", "--yes"]).expect(0).count("lost"), 0, "nothing is left to repair");
+    assert_eq!(home.json(&["alarms"]).expect(0).of("alarm").count(), 0);
+    fs::remove_dir_all(&two).unwrap();
+    for old in ["before", "was a file", "was below"] {
+        let to = home.path(&format!("old/{old}"));
+        home.json(&["restore", "photos", "--content", &crate::tree::digest(old.as_bytes()), "--to", to.to_str().unwrap()])
+            .expect(0);
+        let found = read_tree(&to);
+        assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [old.as_bytes()]);
+    }
+}
+
 /// What every kind can do: losses are repaired from here and from another mirror, old versions are found by their content, a mirror that
 /// another node made is adopted, one that broke is replaced, and the part of another volume is nobody else's.
 #[test]
