@@ -257,12 +257,12 @@ impl Restoring<'_> {
 
     /// Looks again at what a destination did not give. What it surely does not hold is recorded as lost, as a verify would: whoever else
     /// gave the bytes, an offload must not count on this one again. Only the accepted incarnation can lose what it was proven to hold,
-    /// and one that is not there at all has lost nothing: then nothing is left to tell.
+    /// and one that is not there at all has lost nothing: then only of what it gave there is something to tell.
     fn look_again(
         &self,
         run: &Run<Restore>,
         (record, destination): &(DestinationRecord, Arc<dyn Destination>),
-        troubles: Vec<Trouble>,
+        mut troubles: Vec<Trouble>,
         report: &mut RestoreReport,
     ) -> Result<Vec<Trouble>, RestoreError> {
         let mut lost = 0;
@@ -275,7 +275,8 @@ impl Restoring<'_> {
                 },
                 Ok(Probe::Nothing | Probe::NoPlace | Probe::CannotTell(_)) | Err(_) => {
                     self.context.progress.note(&format!("destination `{}` is not there", record.name));
-                    return Ok(Vec::new());
+                    // Wrong bytes did come from there.
+                    troubles.retain(|trouble| trouble.look == Some(Depth::Bytes));
                 }
             }
         }

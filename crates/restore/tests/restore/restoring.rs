@@ -243,6 +243,26 @@ fn another_repository_that_comes_meanwhile_loses_nothing() {
     }
 }
 
+/// One that gave wrong bytes, and went away before it could be asked again: nobody knows whether they are lost, and it is said.
+#[test]
+fn wrong_bytes_are_told_of_also_if_nobody_answers_any_more() {
+    let world = World::holding(&[("a", "one")], &["vault", "cloud"]);
+    world.offload(&[b"a"]);
+    world.damage("vault", "one");
+    for lie in [Lie::CannotTell, Lie::Gone] {
+        let vault = Arc::new(Liar::new(world.cas("vault")));
+        vault.lie(lie);
+        let sources = vec![(world.record("vault"), vault.clone() as _), (world.record("cloud"), world.cas("cloud"))];
+        let wanted = wanted_below(&world.store, world.volume().id(), &[RelPath::root()], false).unwrap();
+        let (report, run) = world.restore_from(&wanted, world.elsewhere(), true, sources);
+        let report = report.unwrap();
+        assert_eq!((report.restored, report.lost, report.unread, report.amiss.len()), (1, 0, 1, 1), "{lie}: {report:?}");
+        assert!(vault.told() > 0 && !report.is_whole());
+        assert_eq!(world.store.run_record(run).unwrap().status, RunStatus::Partial);
+        fs::remove_file(world.temp.path().join("elsewhere/a")).unwrap();
+    }
+}
+
 /// A receipt that was found lost is asked last, but it is asked: only the hash decides.
 #[test]
 fn a_lost_receipt_may_still_give_the_bytes() {
