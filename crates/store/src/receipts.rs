@@ -181,14 +181,18 @@ impl Run<Sync> {
         self.write(|tx| record_lost(tx, probed, (content, location), detail, tx.now).map(drop))
     }
 
-    /// Before something is moved within the destination: whatever counts on the old place may be at either from now on. Gives what does.
+    /// Before something is moved within the destination: whatever counts on the old place may be at either from now on. Gives what does, and
+    /// what an earlier move left without proof: if another disk was there then, it never left.
     pub fn moving(&self, probed: &Probed, from: &Location, to: &Location) -> Result<Vec<Moving>> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             let who = probed.incarnation.as_str();
             let counting = format!(
                 "SELECT r.content, c.blake3, c.size, {BOUND} FROM receipt r JOIN content c ON c.id = r.content
-                 WHERE r.destination = ? AND r.location = ? AND length(r.location) > 0 AND r.incarnation = ? AND r.moved_to IS NULL"
+                 WHERE r.destination = ? AND r.location = ? AND length(r.location) > 0 AND r.incarnation = ?
+                 AND (r.moved_to IS NULL OR r.moved_to <> r.location AND NOT EXISTS (SELECT 1 FROM receipt there
+                     WHERE there.destination = r.destination AND there.content = r.content AND there.location = r.moved_to
+                     AND there.incarnation = r.incarnation AND there.level = 'verified' AND there.lost_at IS NULL))"
             );
             let mut counting = tx.sql.prepare_cached(&counting)?;
             let moving = counting.query_map((probed.destination, &from.0, who), |row| {

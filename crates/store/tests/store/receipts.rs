@@ -452,3 +452,23 @@ fn a_checksum_follows_a_move() {
     push.run.record(&push.probed, &[at(&node, "one", "photos/a")]).unwrap();
     assert_eq!(push.run.moving(&push.probed, &from, &to).unwrap()[0].fingerprint, None);
 }
+
+/// A move was told of, and another repository answered before its proof was recorded: it was that one's file that was moved. The next move
+/// counts on the old place once more; after one that was proven, none does.
+#[test]
+fn a_move_without_proof_is_counted_again() {
+    let (node, volume, vault) = pushed();
+    let push = Push::begin(&node.store, &volume, &vault);
+    let place = |path: &str| Location(path.into());
+    let (from, first, second, third) = (place("photos/a"), place("old/1/a"), place("old/2/a"), place("old/3/a"));
+    push.run.record(&push.probed, &[at(&node, "one", "photos/a")]).unwrap();
+    let counted =
+        |to| push.run.moving(&push.probed, &from, to).unwrap().into_iter().map(|moved| moved.content_id).collect::<Vec<_>>();
+    let moved = |to| push.run.moved(&push.probed, node.content("one"), &from, to, Ok(()), node.store.now()).unwrap();
+    assert_eq!(counted(&first), [node.content("one")]);
+    moved(&first);
+    assert_eq!(counted(&second), [node.content("one")], "nobody proved that it is at the first place");
+    moved(&second);
+    push.run.record(&push.probed, &[at(&node, "one", "old/2/a")]).unwrap();
+    assert_eq!(counted(&third), []);
+}
