@@ -71,7 +71,7 @@ fn receive(
 pub(crate) fn list(session: &Session, give: &tokio::sync::mpsc::Sender<(Content, Location)>) -> Result<(), DestinationError> {
     let cancel = Cancel::new();
     let objects = Mutex::new(BTreeSet::new());
-    let snapshots = held::holding(session)?;
+    let snapshots = held::holding(session, &|_| true)?;
     held::objects(session, &snapshots, &cancel, &|object, _| {
         lock(&objects).insert(object.to_owned());
     })?;

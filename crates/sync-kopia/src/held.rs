@@ -5,7 +5,7 @@ use crate::place::{Source, is_pin};
 use crate::program::Watch;
 use crate::server::Snapshot;
 use crate::session::{Session, lock};
-use lastcopy_fs::Cancel;
+use lastcopy_fs::{Cancel, Id128};
 use lastcopy_sync::DestinationError;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,12 +26,12 @@ impl Held {
     }
 }
 
-/// The snapshots that hold contents: whole, and with a pin of ours.
-pub(crate) fn holding(session: &Session) -> Result<Vec<Snapshot>, DestinationError> {
+/// The snapshots of some volumes that hold contents: whole, and with a pin of ours.
+pub(crate) fn holding(session: &Session, of: &dyn Fn(Id128) -> bool) -> Result<Vec<Snapshot>, DestinationError> {
     let server = session.server()?;
     let mut holding = Vec::new();
     for source in server.sources(None)? {
-        if matches!(source, Source::Files(_) | Source::Contents(_)) {
+        if matches!(source, Source::Files(_) | Source::Contents(_)) && of(source.volume()) {
             let snapshots = server.snapshots(source)?;
             holding.extend(
                 snapshots.into_iter().filter(|snapshot| snapshot.is_whole() && snapshot.pins().iter().any(|pin| is_pin(pin))),
@@ -71,7 +71,7 @@ pub(crate) fn held(session: &Session, cancel: &Cancel) -> Result<Arc<Held>, Dest
     if let Some(held) = kept.as_ref() {
         return Ok(held.clone());
     }
-    let snapshots = holding(session)?;
+    let snapshots = holding(session, &|_| true)?;
     let sizes = Mutex::new(HashMap::new());
     let is_partial = objects(session, &snapshots, cancel, &|object, size| {
         lock(&sizes).insert(key(object.as_bytes()), size);

@@ -262,9 +262,9 @@ impl Destination for Kopia {
         self.in_repository(move |session| compact::compact(session, retained, epoch, sink, &context)).await
     }
 
-    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
-        let context = context.clone();
-        self.in_repository(move |session| repair::make_way(session, &lost, &context)).await
+    async fn make_way(&self, lost: Vec<HeldItem>, volumes: &[Id128], context: &Context) -> Result<u64, DestinationError> {
+        let (volumes, context) = (volumes.to_vec(), context.clone());
+        self.in_repository(move |session| repair::make_way(session, &lost, &volumes, &context)).await
     }
 
     /// A repository of its own beside this one.

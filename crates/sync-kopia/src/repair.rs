@@ -7,6 +7,7 @@ use crate::place::object_of;
 use crate::program::{Input, Watch};
 use crate::server::Unread;
 use crate::session::{Session, each, lock};
+use lastcopy_fs::Id128;
 use lastcopy_sync::{Context, DestinationError, HeldItem};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -32,9 +33,14 @@ struct Part {
 }
 
 /// Says how many contents of kopia's it removed. Blocks.
-pub(crate) fn make_way(session: &Session, lost: &[HeldItem], context: &Context) -> Result<u64, DestinationError> {
+pub(crate) fn make_way(
+    session: &Session,
+    lost: &[HeldItem],
+    volumes: &[Id128],
+    context: &Context,
+) -> Result<u64, DestinationError> {
     let mut objects: BTreeSet<_> = lost.iter().filter_map(|item| object_of(&item.location).ok().map(str::to_owned)).collect();
-    objects.extend(unreadable_directories(session, context)?);
+    objects.extend(unreadable_directories(session, volumes, context)?);
     let mut dead = BTreeSet::new();
     for object in &objects {
         context.cancel.check()?;
@@ -62,11 +68,11 @@ pub(crate) fn make_way(session: &Session, lost: &[HeldItem], context: &Context) 
     Ok(surely.len() as u64)
 }
 
-/// A new snapshot would take them for stored, too.
-fn unreadable_directories(session: &Session, context: &Context) -> Result<BTreeSet<String>, DestinationError> {
+/// Of snapshots of these volumes: a new one would take them for stored, too. Others' are nothing that this node could store again.
+fn unreadable_directories(session: &Session, volumes: &[Id128], context: &Context) -> Result<BTreeSet<String>, DestinationError> {
     let (entered, unread) = (Mutex::new(HashSet::new()), Mutex::new(BTreeSet::new()));
     let enter = |object: &str| lock(&entered).insert(object.to_owned());
-    for snapshot in holding(session)? {
+    for snapshot in holding(session, &|volume| volumes.contains(&volume))? {
         if enter(&snapshot.root) {
             walk(session, &snapshot.root, &context.cancel, &enter, &|_, _| {}, &|_, object, _| {
                 lock(&unread).insert(object.to_owned());

@@ -314,9 +314,9 @@ pub trait Destination: Send + Sync {
     }
 
     /// Before lost contents are stored again: removes what a kind believes to hold and does not, where that would be in the way. Says how
-    /// much it removed; what that hid may be in the way next.
-    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
-        let (_, _) = (lost, context);
+    /// much it removed; what that hid may be in the way next. Only what these volumes will be stored with again, or what is lost, may go.
+    async fn make_way(&self, lost: Vec<HeldItem>, volumes: &[Id128], context: &Context) -> Result<u64, DestinationError> {
+        let (_, _, _) = (lost, volumes, context);
         Ok(0)
     }
 

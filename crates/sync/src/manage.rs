@@ -324,7 +324,10 @@ impl Repair<'_> {
         if items.is_empty() {
             return Ok(0);
         }
-        Ok(self.context.runtime.block_on(self.destination.make_way(items, &self.context))?)
+        // What was had from another destination is stored under this one's own id.
+        let volumes = self.store.volumes()?.into_iter().map(|volume| volume.uuid).chain([self.record.uuid]);
+        let volumes: Vec<_> = volumes.collect();
+        Ok(self.context.runtime.block_on(self.destination.make_way(items, &volumes, &self.context))?)
     }
 
     /// From the first source that gives the right bytes: a file may have changed since, and another destination may have lost them, too.

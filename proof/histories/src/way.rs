@@ -235,17 +235,17 @@ impl Destination for Way {
     async fn compact(
         &self,
         retained: WorkList<Retained>,
-        epochs: &[Id128],
+        epoch: Id128,
         sink: Option<Arc<dyn CompactSink>>,
         context: &Context,
     ) -> Result<Compaction, DestinationError> {
         self.call()?;
-        self.answered(self.inner.compact(retained, epochs, sink, context).await)
+        self.answered(self.inner.compact(retained, epoch, sink, context).await)
     }
 
-    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
+    async fn make_way(&self, lost: Vec<HeldItem>, volumes: &[Id128], context: &Context) -> Result<u64, DestinationError> {
         self.call()?;
-        self.answered(self.inner.make_way(lost, context).await)
+        self.answered(self.inner.make_way(lost, volumes, context).await)
     }
 
     async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {

@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use crate::skip::no_kopia;
-use lastcopy_fs::Content;
+use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_store::{AlarmKind, ContentId, Location, Proven, RunStatus};
 use lastcopy_sync::conformance::Made;
 use lastcopy_sync::{Depth, Destination, Extent, HeldItem, VerifySink, check_held};
@@ -159,6 +159,48 @@ fn a_repair_removes_nothing_that_is_beyond_repair() {
     fs::write(&pack, bytes).unwrap();
     let report = node.verify(Extent::All);
     assert_eq!((report.lost, report.verified), (0, 8));
+}
+
+/// Directories of another node's, which this one cannot store again: they may come back, too.
+#[test]
+fn a_repair_removes_nothing_of_another_nodes() {
+    if no_kopia("damage::a_repair_removes_nothing_of_another_nodes") {
+        return;
+    }
+    let node = Node::new();
+    node.write("a", b"one's");
+    node.push();
+    let pieces = || node.made.inside.json(&["content", "list", "--json"]).unwrap().as_array().unwrap().clone();
+    let before = pieces();
+    let other = Node::at(&node);
+    other.write("dir/b", b"other's");
+    other.push();
+    let blobs = node.made.inside.blobs().unwrap();
+    let flip = |piece: &serde_json::Value| {
+        let file = fs::File::options().read(true).write(true).open(&blobs[piece["packFile"].as_str().unwrap()]).unwrap();
+        let at = piece["packOffset"].as_u64().unwrap() + 5;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[!byte[0]], at).unwrap();
+    };
+    let is = |piece: &serde_json::Value, letter| piece["contentID"].as_str().unwrap().starts_with(letter);
+    let heads = node.made.inside.roots(false).unwrap();
+    let is_head = |piece: &serde_json::Value| heads.iter().any(|head| head == piece["contentID"].as_str().unwrap());
+    let theirs: Vec<_> =
+        pieces().into_iter().filter(|piece| is(piece, 'k') && !before.contains(piece) && !is_head(piece)).collect();
+    assert!(!theirs.is_empty());
+    theirs.iter().for_each(flip);
+    let object = node.made.object(hash_bytes(b"one's")).unwrap();
+    flip(before.iter().find(|piece| piece["contentID"] == *object).unwrap());
+    assert_eq!(node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap().lost, 1);
+    let repaired = node.repair().run(|_| String::new()).unwrap();
+    assert_eq!((repaired.lost, repaired.repaired), (1, 1), "{repaired:?}");
+    theirs.iter().for_each(flip);
+    let deleted = node.made.inside.json(&["content", "list", "--deleted-only", "--json"]).unwrap();
+    let deleted = deleted.as_array().into_iter().flatten().filter(|piece| is(piece, 'k')).count();
+    assert_eq!(deleted, 0, "no directory was unreadable that this node could store again");
+    let report = other.verify(Extent::All);
+    assert_eq!((report.lost, report.unverifiable, report.verified), (0, 0, 1));
 }
 
 /// Somebody took a content out of kopia's index, in which it counted as stored. Then a push stores it anew: what kopia takes for unchanged is

@@ -387,9 +387,9 @@ impl Destination for Liar {
         self.honest.compact(retained, epoch, sink, context).await
     }
 
-    async fn make_way(&self, lost: Vec<HeldItem>, context: &Context) -> Result<u64, DestinationError> {
+    async fn make_way(&self, lost: Vec<HeldItem>, volumes: &[Id128], context: &Context) -> Result<u64, DestinationError> {
         self.call()?;
-        self.honest.make_way(lost, context).await
+        self.honest.make_way(lost, volumes, context).await
     }
 
     async fn heads(&self, volume: Id128) -> Result<Vec<PlacedHead>, DestinationError> {
