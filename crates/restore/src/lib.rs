@@ -17,7 +17,7 @@ mod wanted;
 
 pub use error::RestoreError;
 pub use receipts::recover_receipts;
-pub use recover::{Found, RecoverReport, Recoverable, recover_volume, recoverable};
+pub use recover::{Found, RecoverReport, Recoverable, Recovering, recover_volume, recoverable};
 pub use report::RestoreReport;
 pub use restore::{Restoring, Target};
 pub use wanted::{Wanted, WantedList, wanted_below, wanted_content, wanted_with};

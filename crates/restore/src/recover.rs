@@ -2,9 +2,9 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Layout, Location, Outcome, Recovered, Restore, Run};
+use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recovered, Restore, Run};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
-use lastcopy_sync::{Context, Destination, DestinationError};
+use lastcopy_sync::{Context, Destination, DestinationError, Probe};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -46,8 +46,35 @@ pub struct Recoverable {
     pub damaged: Vec<String>,
 }
 
+/// Where a recovery reads.
+#[derive(Clone, Copy)]
+pub struct Recovering<'a> {
+    /// The destination.
+    pub destination: &'a dyn Destination,
+    /// Who answered there at first. What cannot be read while nobody answers, or another one, is not damaged.
+    pub met: &'a Incarnation,
+    /// Cancellation, progress, and the runtime.
+    pub context: &'a Context,
+}
+
+impl Recovering<'_> {
+    /// After something could not be read: who is there decides whether that means anything.
+    fn still_there(&self, why: &dyn std::fmt::Display) -> Result<(), RestoreError> {
+        match self.context.runtime.block_on(self.destination.probe_again())? {
+            Probe::Found(found) if found == *self.met => Ok(()),
+            Probe::Found(found) => Err(self.unreachable(format!("{why}; {found} is there now, and {} was before", self.met))),
+            Probe::Nothing | Probe::NoPlace | Probe::CannotTell(_) => Err(self.unreachable(why.to_string())),
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> RestoreError {
+        DestinationError::Unreachable { address: self.destination.capabilities().address, reason }.into()
+    }
+}
+
 /// What can be recovered from a destination. What is damaged is said, and stops nothing else.
-pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<Recoverable, RestoreError> {
+pub fn recoverable(from: Recovering<'_>) -> Result<Recoverable, RestoreError> {
+    let Recovering { destination, context, .. } = from;
     let mut all = Recoverable::default();
     let mut volumes: BTreeMap<Id128, Vec<FoundHead>> = BTreeMap::new();
     for head in context.runtime.block_on(destination.places())? {
@@ -60,10 +87,10 @@ pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<R
         }
     }
     for heads in volumes.into_values() {
-        let follows = follows(destination, &heads, context)?;
+        let follows = follows(from, &heads)?;
         let mut ordered = in_order(heads, &follows);
         while let Some(head) = ordered.pop() {
-            if let Some(header) = newest_header(destination, &head, context)? {
+            if let Some(header) = newest_header(from, &head)? {
                 all.found.push(Found { head, header, older: ordered });
                 break;
             }
@@ -75,18 +102,18 @@ pub fn recoverable(destination: &dyn Destination, context: &Context) -> Result<R
 }
 
 /// The header of the newest segment that can be read: names hardly ever change from one to the next.
-fn newest_header(destination: &dyn Destination, head: &FoundHead, context: &Context) -> Result<Option<Header>, RestoreError> {
-    match opened(destination, head.place, &head.document.segment, context)? {
+fn newest_header(from: Recovering<'_>, head: &FoundHead) -> Result<Option<Header>, RestoreError> {
+    match opened(from, head.place, &head.document.segment)? {
         Ok((_, header)) => Ok(Some(header)),
         Err(_) => {
-            let earlier = earlier(destination, head.place, head.document.segment.sequence, context)?;
+            let earlier = earlier(from, head.place, head.document.segment.sequence)?;
             Ok(earlier.map(|(_, header)| header))
         }
     }
 }
 
 /// Which epoch each of these continues, as its full segment says.
-fn follows(destination: &dyn Destination, heads: &[FoundHead], context: &Context) -> Result<BTreeMap<Id128, Id128>, RestoreError> {
+fn follows(from: Recovering<'_>, heads: &[FoundHead]) -> Result<BTreeMap<Id128, Id128>, RestoreError> {
     let mut follows = BTreeMap::new();
     // The only one continues nothing that is here.
     if let [_] = heads {
@@ -94,7 +121,7 @@ fn follows(destination: &dyn Destination, heads: &[FoundHead], context: &Context
     }
     for head in heads {
         // One whose links are broken says nothing; the clock has to do for it.
-        let Some(header) = full_header(destination, head, context)? else { continue };
+        let Some(header) = full_header(from, head)? else { continue };
         let earlier = header.follows_epoch.and_then(|epoch| epoch.parse::<Id128>().ok());
         follows.extend(earlier.filter(|earlier| *earlier != head.place.epoch).map(|earlier| (head.place.epoch, earlier)));
     }
@@ -116,11 +143,11 @@ fn in_order(mut heads: Vec<FoundHead>, follows: &BTreeMap<Id128, Id128>) -> Vec<
 }
 
 /// The header of the segment that a head's links end at.
-fn full_header(destination: &dyn Destination, head: &FoundHead, context: &Context) -> Result<Option<Header>, RestoreError> {
+fn full_header(from: Recovering<'_>, head: &FoundHead) -> Result<Option<Header>, RestoreError> {
     let mut next = Some(head.document.segment.clone());
     while let Some(link) = next {
-        context.cancel.check()?;
-        let Ok((_, header)) = opened(destination, head.place, &link, context)? else { return Ok(None) };
+        from.context.cancel.check()?;
+        let Ok((_, header)) = opened(from, head.place, &link)? else { return Ok(None) };
         match linked(&link, &header) {
             None => return Ok(Some(header)),
             previous => next = previous,
@@ -135,17 +162,15 @@ fn linked(link: &Link, header: &Header) -> Option<Link> {
 }
 
 /// A segment at its start, with its header, if its bytes are the ones that were linked; else what is wrong with it.
-fn opened(
-    destination: &dyn Destination,
-    place: Place,
-    link: &Link,
-    context: &Context,
-) -> Result<Result<(File, Header), String>, RestoreError> {
+fn opened(from: Recovering<'_>, place: Place, link: &Link) -> Result<Result<(File, Header), String>, RestoreError> {
     let sequence = link.sequence;
-    let mut file = match context.runtime.block_on(destination.segment(&place, sequence)) {
+    let mut file = match from.context.runtime.block_on(from.destination.segment(&place, sequence)) {
         Ok(file) => file,
         Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-        Err(error) => return Ok(Err(format!("segment {sequence} cannot be read: {error}"))),
+        Err(error) => {
+            from.still_there(&error)?;
+            return Ok(Err(format!("segment {sequence} cannot be read: {error}")));
+        }
     };
     let opened = digest_of(&mut file).map_err(|error| error.to_string()).and_then(|digest| {
         if hex(&digest) != link.digest {
@@ -155,6 +180,9 @@ fn opened(
         file.rewind().map_err(|error| error.to_string())?;
         Ok((file, header))
     });
+    if let Err(why) = &opened {
+        from.still_there(why)?;
+    }
     Ok(opened.map_err(|why| format!("segment {sequence} is damaged: {why}")))
 }
 
@@ -165,13 +193,11 @@ fn opened(
 /// every path that was offloaded before or meanwhile; where it had a path itself, it has the last word.
 ///
 /// A damaged segment does not stop the others: what it alone said is lost, and said so.
-pub fn recover_volume(
-    run: Run<Restore>,
-    destination: &dyn Destination,
-    found: &Found,
-    context: &Context,
-) -> Result<RecoverReport, RestoreError> {
-    match fill(&run, destination, found, context) {
+///
+/// Where the index knew the volume already, it has the last word: only paths that it does not know are added. Unless all that it knows came
+/// from an earlier recovery from there, which came to no end: then this one goes on.
+pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
+    match fill(&run, from, found) {
         Ok(report) => {
             let outcome = match report.damaged.len() {
                 0 => Outcome::Success,
@@ -184,27 +210,27 @@ pub fn recover_volume(
     }
 }
 
-fn fill(
-    run: &Run<Restore>,
-    destination: &dyn Destination,
-    found: &Found,
-    context: &Context,
-) -> Result<RecoverReport, RestoreError> {
-    let mut report = RecoverReport::default();
+fn fill(run: &Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
+    let (mut report, context) = (RecoverReport::default(), from.context);
     let (place, header) = (found.head.place, &found.header);
+    let yields = !run.goes_on_recovering(place.epoch)?;
     // It was checked when the head was read.
     if let Ok(node) = found.head.document.node.parse() {
         run.continues(node, &header.node_name, place.epoch)?;
     }
-    let layout = destination.layout(&header.volume_name);
+    let layout = from.destination.layout(&header.volume_name);
     for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
-        // Before the first life there was none that it could contradict.
-        let mut kept = (life > 0).then(Kept::default);
-        let segments = chain(destination, head, context, &mut report)?;
+        let mut word = match life {
+            _ if yields => Word::Yields,
+            // Before the first life there was none that it could contradict.
+            0 => Word::Last,
+            _ => Word::OfOwn(Kept::default()),
+        };
+        let segments = chain(from, head, &mut report)?;
         context.progress.phase("recovering", segments.len() as u64, 0);
         for segment in segments {
             context.cancel.check()?;
-            apply(run, segment, &layout, kept.as_mut(), &mut report)?;
+            apply(run, segment, &layout, &mut word, &mut report)?;
             context.progress.advance(1, 0);
         }
     }
@@ -217,7 +243,7 @@ fn apply(
     run: &Run<Restore>,
     segment: File,
     layout: &Layout,
-    mut kept: Option<&mut Kept>,
+    word: &mut Word,
     report: &mut RecoverReport,
 ) -> Result<(), RestoreError> {
     let mut batch = Vec::new();
@@ -227,7 +253,11 @@ fn apply(
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
-        let yields = kept.as_mut().is_some_and(|kept| !kept.has_had(&said.path, status));
+        let yields = match word {
+            Word::Last => false,
+            Word::Yields => true,
+            Word::OfOwn(kept) => !kept.has_had(&said.path, status),
+        };
         if !yields {
             report.elsewhere.remove(&said.path);
             if !said.location.0.is_empty() && said.location != layout.location(&said.path) {
@@ -250,6 +280,16 @@ fn apply(
         Err(why) => report.damaged.push(format!("a segment is damaged: {why}")),
     }
     Ok(())
+}
+
+/// Whose word counts, of a path that the index knows.
+enum Word {
+    /// What the segments say.
+    Last,
+    /// What the segments say, of paths that their life had itself.
+    OfOwn(Kept),
+    /// What the index knows.
+    Yields,
 }
 
 /// Which paths a life had itself, by hashes of theirs.
@@ -293,18 +333,13 @@ impl LeftOut {
 }
 
 /// The segments from the first that needs no earlier one to the head's.
-fn chain(
-    destination: &dyn Destination,
-    head: &FoundHead,
-    context: &Context,
-    report: &mut RecoverReport,
-) -> Result<Vec<File>, RestoreError> {
+fn chain(from: Recovering<'_>, head: &FoundHead, report: &mut RecoverReport) -> Result<Vec<File>, RestoreError> {
     let place = head.place;
     let mut segments = Vec::new();
     let mut next = Some(head.document.segment.clone());
     while let Some(link) = next {
-        context.cancel.check()?;
-        match opened(destination, place, &link, context)? {
+        from.context.cancel.check()?;
+        match opened(from, place, &link)? {
             Ok((file, header)) => {
                 next = linked(&link, &header);
                 segments.push(file);
@@ -312,7 +347,7 @@ fn chain(
             Err(damage) => {
                 // Its link to the one before it is lost with it: the number says where to look on.
                 report.damaged.push(damage);
-                next = earlier(destination, place, link.sequence, context)?.map(|(link, _)| link);
+                next = earlier(from, place, link.sequence)?.map(|(link, _)| link);
             }
         }
     }
@@ -321,28 +356,29 @@ fn chain(
 }
 
 /// The nearest segment before a number that can be read.
-fn earlier(
-    destination: &dyn Destination,
-    place: Place,
-    before: i64,
-    context: &Context,
-) -> Result<Option<(Link, Header)>, RestoreError> {
+fn earlier(from: Recovering<'_>, place: Place, before: i64) -> Result<Option<(Link, Header)>, RestoreError> {
+    let Recovering { destination, context, .. } = from;
     // Of those that are there: a head may claim any number, and counting down from it could take years.
     let mut there = match context.runtime.block_on(destination.segments(&place)) {
         Ok(there) => there,
         Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-        Err(_) => return Ok(None),
+        Err(error) => return from.still_there(&error).map(|()| None),
     };
     there.retain(|sequence| *sequence < before);
     there.sort_unstable_by(|left, right| right.cmp(left));
     for sequence in there {
         context.cancel.check()?;
-        let file = context.runtime.block_on(destination.segment(&place, sequence));
-        if let Ok(mut file) = file
-            && let Ok(digest) = digest_of(&mut file)
-            && let Ok(header) = read_header(file)
-        {
-            return Ok(Some((Link { sequence, digest: hex(&digest) }, header)));
+        match context.runtime.block_on(destination.segment(&place, sequence)) {
+            Ok(mut file) => {
+                if let Ok(digest) = digest_of(&mut file)
+                    && let Ok(header) = read_header(file)
+                {
+                    return Ok(Some((Link { sequence, digest: hex(&digest) }, header)));
+                }
+                from.still_there(&"a segment is damaged")?;
+            }
+            Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
+            Err(error) => from.still_there(&error)?,
         }
     }
     Ok(None)

@@ -97,6 +97,17 @@ impl Run<Restore> {
         })
     }
 
+    /// Whether this index knows the volume by nothing but an earlier recovery from the same life, which came to no end. Otherwise it knows
+    /// better than any destination what became of a path.
+    pub fn goes_on_recovering(&self, epoch: Id128) -> Result<bool> {
+        let volume = self.own_volume()?;
+        let otherwise = "SELECT EXISTS (SELECT 1 FROM file f JOIN run r ON r.id = f.present_since WHERE f.volume = ?1 AND
+                (f.status IN ('present', 'quarantined') OR NOT (r.kind = 'restore' AND r.status NOT IN ('success', 'partial'))))
+            OR EXISTS (SELECT 1 FROM evidence_log l JOIN epoch e ON e.id = l.epoch
+                WHERE l.event = 'epoch' AND l.volume = ?1 AND e.uuid <> ?2)";
+        Ok(!self.store().read(|tx| Ok(tx.row(otherwise, (volume, epoch.0), |row| row.get::<_, bool>(0))?))?)
+    }
+
     /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.
     pub fn continues(&self, node: Id128, node_name: &str, epoch: Id128) -> Result<()> {
         let volume = self.own_volume()?;

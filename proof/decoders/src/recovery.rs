@@ -3,9 +3,9 @@
 
 use crate::arena::{context, directory, index_below, tree};
 use lastcopy_fs::{Dir, RelPath, hash_bytes};
-use lastcopy_restore::{Recoverable, Restoring, Target, recover_volume, recoverable, wanted_below};
+use lastcopy_restore::{Recoverable, Recovering, Restoring, Target, recover_volume, recoverable, wanted_below};
 use lastcopy_store::{DestinationKind, DestinationRecord, Outcome, Store, VOLUME_DIR, Volume, VolumeClaim};
-use lastcopy_sync::Destination;
+use lastcopy_sync::{Destination, Probe};
 use lastcopy_sync_cas::Cas;
 use serde_json::json;
 use std::path::Path;
@@ -30,19 +30,22 @@ pub fn recovery(bytes: &[u8]) {
     let before = others(temp.path());
 
     let cas: Arc<dyn Destination> = Arc::new(Cas::local(&place("destination")));
-    let Recoverable { found, damaged } = recoverable(cas.as_ref(), &context()).expect("the destination can be read");
+    let context = context();
+    let Ok(Probe::Found(met)) = context.runtime.block_on(cas.probe()) else { unreachable!("its marker is not made up") };
+    let from = Recovering { destination: cas.as_ref(), met: &met, context: &context };
+    let Recoverable { found, damaged } = recoverable(from).expect("the destination can be read");
     damaged.iter().for_each(|why| crate::assert_harmless(why));
     for found in &found {
         let store = index_below(&place("state"));
         let record = store.register_destination("hostile", DestinationKind::Cas).expect("a new destination");
-        lastcopy_sync::adopt(&store, &record, cas.as_ref(), None, "recovered from it", &context()).expect("it answers");
+        lastcopy_sync::adopt(&store, &record, cas.as_ref(), None, "recovered from it", &context).expect("it answers");
         let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
         let (volume, run) = store.add_volume("tree", &place("tree"), claim).expect("a new volume");
         run.finish(&Outcome::Success, None).expect("a run that ends");
         let marker = std::fs::read(place("tree/.lastcopy/volume.toml")).expect("a marker");
 
         let run = store.begin_restore(Some(&volume)).expect("nothing else runs");
-        let report = recover_volume(run, cas.as_ref(), found, &context()).expect("a line that cannot be recorded is damage");
+        let report = recover_volume(run, from, found).expect("a line that cannot be recorded is damage");
         report.damaged.iter().for_each(|why| crate::assert_harmless(why));
         stored(&store, &record, cas.as_ref());
         bring_back(&store, &volume, Target::Elsewhere(Dir::open(&place("elsewhere")).expect("a directory")), &cas);

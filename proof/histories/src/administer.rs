@@ -7,7 +7,7 @@ use crate::op::Op;
 use crate::word::{Dest, Vol};
 use crate::world::{World, copy_tree, remove_tree};
 use lastcopy_fs::{Dir, RelPath};
-use lastcopy_restore::{Restoring, Target, recover_receipts, recover_volume, recoverable, wanted_below};
+use lastcopy_restore::{Recovering, Restoring, Target, recover_receipts, recover_volume, recoverable, wanted_below};
 use lastcopy_store::{Outcome, VolumeClaim, restore_index};
 use lastcopy_sync::Probe;
 use std::fs;
@@ -216,11 +216,9 @@ impl World {
         }
         let (_, way) = self.destination(from, None)?;
         let context = self.context();
-        match context.runtime.block_on(way.probe()) {
-            Ok(Probe::Found(_)) => {}
-            _ => return Ok(()),
-        }
-        let found = told!(self, recoverable(way.as_ref(), &context)).found;
+        let Ok(Probe::Found(met)) = context.runtime.block_on(way.probe()) else { return Ok(()) };
+        let reading = Recovering { destination: way.as_ref(), met: &met, context: &context };
+        let found = told!(self, recoverable(reading)).found;
         if found.is_empty() {
             return Ok(());
         }
@@ -247,7 +245,7 @@ impl World {
             let Ok(open) = self.volume(volume) else { return Ok(()) };
             let run = told!(self, store.begin_restore(Some(&open)));
             self.began(volume);
-            let report = told!(self, recover_volume(run, way.as_ref(), found, &context));
+            let report = told!(self, recover_volume(run, reading, found));
             if report.files > 0 {
                 self.reach("paths were recovered from a destination");
             }

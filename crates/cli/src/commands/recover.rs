@@ -8,7 +8,7 @@ use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
 use lastcopy_fs::{RelPath, escape};
-use lastcopy_restore::{Found, RecoverReport, RestoreError, recover_receipts, recover_volume, recoverable};
+use lastcopy_restore::{Found, RecoverReport, Recovering, RestoreError, recover_receipts, recover_volume, recoverable};
 use lastcopy_store::{DESTINATION_MARKER, DestinationKind, FileStatus, Incarnation, Outcome, VolumeClaim};
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
@@ -32,7 +32,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
             return Err(CliError::new(Code::Unreachable, format!("{}: {reason}", args.from)).hint("is its disk mounted?"));
         }
     };
-    let lies_there = recoverable(destination.as_ref(), &context)?;
+    let lies_there = recoverable(Recovering { destination: destination.as_ref(), met: &met, context: &context })?;
     for damaged in &lies_there.damaged {
         app.output.warn(&format!("{}: {damaged}", args.from));
     }
@@ -69,6 +69,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         app.output.summary("recover", None, "success", Fields::new().with("volumes", taken.len()).with("dry_run", true));
         return Ok(Exit::Done);
     }
+    refuse_another_of_that_name(app, args, &origin)?;
     app.confirm(&format!("Take over {} from this destination?", plural(taken.len() as u64, "volume", "volumes")))?;
     ensure_config(app)?;
     recover(app, args, &origin, &met, &taken, !lies_there.damaged.is_empty())
@@ -164,6 +165,16 @@ fn refuse_ambiguity(found: &[Found]) -> Result<()> {
     Ok(())
 }
 
+/// A name in the configuration is of one destination. Said before anything is changed.
+fn refuse_another_of_that_name(app: &App, args: &RecoverArgs, origin: &Origin) -> Result<()> {
+    let taken = app.config().is_ok_and(|config| config.destinations.contains_key(&args.name));
+    if taken && origin.name.is_none() {
+        let message = format!("the configuration has a destination `{}`, and it is not this one", args.name);
+        return Err(CliError::new(Code::Refused, message).hint("nothing was changed; give this one a name of its own: --name NAME"));
+    }
+    Ok(())
+}
+
 /// A name becomes a section of the configuration and a directory. One that no volume can have was written by somebody who wants to be
 /// elsewhere. Said before anything is changed.
 fn refuse_illegal_names(found: &[Found]) -> Result<()> {
@@ -244,14 +255,21 @@ fn fill(
     taken: &[(PathBuf, Found)],
     mut attention: bool,
 ) -> Result<Exit> {
+    let context = app.context();
+    let record = app.destination(name)?.0;
+    // What it holds is known already: then there is nothing to learn from it.
+    let is_known = record.incarnation.as_ref() == Some(met) && app.store()?.count_receipts(record.id)? != (0, 0, 0);
+    let from = Recovering { destination, met, context: &context };
     let mut recovered = Vec::new();
     for (place, found) in taken {
-        let report = volume(app, destination, found, place)?;
+        let report = volume(app, from, found, place, is_known)?;
         attention |= !report.damaged.is_empty();
         recovered.push((found, report));
     }
-    let (record, context) = (app.destination(name)?.0, app.context());
-    app.waiting(|| Ok(adopt(app.store()?, &record, destination, Some(met), "recovered from it", &context)?))?;
+    // Whoever is accepted already keeps what is known of it.
+    if record.incarnation.as_ref() != Some(met) {
+        app.waiting(|| Ok(adopt(app.store()?, &record, destination, Some(met), "recovered from it", &context)?))?;
+    }
     let record = app.destination(name)?.0;
     let run = app.waiting(|| Ok(app.store()?.begin_evidence_change(Some(record.id), None)?))?;
     let contents = recover_receipts(run, &record, destination, &recovered, &context)?;
@@ -267,25 +285,35 @@ fn fill(
     Ok(if attention { Exit::Attention } else { Exit::Done })
 }
 
-fn volume(app: &App, destination: &dyn Destination, found: &Found, place: &Path) -> Result<RecoverReport> {
+fn volume(app: &App, from: Recovering<'_>, found: &Found, place: &Path, is_known: bool) -> Result<RecoverReport> {
     let name = &found.header.volume_name;
-    // An interrupted recovery goes on where nothing of the volume was seen on this disk yet: what is said again comes to the same.
+    let known = app.store()?.volume_record(name)?;
+    // An interrupted recovery goes on; and where a second destination has copies of a volume, the index learns of them. Nothing that it
+    // knows itself is changed by that.
     let on_disk = [FileStatus::Present, FileStatus::Quarantined];
-    if let Some(record) = app.store()?.volume_record(name)?
-        && (record.uuid != found.head.place.volume
-            || !app.store()?.select_files(record.id, &[RelPath::root()], &on_disk)?.is_empty())
-    {
-        return Err(CliError::new(Code::Refused, format!("the index knows volume `{name}` already"))
-            .hint("recover is for an index that lost it; to bring files back: `lastcopy restore`"));
+    if let Some(record) = &known {
+        let seen_here = !app.store()?.select_files(record.id, &[RelPath::root()], &on_disk)?.is_empty();
+        if record.uuid != found.head.place.volume || is_known && seen_here {
+            return Err(CliError::new(Code::Refused, format!("the index knows volume `{name}` already"))
+                .hint("recover is for an index that lost it; to bring files back: `lastcopy restore`"));
+        }
+        if seen_here {
+            return volume_from(app, from, found);
+        }
     }
     std::fs::create_dir_all(place)
         .map_err(|error| CliError::new(Code::Io, format!("{}: {error}", place.display())).hint("say with --to where it goes"))?;
     let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
     let (_volume, run) = app.waiting(|| Ok(app.store()?.add_volume(name, place, claim)?))?;
     run.finish(&Outcome::Success, None)?;
+    volume_from(app, from, found)
+}
+
+fn volume_from(app: &App, from: Recovering<'_>, found: &Found) -> Result<RecoverReport> {
+    let name = &found.header.volume_name;
     let open = app.volume(name)?;
     let run = app.waiting(|| Ok(app.store()?.begin_restore(Some(&open))?))?;
-    let report = recover_volume(run, destination, found, &app.context())?;
+    let report = recover_volume(run, from, found)?;
     app.output.line(&format!(
         "{name}: {} known again, from {}",
         files(report.files),

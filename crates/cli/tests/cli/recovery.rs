@@ -819,6 +819,46 @@ fn an_interrupted_recovery_goes_on() {
     assert_eq!(machine.json(&recover).expect(3).error_code(), "refused");
 }
 
+/// Two destinations, the second one a push behind: the newest words count, whichever comes first on the disk, and the index learns of the
+/// copies at both. A name stands for one of them, and a destination that is accepted keeps its alarms.
+#[test]
+fn an_index_learns_of_a_second_destination() {
+    let home = Home::new(&Setup::two_destinations());
+    home.write("photos", "a", b"first");
+    home.write("photos", "b", b"the same");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.write("photos", "a", b"newer");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "usb"]).expect(0);
+
+    let machine = Home::empty();
+    let to = machine.path("volumes");
+    let recover = |from: &str, more: &[&str]| {
+        machine.json(&[&["recover", "--from", from, "--to", to.to_str().unwrap(), "--yes"], more].concat())
+    };
+    let (usb, nas) = (home.url("usb"), home.url("nas"));
+    recover(&usb, &["--name", "usb"]).expect(0);
+    let refused = recover(&nas, &["--name", "usb"]).expect(3);
+    assert_eq!(refused.error_code(), "refused", "that name is another one's");
+    recover(&nas, &["--name", "nas"]).expect(0);
+    assert_eq!(counts(&machine, "usb"), (0, 3, 0));
+    assert_eq!(counts(&machine, "nas"), (0, 2, 0));
+    machine.run(&["restore", "photos"]).expect(0);
+    assert_eq!(fs::read(to.join("photos/a")).unwrap(), b"newer");
+    // Also once files are here, where nothing is known of it yet.
+    let late = Home::empty();
+    let to = late.path("volumes");
+    let recover =
+        |from: &str, name: &str| late.json(&["recover", "--from", from, "--to", to.to_str().unwrap(), "--name", name, "--yes"]);
+    recover(&usb, "usb").expect(0);
+    late.run(&["restore", "photos"]).expect(0);
+    recover(&nas, "nas").expect(0);
+    assert_eq!(counts(&late, "nas"), (0, 2, 0));
+    assert_eq!(fs::read(to.join("photos/a")).unwrap(), b"newer");
+    assert_eq!(recover(&nas, "nas").expect(3).error_code(), "refused", "there is nothing to learn");
+}
+
 /// The reference never said that a digest needs a directory, and the program did.
 #[test]
 fn a_content_comes_back_to_the_paths_that_lack_it() {

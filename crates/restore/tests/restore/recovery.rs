@@ -2,7 +2,7 @@
 
 use crate::support::{World, damage, open_index, rel};
 use lastcopy_fs::Id128;
-use lastcopy_restore::{RecoverReport, recover_receipts, recover_volume, recoverable};
+use lastcopy_restore::{RecoverReport, Recovering, recover_receipts, recoverable};
 use lastcopy_store::{
     DestinationKind, FileStatus, IdentityError, Incarnation, Location, Outcome, RunStatus, Store, Volume, VolumeClaim,
 };
@@ -52,7 +52,7 @@ fn begin_anew(world: &World) -> (Store, Volume, lastcopy_restore::Found) {
     let store = open_index(&world.temp.path().join("new state"));
     let record = store.register_destination("vault", DestinationKind::Cas).unwrap();
     lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), None, "the old disk died", &world.context()).unwrap();
-    let mut found = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap().found;
+    let mut found = world.recoverable("vault").unwrap().found;
     assert_eq!(found.len(), 1);
     let found = found.remove(0);
     fs::create_dir(world.temp.path().join("new disk")).unwrap();
@@ -70,7 +70,7 @@ fn every_path_is_known_again() {
     assert_eq!(volume.uuid(), world.volume().uuid());
     let run = store.begin_restore(Some(&volume)).unwrap();
     let id = run.id();
-    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let report = world.recover_volume(run, "vault", &found).unwrap();
     assert_eq!((report.files, report.segments, report.damaged), (4, 2, Vec::<String>::new()));
     assert_eq!(store.run_record(id).unwrap().status, RunStatus::Success);
     for (path, text) in [("here", "one"), ("dir/offloaded", "two"), ("changed", "four"), ("later", "five")] {
@@ -81,7 +81,7 @@ fn every_path_is_known_again() {
     }
     // Once more, it learns nothing new.
     let run = store.begin_restore(Some(&volume)).unwrap();
-    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
     assert_eq!(store.file_history(volume.id(), &rel("later")).unwrap().len(), 1);
 }
 
@@ -92,7 +92,7 @@ fn what_another_one_lists_is_not_known() {
     let world = lost();
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let report = world.recover_volume(run, "vault", &found).unwrap();
     let recovered = [(&found, report)];
     let record = store.destination_record("vault").unwrap().unwrap();
     for (lie, stored) in [(Lie::ReplacedMidway, 0), (Lie::None, 5)] {
@@ -112,6 +112,81 @@ fn what_another_one_lists_is_not_known() {
     assert_eq!(store.destination_record("vault").unwrap().unwrap(), record, "nobody else is accepted");
 }
 
+/// A destination that goes away while it is read has lost nothing: the recovery fails, and the next one finds everything, also what comes
+/// after it had been cut short.
+#[test]
+fn what_cannot_be_reached_is_not_damaged() {
+    let world = lost();
+    let (store, volume, found) = begin_anew(&world);
+    let vault = Liar::new(world.cas("vault"));
+    let met = world.record("vault").incarnation.unwrap();
+    // The calls: places, a segment of each head, segments.
+    let mut ended = 0;
+    for call in 1.. {
+        vault.lie(Lie::FailsFrom(call));
+        let context = world.context();
+        let all = recoverable(Recovering { destination: &vault, met: &met, context: &context });
+        if vault.told() == 0 {
+            assert_eq!(all.unwrap().found, std::slice::from_ref(&found));
+            break;
+        }
+        assert!(all.is_err(), "{call}: {all:?}");
+        ended = call;
+    }
+    assert!(ended >= 2, "{ended}");
+    for call in 1.. {
+        vault.lie(Lie::FailsFrom(call));
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        let recovered = world.recover_from(run, &vault, "vault", &found);
+        if vault.told() == 0 {
+            let report = recovered.unwrap();
+            assert_eq!((report.files, report.segments, report.damaged), (4, 2, Vec::<String>::new()));
+            break;
+        }
+        assert!(recovered.is_err(), "{call}: {recovered:?}");
+        ended += 1;
+    }
+    assert!(ended >= 4, "{ended}");
+    assert_eq!(store.file_at(volume.id(), &rel("changed")).unwrap().unwrap().content, crate::support::content("four"));
+}
+
+/// What an index knows, an older word does not change: of a destination that is a push behind it learns only paths that it does not know. But
+/// a recovery that was cut short goes on, with its own newer words.
+#[test]
+fn an_older_word_changes_nothing() {
+    let world = lost();
+    let older = world.temp.path().join("older");
+    let newest = segments(&world).remove(1);
+    let (store, volume, found) = begin_anew(&world);
+    let mut behind = found.clone();
+    behind.head.document.segment = found.header.previous.clone().unwrap();
+    let status = |path: &str| store.file_at(volume.id(), &rel(path)).unwrap().map(|file| (file.content, file.status));
+    let four = Some((crate::support::content("four"), FileStatus::Offloaded));
+    // Cut short after the first segment, whose words are older: they do not stay.
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let content = crate::support::content("three");
+    let three = lastcopy_store::Recovered {
+        path: rel("changed"),
+        content,
+        mtime_ns: 0,
+        mode: 0o644,
+        status: FileStatus::Offloaded,
+        yields: false,
+    };
+    run.recovered(&[three]).unwrap();
+    drop(run);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
+    assert_eq!(status("changed"), four);
+    // Once it came to its end, what is behind adds nothing, and changes nothing.
+    fs::rename(&newest, &older).unwrap();
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let report = world.recover_volume(run, "vault", &behind).unwrap();
+    assert_eq!((report.segments, report.files), (1, 4));
+    assert_eq!(status("changed"), four);
+    assert!(status("later").is_some());
+}
+
 /// A damaged segment takes only its own words with it, and is named.
 #[test]
 fn a_damaged_segment_does_not_stop_the_others() {
@@ -126,7 +201,7 @@ fn a_damaged_segment_does_not_stop_the_others() {
         let (store, volume, found) = begin_anew(&world);
         let run = store.begin_restore(Some(&volume)).unwrap();
         let id = run.id();
-        let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+        let report = world.recover_volume(run, "vault", &found).unwrap();
         assert_eq!((report.segments, report.damaged.len()), (1, 1), "{report:?}");
         assert_eq!(store.run_record(id).unwrap().status, RunStatus::Partial);
         for (path, known) in [("changed", true), ("later", true), ("here", false)] {
@@ -145,8 +220,7 @@ fn a_damaged_newest_segment_stops_nothing() {
     let (store, volume, found) = begin_anew(&world);
     assert_eq!((&*found.header.volume_name, found.head.document.sequence), ("photos", 2));
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let RecoverReport { files, segments: read, damaged, elsewhere: _ } =
-        recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let RecoverReport { files, segments: read, damaged, elsewhere: _ } = world.recover_volume(run, "vault", &found).unwrap();
     assert_eq!((files, read, damaged.len()), (3, 1, 1), "{damaged:?}");
 
     fs::create_dir(world.temp.path().join("music")).unwrap();
@@ -154,7 +228,7 @@ fn a_damaged_newest_segment_stops_nothing() {
     run.finish(&Outcome::Success, None).unwrap();
     world.push_volume(&music, "vault");
     fs::remove_file(&segments[0]).unwrap();
-    let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    let all = world.recoverable("vault").unwrap();
     assert_eq!(all.found.iter().map(|found| &*found.header.volume_name).collect::<Vec<_>>(), ["music"]);
     assert_eq!(all.damaged.len(), 1);
     assert!(all.damaged[0].contains(&world.volume().uuid().to_string()), "{}", all.damaged[0]);
@@ -182,13 +256,13 @@ fn a_life_whose_first_push_was_cut_short_is_recovered() {
     let text = fs::read_to_string(&old_head).unwrap();
     fs::write(&old_head, text.replace("\"written\":\"20", "\"written\":\"29")).unwrap();
 
-    let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    let all = world.recoverable("vault").unwrap();
     assert_eq!(all.damaged, Vec::<String>::new());
     let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
     assert_eq!(found, [(epoch, vec![before])]);
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let report = world.recover_volume(run, "vault", &found).unwrap();
     assert_eq!((report.files, report.damaged), (1, Vec::new()));
 }
 
@@ -199,7 +273,7 @@ fn the_life_after_a_recovery_continues_the_one_before() {
     let before = world.store.epoch().unwrap();
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
-    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
     let epoch = store.epoch().unwrap();
     assert_eq!(store.followed_epoch(volume.id()).unwrap(), Some(before));
     assert_eq!((store.previous_epoch().unwrap(), store.knows_epoch(before).unwrap()), (None, true));
@@ -209,7 +283,7 @@ fn the_life_after_a_recovery_continues_the_one_before() {
     let text = fs::read_to_string(&old_head).unwrap();
     fs::write(&old_head, text.replace("\"written\":\"20", "\"written\":\"29")).unwrap();
 
-    let all = recoverable(anew.cas("vault").as_ref(), &anew.context()).unwrap();
+    let all = anew.recoverable("vault").unwrap();
     let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
     assert_eq!(found, [(epoch, vec![before])]);
 }
@@ -242,7 +316,7 @@ fn between_lives_apart_the_later_time_decides() {
         for (first, second) in [(one, other), (other, one)] {
             written(first, earlier);
             written(second, later);
-            let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+            let all = world.recoverable("vault").unwrap();
             assert_eq!(all.damaged, Vec::<String>::new());
             let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
             assert_eq!(found, [(second, vec![first])], "{earlier} is earlier than {later}");
@@ -256,7 +330,7 @@ fn what_was_recovered_can_be_restored() {
     let world = lost();
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
-    recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
     let record = store.destination_record("vault").unwrap().unwrap();
     let run = store.begin_evidence_change(Some(record.id), None).unwrap();
     let probed = run.probed(record.id, record.incarnation.as_ref()).unwrap();
@@ -310,7 +384,7 @@ fn a_line_that_cannot_be_true_stops_nothing() {
         forge(&world, &(line("lie", "one", size) + &line("lie, too", "two", size) + &line("after", "four", 4)));
         let (store, volume, found) = begin_anew(&world);
         let run = store.begin_restore(Some(&volume)).unwrap();
-        let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+        let report = world.recover_volume(run, "vault", &found).unwrap();
         assert_eq!(report.damaged.len(), 1, "{:?}", report.damaged);
         assert_eq!(report.damaged[0].starts_with("2 lines of a segment"), known, "{:?}", report.damaged);
         for (path, known) in [("here", true), ("lie", false), ("after", known)] {
@@ -328,7 +402,7 @@ fn what_lies_elsewhere_is_told() {
     forge(&world, &(elsewhere("moved") + &elsewhere("back again") + &line("back again", "one", 3)));
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let report = world.recover_volume(run, "vault", &found).unwrap();
     let one = (crate::support::content("one"), Location(b"trash/moved".to_vec()));
     assert_eq!(report.elsewhere, BTreeMap::from([(rel("moved"), one)]));
     assert_eq!((report.damaged, report.files), (Vec::new(), 6));
@@ -342,7 +416,7 @@ fn no_segment_names_our_own_files() {
         forge(&world, &line(path, "one", 3));
         let (store, volume, found) = begin_anew(&world);
         let run = store.begin_restore(Some(&volume)).unwrap();
-        let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+        let report = world.recover_volume(run, "vault", &found).unwrap();
         assert!(report.damaged[0].contains("lastcopy's own"), "{:?}", report.damaged);
         assert!(store.file_at(volume.id(), &rel(path)).unwrap().is_none(), "{path}");
     }
@@ -385,10 +459,10 @@ fn a_head_may_claim_any_number() {
     fs::write(&head, document.to_string()).unwrap();
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let report = recover_volume(run, world.cas("vault").as_ref(), &found, &world.context()).unwrap();
+    let report = world.recover_volume(run, "vault", &found).unwrap();
     assert_eq!((report.files, report.segments, report.damaged.len()), (4, 2, 1), "{:?}", report.damaged);
     document["segment"]["sequence"] = 0.into();
     fs::write(&head, document.to_string()).unwrap();
-    let all = recoverable(world.cas("vault").as_ref(), &world.context()).unwrap();
+    let all = world.recoverable("vault").unwrap();
     assert_eq!((all.found.len(), all.damaged.len()), (0, 1), "there is no segment before the first");
 }

@@ -2,10 +2,13 @@
 
 use lastcopy_fs::{Cancel, Content, Dir, Mounts, NoProgress, Progress, RelPath, hash_bytes};
 use lastcopy_index::{IndexOptions, index};
-use lastcopy_restore::{RestoreError, RestoreReport, Restoring, Target, WantedList, wanted_below};
+use lastcopy_restore::{
+    Found, RecoverReport, Recoverable, Recovering, RestoreError, RestoreReport, Restoring, Target, WantedList, recover_volume,
+    recoverable, wanted_below,
+};
 use lastcopy_store::{
-    Confirm, DestinationKind, DestinationRecord, FileRecord, FileStatus, Leaving, Method, Outcome, Policy, RunId, Store,
-    StoreOptions, Volume, VolumeClaim, system_clock,
+    Confirm, DestinationKind, DestinationRecord, FileRecord, FileStatus, Leaving, Method, Outcome, Policy, Restore, Run, RunId,
+    Store, StoreOptions, Volume, VolumeClaim, system_clock,
 };
 use lastcopy_sync::{Context, Destination, Push, PushReport, SyncError, init};
 use lastcopy_sync_cas::Cas;
@@ -184,6 +187,26 @@ impl World {
         let id = run.id();
         let restoring = Restoring { store: &self.store, target, in_place, sources, context: self.context() };
         (restoring.run(run, wanted, |_| String::new()), id)
+    }
+
+    pub(crate) fn recoverable(&self, name: &str) -> Result<Recoverable, RestoreError> {
+        let met = self.record(name).incarnation.unwrap();
+        recoverable(Recovering { destination: self.cas(name).as_ref(), met: &met, context: &self.context() })
+    }
+
+    pub(crate) fn recover_volume(&self, run: Run<Restore>, name: &str, found: &Found) -> Result<RecoverReport, RestoreError> {
+        self.recover_from(run, self.cas(name).as_ref(), name, found)
+    }
+
+    pub(crate) fn recover_from(
+        &self,
+        run: Run<Restore>,
+        destination: &dyn Destination,
+        name: &str,
+        found: &Found,
+    ) -> Result<RecoverReport, RestoreError> {
+        let met = self.record(name).incarnation.unwrap();
+        recover_volume(run, Recovering { destination, met: &met, context: &self.context() }, found)
     }
 
     /// A directory that is none of the volume's.
