@@ -59,6 +59,9 @@ fn at_their_paths(
     let Some(volume) = volume.filter(|_| *layout != Layout::ByContent) else { return Ok(0) };
     let elsewhere: Vec<_> = report.elsewhere.values().cloned().collect();
     let mut known = run.record_stored(probed, &elsewhere)?;
+    if report.names_all {
+        return Ok(known);
+    }
     for ids in store.select_files(volume.id, &[RelPath::root()], &[FileStatus::Offloaded])?.chunks(BATCH) {
         let files = store.files(ids)?.into_iter().filter(|file| !report.elsewhere.contains_key(&file.path));
         let held: Vec<_> = files.map(|file| (file.content, layout.location(&file.path))).collect();

@@ -33,8 +33,10 @@ pub struct RecoverReport {
     pub segments: u64,
     /// Segments that are damaged or gone, and what that means.
     pub damaged: Vec<String>,
-    /// Paths whose contents lie at other places than they would tell, where files lie at their paths.
+    /// Paths whose contents lie at other places than they would tell, or that are missing here, where files lie at their paths.
     pub elsewhere: BTreeMap<RelPath, (Content, Location)>,
+    /// `elsewhere` names every path that the destination has: the index knew the volume already, and may know others.
+    pub names_all: bool,
 }
 
 /// What lies at a destination.
@@ -214,6 +216,7 @@ fn fill(run: &Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<Recov
     let (mut report, context) = (RecoverReport::default(), from.context);
     let (place, header) = (found.head.place, &found.header);
     let yields = !run.goes_on_recovering(place.epoch)?;
+    report.names_all = yields;
     // It was checked when the head was read.
     if let Ok(node) = found.head.document.node.parse() {
         run.continues(node, &header.node_name, place.epoch)?;
@@ -258,10 +261,14 @@ fn apply(
             Word::Yields => true,
             Word::OfOwn(kept) => !kept.has_had(&said.path, status),
         };
-        if !yields {
+        // Where the index has the last word on a path, the destination still has it on what it holds.
+        if !yields || report.names_all {
             report.elsewhere.remove(&said.path);
-            if !said.location.0.is_empty() && said.location != layout.location(&said.path) {
-                report.elsewhere.insert(said.path.clone(), (said.content, said.location));
+            let at_its_path = said.location.0.is_empty() || said.location == layout.location(&said.path);
+            if report.names_all || !at_its_path || status == FileStatus::Missing {
+                report
+                    .elsewhere
+                    .extend(place_of(&said.path, said.location, status, layout).map(|at| (said.path.clone(), (said.content, at))));
             }
         }
         batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status, yields });
@@ -280,6 +287,15 @@ fn apply(
         Err(why) => report.damaged.push(format!("a segment is damaged: {why}")),
     }
     Ok(())
+}
+
+/// Where files lie at their paths, the place of what a line says. Of a missing one, the line has to say it.
+fn place_of(path: &RelPath, said: Location, status: FileStatus, layout: &Layout) -> Option<Location> {
+    match (said.0.is_empty(), layout) {
+        (false, _) => Some(said),
+        (true, Layout::ByContent) => None,
+        (true, Layout::ByPath { .. }) => (status == FileStatus::Offloaded).then(|| layout.location(path)),
+    }
 }
 
 /// Whose word counts, of a path that the index knows.

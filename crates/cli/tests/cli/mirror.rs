@@ -88,6 +88,9 @@ fn everything_is_offloaded_restored_and_recovered() {
     elsewhere.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
     elsewhere.run(&["restore", "photos"]).expect(0);
     assert_same_tree(&without(read_tree(&to.join("photos"))), &without(before));
+    // What was missing here lies there all the same.
+    elsewhere.run(&["restore", "photos", "twin.jpg"]).expect(0);
+    assert_eq!(fs::read(to.join("photos/twin.jpg")).unwrap(), b"another picture");
     elsewhere.run(&["verify", "recovered"]).expect(0);
 }
 
@@ -234,6 +237,49 @@ fn keys_of_one_kind_are_refused_for_the_other() {
         assert_eq!(refused.error_code(), "config");
         assert!(refused.error()["message"].as_str().unwrap().contains(says), "{lines}: {refused:?}");
     }
+}
+
+/// Of a mirror that is a push behind, an index learns what that one has, and nothing else.
+#[test]
+fn an_index_learns_of_a_second_mirror() {
+    if no_rclone("mirror::an_index_learns_of_a_second_mirror") {
+        return;
+    }
+    let home = Home::empty();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let volume = home.volume("photos");
+    let section = |name: &str| format!("[destinations.{name}]\nkind = \"mirror\"\nremote = {:?}\n", home.destination(name));
+    let sections = section("one") + &section("two");
+    home.write_config(&format!("[volumes.photos]\npath = {volume:?}\nsync_to = [\"one\", \"two\"]\n{sections}"));
+    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
+    for name in ["one", "two"] {
+        home.run(&["destination", "init", name]).expect(0);
+    }
+    for (path, bytes) in [("edited", "first"), ("gone", "from here"), ("same", "as ever")] {
+        home.write("photos", path, bytes.as_bytes());
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.write("photos", "edited", b"newer");
+    home.write("photos", "later", b"still");
+    fs::remove_file(volume.join("gone")).unwrap();
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
+
+    let machine = Home::empty();
+    let to = machine.path("volumes");
+    for name in ["one", "two"] {
+        let from = format!("file://{}", home.destination(name).display());
+        machine.json(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--name", name, "--yes"]).expect(0);
+    }
+    for (name, count) in [("one", 4), ("two", 3)] {
+        let verified = machine.json(&["verify", name]).expect(0);
+        assert_eq!((verified.count("verified"), verified.count("lost")), (count, 0), "{name}");
+    }
+    machine.run(&["restore", "photos"]).expect(0);
+    assert_eq!(fs::read(to.join("photos/edited")).unwrap(), b"newer");
+    assert!(!to.join("photos/gone").exists(), "it was deleted");
+    machine.run(&["restore", "photos", "gone"]).expect(0);
 }
 
 /// A version was lost, and its place has something else by now: a newer version, a directory, or a file where it needs a directory. A repair

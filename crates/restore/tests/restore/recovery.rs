@@ -220,7 +220,7 @@ fn a_damaged_newest_segment_stops_nothing() {
     let (store, volume, found) = begin_anew(&world);
     assert_eq!((&*found.header.volume_name, found.head.document.sequence), ("photos", 2));
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let RecoverReport { files, segments: read, damaged, elsewhere: _ } = world.recover_volume(run, "vault", &found).unwrap();
+    let RecoverReport { files, segments: read, damaged, .. } = world.recover_volume(run, "vault", &found).unwrap();
     assert_eq!((files, read, damaged.len()), (3, 1, 1), "{damaged:?}");
 
     fs::create_dir(world.temp.path().join("music")).unwrap();
