@@ -2,9 +2,10 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recovered, Restore, Run};
-use lastcopy_sync::segment::{FoundHead, Header, Link, Place, digest_of, hex, read, read_header};
+use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recovered, Restore, Run, RunId};
+use lastcopy_sync::segment::{FoundHead, Header, Link, Place, Said, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError, Probe};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +23,33 @@ pub struct Found {
     pub header: Header,
     /// The heads of other epochs whose pushes lie there, too, oldest first.
     pub older: Vec<FoundHead>,
+}
+
+/// What a recovery that came to its end notes with its run.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    /// The life that it took up.
+    recovered: String,
+    /// The run of its head.
+    run: RunId,
+}
+
+impl Found {
+    fn note(&self) -> Option<String> {
+        serde_json::to_string(&Note { recovered: self.head.place.epoch.to_string(), run: self.head.head().run }).ok()
+    }
+
+    /// Whether this says something later than an earlier recovery did: of the same life, or of one that knows it as an older one.
+    fn is_newer_than(&self, note: &str) -> bool {
+        // Any other restore.
+        let Ok(Note { recovered, run }) = serde_json::from_str(note) else { return true };
+        let head = &self.head;
+        if head.place.epoch.to_string() == recovered {
+            head.head().run > run
+        } else {
+            self.older.iter().any(|older| older.place.epoch.to_string() == recovered)
+        }
+    }
 }
 
 /// What a recovery found.
@@ -83,6 +111,7 @@ pub fn recoverable(from: Recovering<'_>) -> Result<Recoverable, RestoreError> {
         match head {
             Ok(head) => volumes.entry(head.place.volume).or_default().push(head),
             Err(damaged) => {
+                from.still_there(&damaged.reason)?;
                 let Place { volume, epoch } = damaged.place;
                 all.damaged.push(format!("volume {volume}: the head of epoch {epoch} is damaged: {}", damaged.reason));
             }
@@ -197,7 +226,7 @@ fn opened(from: Recovering<'_>, place: Place, link: &Link) -> Result<Result<(Fil
 /// A damaged segment does not stop the others: what it alone said is lost, and said so.
 ///
 /// Where the index knew the volume already, it has the last word: only paths that it does not know are added. Unless all that it knows came
-/// from an earlier recovery from there, which came to no end: then this one goes on.
+/// from recoveries: then the later head has it, and one that came to no end goes on.
 pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
     match fill(&run, from, found) {
         Ok(report) => {
@@ -205,7 +234,7 @@ pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) ->
                 0 => Outcome::Success,
                 count => Outcome::Partial(format!("{count} segments are damaged or gone")),
             };
-            run.finish(&outcome, None)?;
+            run.finish(&outcome, found.note().as_deref())?;
             Ok(report)
         }
         Err(error) => Err(error.ends(run)),
@@ -215,25 +244,20 @@ pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) ->
 fn fill(run: &Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
     let (mut report, context) = (RecoverReport::default(), from.context);
     let (place, header) = (found.head.place, &found.header);
-    let yields = !run.goes_on_recovering(place.epoch)?;
-    report.names_all = yields;
+    let index_first = run.known_by_recoveries()?.is_none_or(|noted| noted.iter().any(|note| !found.is_newer_than(note)));
     // It was checked when the head was read.
-    if let Ok(node) = found.head.document.node.parse() {
+    if let (Ok(node), false) = (found.head.document.node.parse(), index_first) {
         run.continues(node, &header.node_name, place.epoch)?;
     }
     let layout = from.destination.layout(&header.volume_name);
+    report.names_all = index_first && layout != Layout::ByContent;
     for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
-        let mut word = match life {
-            _ if yields => Word::Yields,
-            // Before the first life there was none that it could contradict.
-            0 => Word::Last,
-            _ => Word::OfOwn(Kept::default()),
-        };
+        let mut word = Word { kept: (life > 0).then(Kept::default), index_first };
         let segments = chain(from, head, &mut report)?;
         context.progress.phase("recovering", segments.len() as u64, 0);
         for segment in segments {
             context.cancel.check()?;
-            apply(run, segment, &layout, &mut word, &mut report)?;
+            apply(run, from, segment, &layout, &mut word, &mut report)?;
             context.progress.advance(1, 0);
         }
     }
@@ -244,6 +268,7 @@ fn fill(run: &Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<Recov
 /// Records what a segment says.
 fn apply(
     run: &Run<Restore>,
+    from: Recovering<'_>,
     segment: File,
     layout: &Layout,
     word: &mut Word,
@@ -256,22 +281,18 @@ fn apply(
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
-        let yields = match word {
-            Word::Last => false,
-            Word::Yields => true,
-            Word::OfOwn(kept) => !kept.has_had(&said.path, status),
-        };
+        let yields = word.kept.as_mut().is_some_and(|kept| !kept.has_had(&said.path, status));
         // Where the index has the last word on a path, the destination still has it on what it holds.
-        if !yields || report.names_all {
+        if !yields {
             report.elsewhere.remove(&said.path);
             let at_its_path = said.location.0.is_empty() || said.location == layout.location(&said.path);
             if report.names_all || !at_its_path || status == FileStatus::Missing {
-                report
-                    .elsewhere
-                    .extend(place_of(&said.path, said.location, status, layout).map(|at| (said.path.clone(), (said.content, at))));
+                let place = place_of(&said.path, said.location, status, layout);
+                report.elsewhere.extend(place.map(|at| (said.path.clone(), (said.content, at))));
             }
         }
-        batch.push(Recovered { path: said.path, content: said.content, mtime_ns: said.mtime_ns, mode: said.mode, status, yields });
+        let Said { path, content, mtime_ns, mode, .. } = said;
+        batch.push(Recovered { path, content, mtime_ns, mode, status, yields, index_first: word.index_first });
         if batch.len() >= BATCH {
             failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();
         }
@@ -284,7 +305,10 @@ fn apply(
     report.damaged.extend(left_out.damage());
     match said {
         Ok(_) => report.segments += 1,
-        Err(why) => report.damaged.push(format!("a segment is damaged: {why}")),
+        Err(why) => {
+            from.still_there(&why)?;
+            report.damaged.push(format!("a segment is damaged: {why}"));
+        }
     }
     Ok(())
 }
@@ -298,14 +322,12 @@ fn place_of(path: &RelPath, said: Location, status: FileStatus, layout: &Layout)
     }
 }
 
-/// Whose word counts, of a path that the index knows.
-enum Word {
-    /// What the segments say.
-    Last,
-    /// What the segments say, of paths that their life had itself.
-    OfOwn(Kept),
-    /// What the index knows.
-    Yields,
+/// How the words of a life are taken.
+struct Word {
+    /// The paths that it had itself. Before the first life there was none that it could contradict.
+    kept: Option<Kept>,
+    /// Of what the index knew before, that has the last word.
+    index_first: bool,
 }
 
 /// Which paths a life had itself, by hashes of theirs.

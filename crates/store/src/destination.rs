@@ -186,7 +186,9 @@ impl Run<Sync> {
     /// took for proven is to be proven again.
     pub fn unproven(&self, probed: &Probed) -> Result<()> {
         self.write(|tx| {
-            let lower = "UPDATE receipt SET level = 'stored' WHERE destination = ? AND run = ? AND level = 'verified'";
+            // As if they had never been: a move that one of them was to prove is counted again.
+            let lower = "UPDATE receipt SET level = 'stored', verified_at = NULL
+                 WHERE destination = ? AND run = ? AND level = 'verified'";
             tx.sql.change(lower, (probed.destination, tx.run))?;
             Ok(())
         })

@@ -192,7 +192,7 @@ impl Run<Sync> {
                  WHERE r.destination = ? AND r.location = ? AND length(r.location) > 0 AND r.incarnation = ?
                  AND (r.moved_to IS NULL OR r.moved_to <> r.location AND NOT EXISTS (SELECT 1 FROM receipt there
                      WHERE there.destination = r.destination AND there.content = r.content AND there.location = r.moved_to
-                     AND there.incarnation = r.incarnation AND there.level = 'verified' AND there.lost_at IS NULL))"
+                     AND there.incarnation = r.incarnation AND there.verified_at IS NOT NULL))"
             );
             let mut counting = tx.sql.prepare_cached(&counting)?;
             let moving = counting.query_map((probed.destination, &from.0, who), |row| {
@@ -249,7 +249,7 @@ impl Run<Verify> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             let update = "UPDATE receipt SET checked_at = ?
-                 WHERE destination = ? AND content = ? AND location = ? AND incarnation = ?";
+                 WHERE destination = ? AND content = ? AND location = ? AND incarnation = ? AND lost_at IS NULL";
             let (mut update, who) = (tx.sql.prepare_cached(update)?, probed.incarnation.as_str());
             seen.iter().try_for_each(|(content, location)| {
                 update.execute((tx.now, probed.destination, content, &location.0, who)).map(drop)
@@ -296,35 +296,38 @@ impl<K: Kind> Run<K> {
 }
 
 impl Run<EvidenceChange> {
-    /// Records what a repair stored again and proved, and says so; what was found lost since stays so.
-    pub fn repaired(&self, probed: &Probed, at: &ProvenAt) -> Result<bool> {
+    /// Records what a repair stored again and proved, in one transaction. Gives the places in the list of what was found lost since, and
+    /// stays so.
+    pub fn repaired(&self, probed: &Probed, proofs: &[ProvenAt]) -> Result<Vec<usize>> {
         self.write(|tx| {
-            if !record_proven(tx, probed, std::slice::from_ref(at))?.is_empty() {
-                return Ok(false);
+            let overtaken = record_proven(tx, probed, proofs)?;
+            for (_, at) in proofs.iter().enumerate().filter(|(place, _)| !overtaken.contains(place)) {
+                // Where it was lost, something else may have its place by now.
+                tx.sql.change(
+                    "UPDATE receipt SET moved_to = ?1 WHERE destination = ?2 AND content = ?3 AND location <> ?1 AND incarnation = ?4
+                     AND lost_at IS NOT NULL AND moved_to IS NULL",
+                    (&at.location.0, probed.destination, at.content, probed.incarnation.as_str()),
+                )?;
+                tx.sql.change(
+                    "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
+                    (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),
+                )?;
             }
-            // Where it was lost, something else may have its place by now.
-            tx.sql.change(
-                "UPDATE receipt SET moved_to = ?1 WHERE destination = ?2 AND content = ?3 AND location <> ?1 AND incarnation = ?4
-                 AND lost_at IS NOT NULL AND moved_to IS NULL",
-                (&at.location.0, probed.destination, at.content, probed.incarnation.as_str()),
-            )?;
-            tx.sql.change(
-                "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
-                (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),
-            )?;
-            Ok(true)
+            Ok(overtaken)
         })
     }
 
     /// Records, without proof, that a destination says it holds some contents: what `recover` learns from it. Contents that the index
-    /// never saw are left out; says how many it knew. What was lost, or proven of another incarnation, is to be proven again: a
-    /// listing is no proof.
+    /// never saw are left out; says how many it knew. What was proven of another incarnation, or released, is to be proven again: a
+    /// listing is no proof. What was found lost stays so until it is.
     pub fn record_stored(&self, probed: &Probed, stored: &[(Content, Location)]) -> Result<u64> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             let insert = "INSERT INTO receipt (destination, content, location, level, method, incarnation, checked_at, run)
                  SELECT ?1, id, ?2, 'stored', 'presence', ?3, ?4, ?5 FROM content WHERE blake3 = ?6 AND size = ?7
-                 ON CONFLICT DO UPDATE SET lost_at = NULL, moved_to = NULL, incarnation = ?3, checked_at = ?4,
+                 ON CONFLICT DO UPDATE SET incarnation = ?3, checked_at = ?4,
+                    lost_at = CASE WHEN incarnation = ?3 AND moved_to IS NOT location THEN lost_at END,
+                    moved_to = CASE WHEN incarnation = ?3 AND moved_to IS NOT location THEN moved_to END,
                     level = CASE WHEN lost_at IS NULL AND incarnation = ?3 THEN level ELSE 'stored' END";
             let mut insert = tx.sql.prepare_cached(insert)?;
             let mut known = 0;
@@ -403,10 +406,12 @@ impl Store {
 
     /// Whether something else that counts lies at a place of a destination, below it, or where it would need a directory.
     pub fn place_is_taken(&self, destination: DestinationId, content: ContentId, place: &Location) -> Result<bool> {
+        const COUNTS: &str = "r.content <> ?2 AND r.lost_at IS NULL AND r.moved_to IS NULL
+            AND r.incarnation = (SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
         let taken = format!(
-            "SELECT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.content <> ?2 AND length(r.location) > 0
-             AND (r.location = ?3 OR r.location >= ?4 AND r.location < ?5)
-             AND r.lost_at IS NULL AND r.moved_to IS NULL AND r.incarnation = {ACCEPTED})"
+            "SELECT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.location = ?3 AND length(r.location) > 0 AND {COUNTS})
+             OR EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.location > ?4 AND r.location < ?5
+                AND length(r.location) > 0 AND {COUNTS})"
         );
         self.read(|tx| {
             let mut taken = tx.prepare_cached(&taken)?;

@@ -37,8 +37,10 @@ pub struct Recovered {
     pub mode: u32,
     /// `offloaded` or `missing`: what is on the disk is for an index run to find.
     pub status: FileStatus,
-    /// Whether it says nothing of a path that the index knows already.
+    /// Whether it says nothing of a path that is known already.
     pub yields: bool,
+    /// Whether it says nothing of a path that was known before this run.
+    pub index_first: bool,
 }
 
 impl Run<Restore> {
@@ -80,7 +82,8 @@ impl Run<Restore> {
                 }
                 let content = content_id(tx.sql, file.content)?;
                 if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
-                    if file.yields || (known.content_id, known.status) == (content, file.status) {
+                    let yields = file.yields || file.index_first && known.present_since != tx.run;
+                    if yields || (known.content_id, known.status) == (content, file.status) {
                         continue;
                     }
                     close_row(tx, known.id, FileStatus::Superseded)?;
@@ -97,15 +100,21 @@ impl Run<Restore> {
         })
     }
 
-    /// Whether this index knows the volume by nothing but an earlier recovery from the same life, which came to no end. Otherwise it knows
-    /// better than any destination what became of a path.
-    pub fn goes_on_recovering(&self, epoch: Id128) -> Result<bool> {
+    /// By which recoveries this index knows the volume: what those that came to their end noted. Nothing if it knows it by anything else.
+    pub fn known_by_recoveries(&self) -> Result<Option<Vec<String>>> {
         let volume = self.own_volume()?;
-        let otherwise = "SELECT EXISTS (SELECT 1 FROM file f JOIN run r ON r.id = f.present_since WHERE f.volume = ?1 AND
-                (f.status IN ('present', 'quarantined') OR NOT (r.kind = 'restore' AND r.status NOT IN ('success', 'partial'))))
-            OR EXISTS (SELECT 1 FROM evidence_log l JOIN epoch e ON e.id = l.epoch
-                WHERE l.event = 'epoch' AND l.volume = ?1 AND e.uuid <> ?2)";
-        Ok(!self.store().read(|tx| Ok(tx.row(otherwise, (volume, epoch.0), |row| row.get::<_, bool>(0))?))?)
+        self.store().read(|tx| {
+            let otherwise = "SELECT EXISTS (SELECT 1 FROM file f JOIN run r ON r.id = f.present_since
+                WHERE f.volume = ? AND (f.status IN ('present', 'quarantined') OR r.kind <> 'restore'))";
+            if tx.row(otherwise, [volume], |row| row.get(0))? {
+                return Ok(None);
+            }
+            let ended = "SELECT summary FROM run
+                WHERE volume = ? AND kind = 'restore' AND status = 'success' AND summary IS NOT NULL ORDER BY id";
+            let mut ended = tx.prepare_cached(ended)?;
+            let summaries = ended.query_map([volume], |row| row.get(0))?;
+            Ok(Some(summaries.collect::<rusqlite::Result<_>>()?))
+        })
     }
 
     /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.

@@ -270,7 +270,7 @@ impl Repair<'_> {
         self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
         let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
         let mut waiting: Vec<_> = lost.into_iter().map(|receipt| (receipt, String::new())).collect();
-        let (mut proven, mut overtaken, mut pace) = (Vec::new(), Vec::new(), Pace::new());
+        let (mut proven, mut overtaken, mut pace) = (Vec::<ProvenAt>::new(), Vec::new(), Pace::new());
         for round in 0..ROUNDS {
             let removed = self.make_way(&waiting)?;
             if round > 0 && removed == 0 {
@@ -278,6 +278,10 @@ impl Repair<'_> {
             }
             for (receipt, _) in std::mem::take(&mut waiting) {
                 self.context.cancel.check()?;
+                // What was stored a moment ago counts, too.
+                if proven.iter().any(|at| is_in_the_way(&at.location, &receipt.location)) {
+                    overtaken.extend(self.record(run, &mut proven)?);
+                }
                 match self.store_again(&receipt)? {
                     Ok(at) => {
                         proven.push(at);
@@ -294,23 +298,21 @@ impl Repair<'_> {
             overtaken.extend(self.record(run, &mut proven)?);
         }
         report.beyond = waiting.into_iter().map(|(receipt, why)| (receipt.content, why)).collect();
-        report.beyond.extend(overtaken.into_iter().map(|content| (content, "it was found lost again".into())));
+        report.beyond.extend(
+            overtaken.into_iter().map(|content| (content, "it was found lost again, or the destination rolled back".into())),
+        );
         report.repaired = report.lost - report.beyond.len() as u64;
         Ok(report)
     }
 
     /// Records what was stored again and proven, on behalf of who is there now. Gives what was found lost again meanwhile.
     fn record(&self, run: &Run<EvidenceChange>, proven: &mut Vec<ProvenAt>) -> Result<Vec<Content>, SyncError> {
-        let mut overtaken = Vec::new();
         if proven.is_empty() {
-            return Ok(overtaken);
+            return Ok(Vec::new());
         }
         let probed = identify_again(run, &self.record, self.destination.as_ref(), &self.context)?;
-        for at in proven.drain(..) {
-            if !run.repaired(&probed, &at)? {
-                overtaken.push(at.proven.content());
-            }
-        }
+        let overtaken = run.repaired(&probed, proven)?.into_iter().map(|place| proven[place].proven.content()).collect();
+        proven.clear();
         Ok(overtaken)
     }
 
@@ -384,6 +386,12 @@ impl Repair<'_> {
             Err(away) => Ok(Err(away.to_string())),
         }
     }
+}
+
+/// Whether one of two places is the other one, or lies below it.
+fn is_in_the_way(one: &Location, other: &Location) -> bool {
+    let is_below = |path: &[u8], above: &[u8]| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+    !one.0.is_empty() && !other.0.is_empty() && (is_below(&one.0, &other.0) || is_below(&other.0, &one.0))
 }
 
 /// Fetches one content.

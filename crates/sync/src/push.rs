@@ -511,7 +511,11 @@ impl Recorder<'_> {
             for overtaken in self.run.record(&probed, proofs)? {
                 if let Some((source, files)) = &sent[overtaken] {
                     self.report.verified -= files;
-                    self.report.failed.add(source, *files, "was found lost there after it had been proven");
+                    self.report.failed.add(
+                        source,
+                        *files,
+                        "was found lost there after it had been proven, or the destination rolled back",
+                    );
                 }
             }
         }

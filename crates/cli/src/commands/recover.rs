@@ -49,6 +49,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     }
     refuse_ambiguity(&found)?;
     refuse_illegal_names(&found)?;
+    refuse_another_of_that_name(app, args, &origin)?;
     let taken = found.into_iter().map(|found| Ok((place(app, args, &found)?, found))).collect::<Result<Vec<_>>>()?;
     for (place, found) in &taken {
         app.output.line(&format!(
@@ -69,7 +70,6 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         app.output.summary("recover", None, "success", Fields::new().with("volumes", taken.len()).with("dry_run", true));
         return Ok(Exit::Done);
     }
-    refuse_another_of_that_name(app, args, &origin)?;
     app.confirm(&format!("Take over {} from this destination?", plural(taken.len() as u64, "volume", "volumes")))?;
     ensure_config(app)?;
     recover(app, args, &origin, &met, &taken, !lies_there.damaged.is_empty())

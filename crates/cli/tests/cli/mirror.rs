@@ -329,6 +329,21 @@ fn a_repair_takes_nobodys_place() {
     }
     let verified = home.json(&["verify", "one"]).expect(0);
     assert_eq!((verified.count("lost"), verified.count("verified")), (0, 6));
+    // Two versions of one place are lost together, and nothing is there: each has its own in the end.
+    fs::remove_file(one.join("photos/edited")).unwrap();
+    let mut kept = vec![one.join(".lastcopy/contents")];
+    while let Some(dir) = kept.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                kept.push(entry);
+            } else if fs::read(&entry).unwrap() == b"before" {
+                fs::remove_file(&entry).unwrap();
+            }
+        }
+    }
+    assert_eq!(home.json(&["verify", "one"]).expect(1).count("lost"), 2);
+    assert_eq!(home.json(&["destination", "repair", "one", "--yes"]).expect(0).count("repaired"), 2);
+    assert_eq!(home.json(&["verify", "one"]).expect(0).count("lost"), 0);
     assert_eq!(home.json(&["destination", "repair", "one", "--yes"]).expect(0).count("lost"), 0, "nothing is left to repair");
     assert_eq!(home.json(&["alarms"]).expect(0).of("alarm").count(), 0);
     fs::remove_dir_all(&two).unwrap();

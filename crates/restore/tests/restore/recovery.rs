@@ -49,15 +49,20 @@ fn epochs(heads: &[FoundHead]) -> Vec<Id128> {
 
 /// A new index takes over the volume, in an empty tree.
 fn begin_anew(world: &World) -> (Store, Volume, lastcopy_restore::Found) {
-    let store = open_index(&world.temp.path().join("new state"));
+    begin_anew_in(world, "new state")
+}
+
+fn begin_anew_in(world: &World, state: &str) -> (Store, Volume, lastcopy_restore::Found) {
+    let store = open_index(&world.temp.path().join(state));
     let record = store.register_destination("vault", DestinationKind::Cas).unwrap();
     lastcopy_sync::adopt(&store, &record, world.cas("vault").as_ref(), None, "the old disk died", &world.context()).unwrap();
     let mut found = world.recoverable("vault").unwrap().found;
     assert_eq!(found.len(), 1);
     let found = found.remove(0);
-    fs::create_dir(world.temp.path().join("new disk")).unwrap();
+    let disk = world.temp.path().join(format!("disk of {state}"));
+    fs::create_dir(&disk).unwrap();
     let claim = VolumeClaim { take_over: true, id: Some(found.head.place.volume) };
-    let (volume, run) = store.add_volume("photos", &world.temp.path().join("new disk"), claim).unwrap();
+    let (volume, run) = store.add_volume("photos", &disk, claim).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
     (store, volume, found)
 }
@@ -172,6 +177,7 @@ fn an_older_word_changes_nothing() {
         mode: 0o644,
         status: FileStatus::Offloaded,
         yields: false,
+        index_first: false,
     };
     run.recovered(&[three]).unwrap();
     drop(run);
@@ -185,6 +191,43 @@ fn an_older_word_changes_nothing() {
     assert_eq!((report.segments, report.files), (1, 4));
     assert_eq!(status("changed"), four);
     assert!(status("later").is_some());
+}
+
+/// The other way round: what is behind comes first, and the newest words have the last word all the same. Once an index knows more of the volume
+/// than recoveries told it, it has that; but of a path that is new to it, it takes the newest word, not the oldest.
+#[test]
+fn the_newest_word_counts_whichever_comes_first() {
+    let world = lost();
+    world.write("later", "six");
+    world.index();
+    world.push("vault");
+    for indexed in [false, true] {
+        let state = format!("state {indexed}");
+        let (store, volume, found) = begin_anew_in(&world, &state);
+        let mut behind = found.clone();
+        let all = segments(&world);
+        assert_eq!(all.len(), 3);
+        let header = |place: usize| lastcopy_sync::segment::read_header(File::open(&all[place]).unwrap()).unwrap();
+        behind.head.document.segment = header(1).previous.unwrap();
+        behind.head.document.run = header(0).run;
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        world.recover_volume(run, "vault", &behind).unwrap();
+        let holds = |path: &str| store.file_at(volume.id(), &rel(path)).unwrap().map(|file| file.content);
+        assert_eq!((holds("changed"), holds("later")), (Some(crate::support::content("three")), None));
+        if indexed {
+            fs::write(volume.path().join("here"), "one").unwrap();
+            let run = store.begin_index(&volume).unwrap();
+            lastcopy_index::index(run, &lastcopy_index::IndexOptions::default(), &world.cancel, &lastcopy_fs::NoProgress, |_| {
+                String::new()
+            })
+            .unwrap();
+        }
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        world.recover_volume(run, "vault", &found).unwrap();
+        let changed = if indexed { "three" } else { "four" };
+        assert_eq!(holds("changed"), Some(crate::support::content(changed)), "indexed: {indexed}");
+        assert_eq!(holds("later"), Some(crate::support::content("six")), "indexed: {indexed}");
+    }
 }
 
 /// A damaged segment takes only its own words with it, and is named.
@@ -352,7 +395,7 @@ fn what_was_recovered_can_be_restored() {
     };
     assert_eq!(restoring.run(run, &wanted, |_| String::new()).unwrap().restored, 4);
     for (path, text) in [("here", "one"), ("dir/offloaded", "two"), ("changed", "four"), ("later", "five")] {
-        assert_eq!(fs::read_to_string(world.temp.path().join("new disk").join(path)).unwrap(), text);
+        assert_eq!(fs::read_to_string(world.temp.path().join("disk of new state").join(path)).unwrap(), text);
     }
 }
 
@@ -438,6 +481,7 @@ fn our_own_files_are_not_brought_back() {
         mode: 0o644,
         status: FileStatus::Offloaded,
         yields: false,
+        index_first: false,
     };
     run.recovered(&paths.iter().map(recovered).collect::<Vec<_>>()).unwrap();
     run.finish(&Outcome::Success, None).unwrap();

@@ -73,7 +73,7 @@ fn a_repair_ends_the_alarm_about_a_lost_object() {
         let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
         run.repaired(
             &probed,
-            &ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one"), at: node.store.now() },
+            &[ProvenAt { content: node.content("one"), location: Location::default(), proven: proof("one"), at: node.store.now() }],
         )
     });
     assert_eq!(standing(&node), []);

@@ -471,4 +471,9 @@ fn a_move_without_proof_is_counted_again() {
     moved(&second);
     push.run.record(&push.probed, &[at(&node, "one", "old/2/a")]).unwrap();
     assert_eq!(counted(&third), []);
+    // Nor once everything has to be proven again: where it was proven to be, it is to be looked for.
+    drop(push);
+    node.change_evidence(&vault, |run| run.reset(vault.id, "to be sure", false));
+    let push = Push::begin(&node.store, &volume, &vault);
+    assert_eq!(push.run.moving(&push.probed, &from, &third).unwrap(), []);
 }
