@@ -420,7 +420,7 @@ impl Pushing<'_> {
 
     fn set_file_aside(&self, path: &str) -> Result<(), RcError> {
         let remote = self.remote();
-        let to = self.history.of(path);
+        let to = self.place_in_history(path)?;
         let (from, at) = (Location(path.into()), Location(to.clone().into()));
         let counting = self.sink.moving(&from, &at).map_err(|error| RcError::Refused(error.to_string()))?;
         // Where a move is a copy and a removal, the removal waits for the proof.
@@ -457,6 +457,15 @@ impl Pushing<'_> {
         } else {
             Err(RcError::Refused(format!("{path} could not be moved to the history")))
         }
+    }
+
+    /// Where nothing is: one push may replace what is at a path twice, once what it found there and once what it sent itself.
+    fn place_in_history(&self, path: &str) -> Result<String, RcError> {
+        let mut to = self.history.of(path);
+        while self.remote().stat(&to)?.is_some() {
+            to = History::new().map_err(|error| RcError::Refused(error.to_string()))?.of(path);
+        }
+        Ok(to)
     }
 
     /// Whether something else than this content surely is there: its bytes tell, whatever proved them.

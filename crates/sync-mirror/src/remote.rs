@@ -320,7 +320,8 @@ impl Remote {
 
     /// Moves an object to where nothing is.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), RcError> {
-        let input = json!({ "srcFs": self.fs, "srcRemote": from, "dstFs": self.fs, "dstRemote": to });
+        let config = json!({ "IgnoreExisting": true });
+        let input = json!({ "srcFs": self.fs, "srcRemote": from, "dstFs": self.fs, "dstRemote": to, "_config": config });
         self.daemon.rc.call_long("operations/movefile", &input).map(drop)
     }
 

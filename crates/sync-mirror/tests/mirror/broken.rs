@@ -312,6 +312,29 @@ fn it_spoils_what_it_copies_to_the_history() {
     assert!(node.rig.alarms().unwrap().is_empty());
 }
 
+/// A push moved the old version to the history, and then what it had sent itself, because it arrived damaged: onto the old version.
+#[test]
+fn what_arrives_damaged_replaces_no_old_version() {
+    if no_rclone("broken::what_arrives_damaged_replaces_no_old_version") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.rig.index().unwrap();
+    assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success);
+    node.rig.write(b"second", b"BYTES OF THE SECOND").unwrap();
+    node.rig.index().unwrap();
+    node.behave("flips a byte");
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Partial, "{outcome:?}");
+    node.behave("honest");
+    assert!(holds(&node.site, hash_bytes(b"bytes of the second")).unwrap());
+    let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.verified, verified.lost), (2, 0), "{verified:?}");
+    assert!(node.rig.alarms().unwrap().is_empty());
+    assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success);
+    assert!(holds(&node.site, hash_bytes(b"bytes of the second")).unwrap());
+}
+
 /// rclone's own sftp server, under load, did not know a file that it had just stored, and rclone said that sending it failed.
 #[test]
 fn it_shows_late_what_it_stored() {
