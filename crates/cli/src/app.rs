@@ -6,6 +6,7 @@ use crate::config::{
     self, Config, DestinationConfig, KopiaConfig, KopiaPlace, MirrorConfig, PolicyConfig, Secret, VolumeConfig, Way,
 };
 use crate::error::{CliError, Code, Exit, Result};
+use crate::needed::needed_files;
 use crate::output::Output;
 use crate::progress;
 use crate::words::Names;
@@ -282,19 +283,23 @@ impl App {
         Ok(if self.volume_config(name)?.cross_mounts { Mounts::Cross } else { Mounts::Stay })
     }
 
-    /// Files that this node needs to reach its destinations, by device and inode: configuration, index, and files that the
-    /// configuration names.
+    /// Files that this node needs to reach its destinations, by device and inode: index, configuration, keys, and whatever else
+    /// [`needed_files`] names.
     pub(crate) fn needed(&self) -> Result<Vec<FileStat>> {
         let config = self.config()?;
         let mut needed = self.store()?.own_files()?;
-        let programs = config.volumes.values().filter_map(|volume| volume.hook.as_ref()?.command.first()).map(Path::new);
-        // One that is not named by its path is looked for where programs are.
-        let named = programs.filter(|program| program.is_absolute()).chain([config.path.as_path()]);
-        needed.extend(named.filter_map(|path| {
-            let path = std::fs::canonicalize(path).ok()?;
-            let parent = Dir::open(path.parent().unwrap_or(Path::new("/"))).ok()?;
-            parent.entry(path.file_name().unwrap_or_default().as_bytes()).ok()?
-        }));
+        for path in needed_files(config) {
+            let found = std::fs::canonicalize(&path).and_then(|path| {
+                let parent = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
+                parent.entry(path.file_name().unwrap_or_default().as_bytes())
+            });
+            match found {
+                Ok(found) => needed.extend(found),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // It may lie in the volume, and nobody would know.
+                Err(error) => return Err(CliError::new(Code::Io, format!("{}: {error}", path.display()))),
+            }
+        }
         Ok(needed)
     }
 

@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod error;
 mod hook;
+mod needed;
 mod output;
 mod progress;
 mod reference;

@@ -248,14 +248,18 @@ fn socket_url(socket: &Path) -> OsString {
 /// own is only read.
 fn configuration(private: &Path) -> io::Result<PathBuf> {
     let copy = private.join("rclone.conf");
+    let text = own_configuration().map_or(Ok(Vec::new()), std::fs::read)?;
+    std::fs::write(&copy, text)?;
+    Ok(copy)
+}
+
+/// The configuration of rclone's own that a mirror's remote is looked for in, if there is one.
+pub fn own_configuration() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let xdg = std::env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     let named = std::env::var_os("RCLONE_CONFIG").map(PathBuf::from);
     let places = named.into_iter().chain([xdg.join("rclone/rclone.conf"), home.join(".rclone.conf")]);
-    let own = places.into_iter().find(|place| place.is_file());
-    let text = own.map_or(Ok(Vec::new()), std::fs::read)?;
-    std::fs::write(&copy, text)?;
-    Ok(copy)
+    places.into_iter().find(|place| place.is_file())
 }
 
 /// The options of the remote, by the names that rclone's environment has for them.

@@ -25,5 +25,5 @@ mod push;
 mod rc;
 mod remote;
 
-pub use daemon::{Options, Program, Verify};
+pub use daemon::{Options, Program, Verify, own_configuration};
 pub use mirror::{Mirror, Standing};

@@ -461,6 +461,32 @@ fn needed_where_the_configuration_names_it() {
     opens(&home);
 }
 
+/// Keys: what was offloaded would be there, and nobody could read it.
+#[test]
+fn needed_where_it_is_a_key() {
+    let home = pushed();
+    let key = home.volume("photos").join("a");
+    let (away, accounts) = (home.path("away"), home.path("accounts.json"));
+    fs::write(&accounts, format!("{{\n  \"type\": \"sftp\",\n  \"keyfile\": {key:?},\n}}\n")).unwrap();
+    let mirror = format!("[destinations.box]\nkind = \"mirror\"\nremote = {away:?}\n");
+    let kopia = "[destinations.vault]\nkind = \"kopia\"\n";
+    for named in [
+        format!("{mirror}index_password = {{ file = {key:?} }}\n"),
+        format!("{mirror}index_password = {{ command = [\"cat\", {key:?}] }}\n"),
+        format!("[destinations.box]\nkind = \"mirror\"\nremote = \"far:x\"\nrclone = {{ type = \"sftp\", key-file = {key:?} }}\n"),
+        format!("{kopia}repository = \"filesystem\"\noptions = {{ path = {away:?} }}\npassword = {{ file = {key:?} }}\n"),
+        format!("{kopia}config_file = {accounts:?}\npassword = {{ command = [\"true\"] }}\n"),
+    ] {
+        home.configure(&Setup::usual());
+        let text = fs::read_to_string(home.config()).unwrap();
+        home.write_config(&format!("{text}\n{named}"));
+        let fixes = refused(&home, &["needed"]);
+        assert_eq!(fixes, ["move it out of the volume, or leave it"], "{named}");
+    }
+    home.configure(&Setup::usual());
+    opens(&home);
+}
+
 #[test]
 fn drift_where_the_file_is_not_what_the_index_says() {
     let home = pushed();
