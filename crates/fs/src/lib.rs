@@ -32,4 +32,4 @@ pub use path::{PathError, RelPath, escape};
 pub use progress::{Counting, NoProgress, Progress};
 pub use random::{Id128, ParseIdError};
 pub use stat::{FileKind, FileStat, file_clock_ns};
-pub use write::{DirSync, drop_from_cache, replace_file, start_writeback, sync_filesystem};
+pub use write::{DirSync, drop_from_cache, replace_file, start_writeback, sync_everything, sync_filesystem};

@@ -64,6 +64,12 @@ pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::syncfs(fd)?)
 }
 
+/// Makes everything written so far to any file system of this machine durable: data, sizes and names. Linux waits until it is; what could
+/// not be written is not told.
+pub fn sync_everything() {
+    rustix::fs::sync();
+}
+
 /// Asks the kernel to begin writing a part of a file to the device, without waiting for it: so that a later sync finds little to do.
 /// Advice; where it is not understood, nothing is lost.
 pub fn start_writeback(file: &File, offset: u64, len: u64) {

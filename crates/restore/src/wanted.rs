@@ -50,8 +50,8 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
     let mut files = store.select_files(volume, below, &[FileStatus::Offloaded])?;
     for path in below {
         // One that the index takes for present may be gone since; if it is there, nothing happens to it.
-        let named = |file: &FileRecord| matches!(file.status, FileStatus::Missing | FileStatus::Present);
-        files.extend(store.file_at(volume, path)?.filter(named).map(|file| file.id));
+        let named = |file: &FileRecord| matches!(file.status, FileStatus::Missing | FileStatus::Present | FileStatus::Superseded);
+        files.extend(store.last_known_at(volume, path)?.filter(named).map(|file| file.id));
     }
     Ok(WantedList::Files(files))
 }

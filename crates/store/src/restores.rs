@@ -155,10 +155,15 @@ fn split(path: &RelPath) -> Result<(RelPath, &[u8])> {
 }
 
 impl Store {
-    /// The newest rows of a volume at or below some paths, with one of these statuses, by path. Eight bytes each.
+    /// The newest rows of a volume at or below some paths, with one of these statuses, by path. Eight bytes each. What followed the last known
+    /// content of a path may never have held still; then that content is missing.
     pub fn select_files(&self, volume: VolumeId, below: &[RelPath], statuses: &[FileStatus]) -> Result<Vec<FileId>> {
-        let sql = "SELECT f.id, d.path, f.name, f.status FROM file f JOIN directory d ON d.id = f.directory
-             WHERE f.volume = ? AND f.status <> 'superseded' ORDER BY d.path, f.name";
+        let sql = "SELECT f.id, d.path, f.name, CASE f.status WHEN 'superseded' THEN 'missing' ELSE f.status END
+             FROM file f JOIN directory d ON d.id = f.directory
+             WHERE f.volume = ? AND (f.status <> 'superseded' OR
+                NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded')
+                AND f.id = (SELECT max(o.id) FROM file o WHERE o.directory = f.directory AND o.name = f.name))
+             ORDER BY d.path, f.name";
         self.read(|tx| {
             let mut statement = tx.prepare_cached(sql)?;
             let mut rows = statement.query([volume])?;
@@ -179,7 +184,7 @@ impl Store {
     /// How many paths at or below one are known, whatever became of them.
     pub fn count_below(&self, volume: VolumeId, path: &RelPath) -> Result<u64> {
         let statuses = [FileStatus::Present, FileStatus::Quarantined, FileStatus::Missing, FileStatus::Offloaded];
-        if self.read(|tx| files::at_path(tx, volume, path))?.is_some() {
+        if self.last_known_at(volume, path)?.is_some() {
             return Ok(1);
         }
         Ok(self.select_files(volume, std::slice::from_ref(path), &statuses)?.len() as u64)

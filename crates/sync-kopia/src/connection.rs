@@ -265,7 +265,13 @@ impl Connections {
 
     /// Makes durable what was written, where that is ours to do: kopia syncs its files, and no directory.
     pub(crate) fn settle(&self) -> Result<(), DestinationError> {
-        let Some(root) = self.options.storage.local_path() else { return Ok(()) };
+        let Some(root) = self.options.storage.local_path() else {
+            // rclone may have put it on any disk of this machine.
+            if self.options.storage.is_rclone() {
+                lastcopy_fs::sync_everything();
+            }
+            return Ok(());
+        };
         let synced = lastcopy_fs::Dir::open(&root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
         let dropped = synced.and_then(|()| drop_packs(&root));
         dropped.map_err(|source| DestinationError::Io { address: self.options.storage.address(), source })

@@ -251,6 +251,16 @@ impl Storage {
         storage["config"]["path"].as_str().filter(|_| local).map(PathBuf::from)
     }
 
+    /// Whether rclone stores for kopia: where that puts it, nobody here knows.
+    pub(crate) fn is_rclone(&self) -> bool {
+        match &self.0 {
+            Where::Known { kind, .. } => kind.name == "rclone",
+            Where::File(file) => std::fs::read(file).is_ok_and(|bytes| {
+                serde_json::from_slice::<Value>(&bytes).is_ok_and(|config| config["storage"]["type"].as_str() == Some("rclone"))
+            }),
+        }
+    }
+
     /// The configuration file of a person's own connection, if it is given by that.
     pub(crate) fn file(&self) -> Option<&Path> {
         if let Where::File(file) = &self.0 { Some(file) } else { None }

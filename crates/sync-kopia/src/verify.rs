@@ -113,6 +113,10 @@ pub(crate) fn verify(
         let checking = match &mut checking {
             Some(checking) => checking,
             None => {
+                // What was written a moment ago may be read from memory; what is asked for is what the device holds.
+                if depth == Depth::Bytes {
+                    session.connections.settle()?;
+                }
                 let held = held::held(session, &context.cancel)?;
                 let by_listing = depth == Depth::Presence && held::has_its_packs(session, &held, &context.cancel)?;
                 checking.insert(Checking { session, sink, context, held, by_listing })

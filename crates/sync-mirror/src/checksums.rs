@@ -97,7 +97,7 @@ mod tests {
 
     fn place(kind: &str, hashes: &[&str]) -> Features {
         let hashes = hashes.iter().map(|hash| (*hash).to_owned()).collect();
-        Features { backend: "x".into(), kind: Some(kind.to_owned()), hashes, local: None, moves: true }
+        Features { backend: "x".into(), kind: Some(kind.to_owned()), hashes, local: None, wraps: false, moves: true }
     }
 
     fn counts(kind: &str, hashes: &[&str]) -> Option<&'static str> {

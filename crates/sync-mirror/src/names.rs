@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn names_that_would_be_replaced_are_refused() {
-        let far = Features { backend: "sftp".into(), kind: None, hashes: Vec::new(), local: None, moves: true };
+        let far = Features { backend: "sftp".into(), kind: None, hashes: Vec::new(), local: None, wraps: false, moves: true };
         let here = Features { local: Some("/mnt".into()), ..far.clone() };
         for odd in [&b"a\nb"[..], b"\x7f"] {
             assert!(storable(odd, &far).is_err(), "{odd:?}");

@@ -347,7 +347,14 @@ mod tests {
     #[test]
     fn nothing_stronger_than_what_is_served() {
         let hashes = |all: &[&str]| all.iter().map(|hash| (*hash).to_owned()).collect::<Vec<_>>();
-        let bucket = Features { backend: "x".into(), kind: Some("s3".into()), hashes: hashes(&["md5"]), local: None, moves: true };
+        let bucket = Features {
+            backend: "x".into(),
+            kind: Some("s3".into()),
+            hashes: hashes(&["md5"]),
+            local: None,
+            wraps: false,
+            moves: true,
+        };
         let server = Features { kind: Some("sftp".into()), hashes: hashes(&["md5", "sha256"]), ..bucket.clone() };
         let blake3 = Features { hashes: hashes(&["md5", "sha256", "blake3"]), ..server.clone() };
         let mute = Features { hashes: Vec::new(), ..server.clone() };

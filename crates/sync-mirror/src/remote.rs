@@ -52,6 +52,8 @@ pub(crate) struct Features {
     pub(crate) hashes: Vec<String>,
     /// The directory, if it is one of this machine's.
     pub(crate) local: Option<PathBuf>,
+    /// It stands before other remotes.
+    pub(crate) wraps: bool,
     /// It can move an object without copying it.
     pub(crate) moves: bool,
 }
@@ -95,7 +97,7 @@ impl Remote {
     /// Reaches a place; starts rclone if it does not run. Blocks.
     pub(crate) fn reach(slot: &Slot, options: &Options, runtime: &tokio::runtime::Handle) -> Result<Self, DestinationError> {
         let daemon = slot.daemon(options, runtime)?;
-        let features = Features { backend: String::new(), kind: None, hashes: Vec::new(), local: None, moves: false };
+        let features = Features { backend: String::new(), kind: None, hashes: Vec::new(), local: None, wraps: false, moves: false };
         let sealed = options.index_password.as_ref().map(|_| sealed(&options.remote));
         let mut remote = Self { daemon, fs: options.remote.clone(), features, sealed };
         let answer = remote.daemon.rc.call("operations/fsinfo", &json!({ "fs": remote.fs }));
@@ -109,6 +111,7 @@ impl Remote {
             hashes: answer["Hashes"].as_array().into_iter().flatten().filter_map(|hash| Some(hash.as_str()?.to_owned())).collect(),
             // A wrapper over a local directory is none: what lies there are other bytes.
             local: root.filter(|_| flag("IsLocal") && !over_others),
+            wraps: over_others,
             kind: answer["Name"].as_str().filter(|_| !over_others).and_then(|name| remote.kind_of(name, options)),
             moves: flag("Move"),
         };
@@ -313,9 +316,16 @@ impl Remote {
         if bytes.len() as u64 > SMALL { Err(RcError::Refused(format!("{path} is too large"))) } else { Ok(Some(bytes)) }
     }
 
-    /// Opens an object for reading.
+    /// Opens an object for reading. That it is not there, rclone says also of one that it could not open, whatever the reason: a quota, a
+    /// right, an archive. So whether it is there is asked once more.
     pub(crate) fn read(&self, path: &str) -> Result<Body, RcError> {
-        self.daemon.rc.read(&self.fs, path, None)
+        match self.daemon.rc.read(&self.fs, path, None) {
+            Err(error @ RcError::NotFound(_)) => match self.stat(path)? {
+                None => Err(error),
+                Some(_) => Err(RcError::Refused(format!("{path} is there, and cannot be opened"))),
+            },
+            answer => answer,
+        }
     }
 
     /// Moves an object to where nothing is.
@@ -358,7 +368,13 @@ impl Remote {
 
     /// Makes what was sent durable, where that is ours to do: rclone syncs nothing on a local disk.
     pub(crate) fn settle(&self) -> Result<(), DestinationError> {
-        let Some(root) = &self.features.local else { return Ok(()) };
+        let Some(root) = &self.features.local else {
+            // What stands before other remotes may have put it on any disk of this machine.
+            if self.features.wraps {
+                lastcopy_fs::sync_everything();
+            }
+            return Ok(());
+        };
         let synced = lastcopy_fs::Dir::open(root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
         synced.map_err(|source| DestinationError::Io { address: self.fs.clone(), source })
     }

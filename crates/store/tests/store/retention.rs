@@ -94,6 +94,28 @@ fn what_an_earlier_life_saw_stays() {
     assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true), ("two", false), ("three", true)]));
 }
 
+/// A file that would not hold still is known by its last content only, which nobody replaced: that stays, and comes back.
+#[test]
+fn the_last_known_content_of_a_path_stays() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("b", "three")]);
+    node.index(&volume, &[("a", "two"), ("b", "three")]);
+    node.push(&volume, &vault);
+    let file = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
+    let run = node.store.begin_index(&volume).unwrap();
+    run.unstable(&[file.id]).unwrap();
+    run.finish(&Outcome::Success, None).unwrap();
+    assert_eq!(counts(&node, &vault), BTreeMap::from([("two", true), ("three", true)]));
+    let missing = [lastcopy_store::FileStatus::Missing];
+    assert_eq!(node.store.select_files(volume.id(), &[rel("")], &missing).unwrap(), [file.id]);
+    assert_eq!(node.store.last_known_at(volume.id(), &rel("a")).unwrap().unwrap().id, file.id);
+    // Once it holds still, the old content is a replaced version.
+    node.index(&volume, &[("a", "four"), ("b", "three")]);
+    assert_eq!(counts(&node, &vault), BTreeMap::from([("two", false), ("three", true)]));
+    assert_eq!(node.store.select_files(volume.id(), &[rel("")], &missing).unwrap(), []);
+}
+
 /// Once its evidence is taken back, a content is sent again where a file has it, and nobody is alarmed.
 #[test]
 fn what_is_released_is_believed_no_more() {

@@ -83,6 +83,8 @@ def serve(stream):
         forward(head, body)
         whole = json.dumps({"error": "Move NewObject failed: object not found", "status": 404}).encode()
         return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
+    if line.startswith(b"GET") and b"things/first" in line and HOW == "opens nothing":
+        return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nNot Found\n")
     if copying and HOW == "drops a file":
         return answer(stream, {})
     if copying and HOW == "hangs":
@@ -310,6 +312,27 @@ fn it_spoils_what_it_copies_to_the_history() {
     let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
     assert_eq!((verified.verified, verified.lost), (3, 0), "{verified:?}");
     assert!(node.rig.alarms().unwrap().is_empty());
+}
+
+/// rclone says "not found" of every object that it cannot open: beyond a quota, without the right, in an archive. Nothing of that is lost, and
+/// nothing is moved out of its place.
+#[test]
+fn what_cannot_be_opened_is_not_lost() {
+    if no_rclone("broken::what_cannot_be_opened_is_not_lost") {
+        return;
+    }
+    let node = Node::new(Place::Sftp);
+    node.behave("opens nothing");
+    let verified = node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.unverifiable, verified.lost), (1, 0), "{verified:?}");
+    assert!(node.rig.alarms().unwrap().is_empty());
+    let record = node.rig.record(&node.site).unwrap();
+    lastcopy_sync::reset(&node.rig.store, &record, node.site.liar.as_ref(), "a test says so", &node.rig.context).unwrap();
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Partial, "{outcome:?}");
+    assert!(node.made.root().join("things/first").exists(), "it is where it was");
+    node.behave("honest");
+    assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success);
 }
 
 /// A push moved the old version to the history, and then what it had sent itself, because it arrived damaged: onto the old version.
