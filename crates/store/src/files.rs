@@ -42,10 +42,16 @@ pub struct Seen {
     pub racy: bool,
 }
 
+/// In nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
 impl Seen {
     /// From a look at the file at `read_at_ns` (nanoseconds since 1970, by the clock that stamps files), on a file system that
     /// stamps in steps of `step_ns`.
     pub fn from_stat(stat: &FileStat, read_at_ns: i64, step_ns: i64) -> Self {
+        // ext2, ext3 and small ext4 look like any ext4, and stamp whole seconds. One that only happens to be whole is read once more.
+        let whole = |time: i64| time.rem_euclid(SECOND) == 0;
+        let step_ns = if whole(stat.ctime_ns) { step_ns.max(SECOND) } else { step_ns };
         let limit = read_at_ns.saturating_sub(step_ns);
         // A modification time far in the future was set by hand; any later change would set it back to the clock.
         let young_mtime = stat.mtime_ns >= limit && stat.mtime_ns <= read_at_ns.saturating_add(step_ns);

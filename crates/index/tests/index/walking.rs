@@ -204,6 +204,16 @@ fn what_is_as_young_as_the_look_is_racy() {
         assert_eq!(seen.is_unchanged(&stat), !racy, "{name}");
         assert!(seen.looks_like(&stat));
     }
+    // A file system that stamps whole seconds looks like one that does not.
+    const SECOND: i64 = 1_000_000_000;
+    for (ctime_ns, looked, racy) in [
+        (5 * SECOND, 5 * SECOND + 500_000_000, true),
+        (5 * SECOND, 6 * SECOND + 1, false),
+        (5 * SECOND + 1, 5 * SECOND + 500_000_000, false),
+    ] {
+        let stat = lastcopy_fs::FileStat { mtime_ns: ctime_ns, ctime_ns, ..looked_at };
+        assert_eq!(Seen::from_stat(&stat, looked, STEP).racy, racy, "{ctime_ns} {looked}");
+    }
     // Anything else that differs is a change.
     let stat = lastcopy_fs::FileStat { mtime_ns: 1, ctime_ns: 1, ..looked_at };
     let seen = Seen::from_stat(&stat, LOOKED, STEP);
