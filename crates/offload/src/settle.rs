@@ -83,15 +83,24 @@ impl SettleReport {
     }
 }
 
-/// Settles what broken offloads left on a volume. Files that are held for their grace stay where they are. Idempotent.
+/// Settles what broken offloads left on a volume. Files that are held for their grace stay where they are; one that is not there any more
+/// becomes `missing`. Idempotent.
 pub fn settle(run: &impl Settles, volume: &Volume) -> Result<SettleReport, OffloadError> {
     let mut report = SettleReport::default();
     let intents = run.index().open_intents(volume.id())?;
     let mut waiting: HashSet<(RunId, RelPath)> = HashSet::new();
     for intent in &intents {
-        if intent.state == IntentState::Held && intent.current_epoch && intent.file.status == FileStatus::Quarantined {
+        let waits = intent.state == IntentState::Held && intent.current_epoch && intent.file.status == FileStatus::Quarantined;
+        // What was aside on a disk that died is not held any more: a restore has to know.
+        let is_held = |path: &RelPath| Ok(stat_aside(volume, intent.run, path).map_err(OffloadError::at(path))?.is_some());
+        let settled = match waits.then(|| is_held(&intent.file.path)) {
+            Some(Ok(true)) => Ok(true),
+            Some(Err(error)) => Err(error),
+            Some(Ok(false)) | None => settle_one(run, volume, intent, &mut report).map(|()| false),
+        };
+        if let Ok(true) = settled {
             waiting.insert((intent.run, intent.file.path.clone()));
-        } else if let Err(error) = settle_one(run, volume, intent, &mut report) {
+        } else if let Err(error) = settled {
             report.stick(error, &intent.file.path)?;
             waiting.insert((intent.run, intent.file.path.clone()));
         }

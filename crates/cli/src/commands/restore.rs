@@ -9,7 +9,7 @@ use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
 use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content, wanted_with};
-use lastcopy_store::{Outcome, RunId, VolumeError};
+use lastcopy_store::{FileStatus, Outcome, RunId, VolumeError};
 use std::path::Path;
 
 pub(crate) fn run(app: &App, args: &RestoreArgs) -> Result<Exit> {
@@ -95,7 +95,12 @@ fn wanted(app: &App, args: &RestoreArgs, record: &lastcopy_store::VolumeRecord) 
                 .hint("`lastcopy query --offloaded` lists what can come back"));
         }
     }
-    Ok(wanted_below(app.store()?, record.id, &below, args.in_place || args.to.is_some())?)
+    let mut wanted = wanted_below(app.store()?, record.id, &below, args.in_place || args.to.is_some())?;
+    // Here, what waits for its grace is a matter of `offload --undo`; anywhere else, it is a file like any other.
+    if let (true, WantedList::Files(files)) = (args.to.is_some(), &mut wanted) {
+        files.extend(app.store()?.select_files(record.id, &below, &[FileStatus::Quarantined])?);
+    }
+    Ok(wanted)
 }
 
 fn fields(volume: &str, report: &RestoreReport) -> Fields {

@@ -59,10 +59,11 @@ fn add(app: &App, name: &str, path: &Path) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The checks that the configuration makes when it is loaded, for a volume that it does not know yet.
+/// The checks that the configuration makes when it is loaded, for a volume at a place that it does not know yet.
 fn refuse_overlap(app: &App, name: &str, path: &Path) -> Result<()> {
     let config = app.config()?;
-    let volumes = config.volumes.iter().map(|(other, volume)| (format!("volume `{other}`"), &volume.path));
+    let others = config.volumes.iter().filter(|(other, _)| *other != name);
+    let volumes = others.map(|(other, volume)| (format!("volume `{other}`"), &volume.path));
     let destinations =
         config.destinations.iter().filter_map(|(other, to)| Some((format!("destination `{other}`"), to.path.as_ref()?)));
     for (what, other) in volumes.chain(destinations) {
@@ -77,6 +78,8 @@ fn refuse_overlap(app: &App, name: &str, path: &Path) -> Result<()> {
 
 fn follow(app: &App, name: &str, path: &Path) -> Result<Exit> {
     let path = absolute(path)?;
+    // Else no command would take the configuration any more.
+    refuse_overlap(app, name, &std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone()))?;
     let (_volume, run) = app.waiting(|| Ok(app.store()?.move_volume(name, &path)?))?;
     let id = run.id().get();
     run.finish(&Outcome::Success, None)?;

@@ -298,10 +298,12 @@ impl Check {
 pub(crate) fn check_name(text: &str, what: &str) -> Result<(), (String, &'static str)> {
     let legal = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.');
     // A name becomes a directory's when a volume is recovered: `..` would lead out.
-    if text.len() > 64 || !text.chars().all(legal) || text.chars().all(|character| character == '.') {
+    // And where files lie by the volume's name, our own lie beside them.
+    let is_ours = text.to_lowercase().starts_with(".lastcopy");
+    if text.len() > 64 || !text.chars().all(legal) || text.chars().all(|character| character == '.') || is_ours {
         return Err((
             format!("`{text}` is no name for a {what}"),
-            "use letters, digits, `-`, `_` and `.`, at most 64 of them, and not dots alone",
+            "use letters, digits, `-`, `_` and `.`, at most 64 of them, not dots alone, and not `.lastcopy`",
         ));
     }
     Ok(())

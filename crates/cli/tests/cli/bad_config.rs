@@ -306,7 +306,7 @@ fn names_that_are_none() {
     9 | [destinations."usb/two"]
       |               ^^^^^^^^^
       |
-    help: use letters, digits, `-`, `_` and `.`, at most 64 of them, and not dots alone
+    help: use letters, digits, `-`, `_` and `.`, at most 64 of them, not dots alone, and not `.lastcopy`
     "#);
     assert_snapshot!(refusal_with("[destinations.usb]", "[volumes.\"\"]\npath = \"/other\"\n[destinations.usb]"), @r#"
     error: `` is no name for a volume
@@ -315,7 +315,7 @@ fn names_that_are_none() {
     9 | [volumes.""]
       |          ^^
       |
-    help: use letters, digits, `-`, `_` and `.`, at most 64 of them, and not dots alone
+    help: use letters, digits, `-`, `_` and `.`, at most 64 of them, not dots alone, and not `.lastcopy`
     "#);
 }
 

@@ -68,6 +68,18 @@ fn a_name_that_no_configuration_could_hold_is_not_added() {
     }
 }
 
+/// It was moved first, and then no command took the configuration any more.
+#[test]
+fn a_tree_is_not_moved_into_another() {
+    let home = pushed();
+    let (inner, before) = (home.path("destinations/usb/inner"), fs::read(home.config()).unwrap());
+    fs::rename(home.volume("photos"), &inner).unwrap();
+    refused(&home, &["volume", "move", "photos", inner.to_str().unwrap()], 2, "config", &[inner.to_str().unwrap(), "overlap"]);
+    assert_eq!(fs::read(home.config()).unwrap(), before);
+    fs::rename(&inner, home.volume("photos")).unwrap();
+    home.run(&["index"]).expect(0);
+}
+
 #[test]
 fn a_tree_that_overlaps_another_is_not_added() {
     let home = pushed();

@@ -819,6 +819,26 @@ fn an_interrupted_recovery_goes_on() {
     assert_eq!(machine.json(&recover).expect(3).error_code(), "refused");
 }
 
+/// Files wait for their grace to end, and the disk dies: they come back like the others. Elsewhere they come while they wait.
+#[test]
+fn what_waited_on_a_disk_that_died_comes_back() {
+    let home = Home::new(&Setup::usual().policy("photos", "require = [\"usb\"]\ngrace = \"30d\""));
+    for path in ["waits", "is here"] {
+        home.write("photos", path, &content(path));
+    }
+    let tree = home.tree("photos");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(home.json(&["offload", "photos", "waits", "--yes"]).expect(0).count("quarantined"), 1);
+    let to = home.path("elsewhere");
+    assert_eq!(home.json(&["restore", "photos", "--to", to.to_str().unwrap()]).expect(0).count("restored"), 2);
+    fs::remove_dir_all(home.volume("photos")).unwrap();
+    fs::create_dir(home.volume("photos")).unwrap();
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap(), "--yes"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos", "--in-place"]).expect(0).count("restored"), 2);
+    assert_same_tree(&home.tree("photos"), &tree);
+}
+
 /// Two destinations, the second one a push behind: the newest words count, whichever comes first on the disk, and the index learns of the
 /// copies at both. A name stands for one of them, and a destination that is accepted keeps its alarms.
 #[test]
@@ -886,7 +906,7 @@ fn a_command_that_began_nothing_names_no_run() {
 /// written could not be read any more. What it says is shown to a person, too, whose terminal obeyed it.
 #[test]
 fn a_volume_of_an_illegal_name_is_not_recovered() {
-    for name in ["..", "../x", "/elsewhere", "\u{1b}[2J"] {
+    for name in ["..", ".lastcopy", "../x", "/elsewhere", "\u{1b}[2J"] {
         let home = Home::new(&Setup::usual());
         home.write("photos", "a", b"a");
         home.run(&["index"]).expect(0);

@@ -87,6 +87,20 @@ fn within_the_grace_everything_can_be_put_back() {
     assert_eq!(world.finish_held(&Answers::holding()).counts(), Counts::default());
 }
 
+/// The disk died on which it waited: the next run on the volume finds that out, so that a restore knows what to bring back. What still waits
+/// goes on waiting.
+#[test]
+fn what_does_not_wait_any_more_is_missing() {
+    let (world, run) = quarantined();
+    fs::remove_file(world.aside(run, "a")).unwrap();
+    let settling = world.store.begin_restore(Some(&world.volume())).unwrap();
+    let report = lastcopy_offload::settle(&settling, &world.volume()).unwrap();
+    settling.finish(&lastcopy_store::Outcome::Success, None).unwrap();
+    assert_eq!((report.gone, report.put_back.len(), report.kept.len()), (vec![rel("a")], 0, 0));
+    assert_eq!([world.status("a"), world.status("dir/b")], [FileStatus::Missing, FileStatus::Quarantined]);
+    assert_eq!(fs::read_to_string(world.aside(run, "dir/b")).unwrap(), "two");
+}
+
 /// A name that was taken meanwhile is not taken back.
 #[test]
 fn an_undo_replaces_nothing() {
