@@ -10,7 +10,7 @@ use crate::needed::needed_files;
 use crate::output::Output;
 use crate::progress;
 use crate::words::Names;
-use lastcopy_fs::{Cancel, Dir, FileStat, Mounts, Progress, RelPath};
+use lastcopy_fs::{Cancel, Dir, Mounts, Progress, RelPath};
 use lastcopy_index::{LeaveOut, WalkOptions};
 use lastcopy_store::{
     AtLeast, DestinationId, DestinationRecord, Policy, Store, StoreOptions, Volume, VolumeError, VolumeId, Weakening, system_clock,
@@ -22,6 +22,7 @@ use lastcopy_sync_mirror::{Mirror, Options};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -285,17 +286,14 @@ impl App {
 
     /// Files that this node needs to reach its destinations, by device and inode: index, configuration, keys, and whatever else
     /// [`needed_files`] names.
-    pub(crate) fn needed(&self) -> Result<Vec<FileStat>> {
+    pub(crate) fn needed(&self) -> Result<Vec<(u64, u64)>> {
         let config = self.config()?;
-        let mut needed = self.store()?.own_files()?;
+        let mut needed: Vec<_> = self.store()?.own_files()?.iter().map(|stat| (stat.device, stat.inode)).collect();
         for path in needed_files(config) {
-            let found = std::fs::canonicalize(&path).and_then(|path| {
-                let parent = Dir::open(path.parent().unwrap_or(Path::new("/")))?;
-                parent.entry(path.file_name().unwrap_or_default().as_bytes())
-            });
-            match found {
-                Ok(found) => needed.extend(found),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Through links: what is needed is the file that they lead to.
+            match std::fs::metadata(&path) {
+                Ok(found) => needed.push((found.dev(), found.ino())),
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
                 // It may lie in the volume, and nobody would know.
                 Err(error) => return Err(CliError::new(Code::Io, format!("{}: {error}", path.display()))),
             }

@@ -19,11 +19,10 @@ pub(crate) fn needed_files(config: &Config) -> Vec<PathBuf> {
         files.extend(hook.command.iter().filter_map(|word| named(word.as_ref())));
     }
     config.destinations.values().for_each(|destination| of_destination(destination, &mut files));
-    if config.destinations.values().any(|destination| matches!(destination.way, Way::Mirror(_))) {
-        let own = lastcopy_sync_mirror::own_configuration();
-        files.extend(own.iter().flat_map(|own| named_in(own)));
-        files.extend(own);
-    }
+    // Of mirrors, and of repositories that kopia has rclone keep.
+    let own = lastcopy_sync_mirror::own_configuration();
+    files.extend(own.iter().flat_map(|own| named_in(own)));
+    files.extend(own);
     let ours = |name: &OsStr| OF_STORAGE.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
     files.extend(std::env::vars_os().filter(|(name, _)| ours(name)).filter_map(|(_, value)| named(&value)));
     files

@@ -88,25 +88,22 @@ impl SettleReport {
 pub fn settle(run: &impl Settles, volume: &Volume) -> Result<SettleReport, OffloadError> {
     let mut report = SettleReport::default();
     let intents = run.index().open_intents(volume.id())?;
+    // Looked at before anything is recorded: of an area that cannot be looked into, nothing is known.
+    let area = RelPath::root();
+    let aside: HashSet<_> = all_aside(volume).map_err(OffloadError::at(&area))?.into_iter().collect();
     let mut waiting: HashSet<(RunId, RelPath)> = HashSet::new();
     for intent in &intents {
         let waits = intent.state == IntentState::Held && intent.current_epoch && intent.file.status == FileStatus::Quarantined;
+        let held = (intent.run, intent.file.path.clone());
         // What was aside on a disk that died is not held any more: a restore has to know.
-        let is_held = |path: &RelPath| Ok(stat_aside(volume, intent.run, path).map_err(OffloadError::at(path))?.is_some());
-        let settled = match waits.then(|| is_held(&intent.file.path)) {
-            Some(Ok(true)) => Ok(true),
-            Some(Err(error)) => Err(error),
-            Some(Ok(false)) | None => settle_one(run, volume, intent, &mut report).map(|()| false),
-        };
-        if let Ok(true) = settled {
-            waiting.insert((intent.run, intent.file.path.clone()));
-        } else if let Err(error) = settled {
+        if waits && aside.contains(&held) {
+            waiting.insert(held);
+        } else if let Err(error) = settle_one(run, volume, intent, &mut report) {
             report.stick(error, &intent.file.path)?;
             waiting.insert((intent.run, intent.file.path.clone()));
         }
     }
     // What is aside without an open intent was moved by a life of the index that is forgotten.
-    let area = RelPath::root();
     for (moved_by, path) in all_aside(volume).map_err(OffloadError::at(&area))? {
         if !waiting.contains(&(moved_by, path.clone())) {
             match move_back(volume, moved_by, &path) {
@@ -168,7 +165,10 @@ pub(crate) fn settle_one(
         return Ok(());
     }
     let device = volume.root().own_stat().map_err(at())?.device;
-    let is_it = |stat: &FileStat| is_that_of(intent, stat, device);
+    // On another disk than the one on which it waited, an inode's number says little.
+    let seen = &intent.file.seen;
+    let looks_like_it = |stat: &FileStat| stat.size == seen.size && stat.mtime_ns == seen.mtime_ns;
+    let is_it = |stat: &FileStat| is_that_of(intent, stat, device) && (intent.state != IntentState::Held || looks_like_it(stat));
     // Never moved, or moved back already: it is where it was.
     if let Some(stat) = volume.root().stat(path).map_err(at())?
         && is_it(&stat)

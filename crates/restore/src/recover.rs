@@ -2,7 +2,7 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recovered, Restore, Run, RunId};
+use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recovered, Restore, Run, RunId, RunStatus};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, Said, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError, Probe};
 use serde::{Deserialize, Serialize};
@@ -40,12 +40,13 @@ impl Found {
     }
 
     /// Whether this says something later than an earlier recovery did: of the same life, or of one that knows it as an older one.
-    fn is_newer_than(&self, note: &str) -> bool {
+    /// One that met damage is heard again.
+    fn is_newer_than(&self, note: &str, ended: RunStatus) -> bool {
         // Any other restore.
         let Ok(Note { recovered, run }) = serde_json::from_str(note) else { return true };
         let head = &self.head;
         if head.place.epoch.to_string() == recovered {
-            head.head().run > run
+            head.head().run > run || ended == RunStatus::Partial && head.head().run == run
         } else {
             self.older.iter().any(|older| older.place.epoch.to_string() == recovered)
         }
@@ -244,7 +245,8 @@ pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) ->
 fn fill(run: &Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
     let (mut report, context) = (RecoverReport::default(), from.context);
     let (place, header) = (found.head.place, &found.header);
-    let index_first = run.known_by_recoveries()?.is_none_or(|noted| noted.iter().any(|note| !found.is_newer_than(note)));
+    let index_first =
+        run.known_by_recoveries()?.is_none_or(|noted| noted.iter().any(|(note, ended)| !found.is_newer_than(note, *ended)));
     // It was checked when the head was read.
     if let (Ok(node), false) = (found.head.document.node.parse(), index_first) {
         run.continues(node, &header.node_name, place.epoch)?;

@@ -152,7 +152,9 @@ impl Restoring<'_> {
                     report.already += 1;
                     self.context.progress.advance(1, 0);
                 }
-                Ok(Standing::Other) if self.in_place => absent.entry(wanted.content_id).or_default().push(wanted),
+                Ok(Standing::Other) if self.in_place && wanted.replaces => {
+                    absent.entry(wanted.content_id).or_default().push(wanted);
+                }
                 Ok(Standing::Other) => {
                     report.refuse(&wanted.path, "something else is in its place".into());
                     self.context.progress.advance(1, 0);

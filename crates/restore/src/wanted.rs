@@ -17,6 +17,8 @@ pub struct Wanted {
     pub mtime_ns: i64,
     /// Permission bits.
     pub mode: u32,
+    /// Whether it may replace what is in its place, if a person says so: not if that never held still, because somebody is writing it.
+    pub replaces: bool,
 }
 
 impl From<FileRecord> for Wanted {
@@ -27,6 +29,7 @@ impl From<FileRecord> for Wanted {
             content: file.content,
             mtime_ns: file.seen.mtime_ns,
             mode: file.seen.mode,
+            replaces: file.status != FileStatus::Superseded,
         }
     }
 }
@@ -70,5 +73,5 @@ pub fn wanted_content(store: &Store, hash: ContentHash) -> Result<Option<Wanted>
     let named = |bytes: Vec<u8>| RelPath::new(bytes).map_err(|error| StoreError::Refused(error.to_string()));
     let path = named(name.unwrap_or_else(|| hash.to_string().into_bytes()))?;
     let (mtime_ns, mode) = newest.map_or((0, 0o644), |file| (file.seen.mtime_ns, file.seen.mode));
-    Ok(Some(Wanted { path, content_id, content, mtime_ns, mode }))
+    Ok(Some(Wanted { path, content_id, content, mtime_ns, mode, replaces: true }))
 }

@@ -231,10 +231,11 @@ impl Store {
     /// What a path holds, or the last that is known of it: what followed may never have held still.
     pub fn last_known_at(&self, volume: VolumeId, path: &RelPath) -> Result<Option<FileRecord>> {
         let Some((directory, name)) = path.split() else { return Ok(None) };
-        let sql = format!(
-            "{RECORD} WHERE d.volume = ? AND d.path = ? AND f.name = ? ORDER BY f.status <> 'superseded' DESC, f.id DESC LIMIT 1"
-        );
+        let sql = format!("{RECORD} WHERE d.volume = ? AND d.path = ? AND f.name = ? ORDER BY f.id DESC LIMIT 1");
         self.read(|tx| {
+            if let Some(known) = at_path(tx, volume, path)? {
+                return Ok(Some(known));
+            }
             let mut statement = tx.prepare_cached(&sql)?;
             let mut rows = statement.query((volume, directory.as_bytes(), name))?;
             rows.next()?.map(record).transpose()

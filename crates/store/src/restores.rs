@@ -7,7 +7,7 @@ use crate::files::{
     self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present, is_of_another_size,
 };
 use crate::ids::{ContentId, FileId, VolumeId};
-use crate::runs::{Restore, Run};
+use crate::runs::{Restore, Run, RunStatus};
 use crate::store::{Store, current_epoch};
 use crate::volume::Volume;
 use lastcopy_fs::{Content, Id128, RelPath};
@@ -100,8 +100,9 @@ impl Run<Restore> {
         })
     }
 
-    /// By which recoveries this index knows the volume: what those that came to their end noted. Nothing if it knows it by anything else.
-    pub fn known_by_recoveries(&self) -> Result<Option<Vec<String>>> {
+    /// By which recoveries this index knows the volume: what those that came to their end noted, and how they ended. Nothing if it knows it by
+    /// anything else.
+    pub fn known_by_recoveries(&self) -> Result<Option<Vec<(String, RunStatus)>>> {
         let volume = self.own_volume()?;
         self.store().read(|tx| {
             let otherwise = "SELECT EXISTS (SELECT 1 FROM file f JOIN run r ON r.id = f.present_since
@@ -109,10 +110,10 @@ impl Run<Restore> {
             if tx.row(otherwise, [volume], |row| row.get(0))? {
                 return Ok(None);
             }
-            let ended = "SELECT summary FROM run
-                WHERE volume = ? AND kind = 'restore' AND status = 'success' AND summary IS NOT NULL ORDER BY id";
+            let ended = "SELECT summary, status FROM run
+                WHERE volume = ? AND kind = 'restore' AND status IN ('success', 'partial') AND summary IS NOT NULL ORDER BY id";
             let mut ended = tx.prepare_cached(ended)?;
-            let summaries = ended.query_map([volume], |row| row.get(0))?;
+            let summaries = ended.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(Some(summaries.collect::<rusqlite::Result<_>>()?))
         })
     }
@@ -160,9 +161,10 @@ impl Store {
     pub fn select_files(&self, volume: VolumeId, below: &[RelPath], statuses: &[FileStatus]) -> Result<Vec<FileId>> {
         let sql = "SELECT f.id, d.path, f.name, CASE f.status WHEN 'superseded' THEN 'missing' ELSE f.status END
              FROM file f JOIN directory d ON d.id = f.directory
-             WHERE f.volume = ? AND (f.status <> 'superseded' OR
-                NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded')
-                AND f.id = (SELECT max(o.id) FROM file o WHERE o.directory = f.directory AND o.name = f.name))
+             WHERE f.volume = ?1 AND (f.status <> 'superseded' OR
+                f.id IN (SELECT max(o.id) FROM file o WHERE o.volume = ?1 AND o.status = 'superseded' AND NOT EXISTS
+                    (SELECT 1 FROM file n WHERE n.directory = o.directory AND n.name = o.name AND n.status <> 'superseded')
+                    GROUP BY o.directory, o.name))
              ORDER BY d.path, f.name";
         self.read(|tx| {
             let mut statement = tx.prepare_cached(sql)?;

@@ -322,6 +322,8 @@ impl Remote {
         match self.daemon.rc.read(&self.fs, path, None) {
             Err(error @ RcError::NotFound(_)) => match self.stat(path)? {
                 None => Err(error),
+                // No object has that name.
+                Some(entry) if entry.is_dir => Err(error),
                 Some(_) => Err(RcError::Refused(format!("{path} is there, and cannot be opened"))),
             },
             answer => answer,

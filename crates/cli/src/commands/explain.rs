@@ -41,7 +41,7 @@ fn explain(app: &App, name: &str, below: Vec<lastcopy_fs::RelPath>) -> Result<u6
         app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
     }
     let names = app.names()?;
-    let needed: Vec<_> = app.needed()?.iter().map(|stat| (stat.device, stat.inode)).collect();
+    let needed = app.needed()?;
     let mut blocked = u64::from(!weaker.is_empty());
     for page in selected.chunks(1000) {
         for (facts, evidence) in store.evidence(volume.id(), page, &policy.counted())? {

@@ -63,7 +63,7 @@ pub(crate) fn tell_settled(app: &App, volume: &Volume, settled: &SettleReport) {
         return;
     }
     app.output.warn(&format!(
-        "an offload of volume `{}` was interrupted: {} put back, {} kept in .lastcopy/kept, {} gone",
+        "an offload of volume `{}` was interrupted, or what it held is not there any more: {} put back, {} kept in .lastcopy/kept, {} gone",
         volume.name(),
         files(settled.put_back.len() as u64),
         settled.kept.len(),

@@ -44,7 +44,7 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
         return Err(CliError::new(Code::Usage, format!("nothing of volume `{name}` is named"))
             .hint(format!("name files or directories, or the whole volume by a dot: `lastcopy offload {name} .`")));
     }
-    let needed = app.needed()?.iter().map(|stat| (stat.device, stat.inode)).collect();
+    let needed = app.needed()?.into_iter().collect();
     let confirmer = Confirmer::new(app, &volume)?;
     let offloading = Offloading {
         volume: &volume,

@@ -193,6 +193,31 @@ fn an_older_word_changes_nothing() {
     assert!(status("later").is_some());
 }
 
+/// It met damage, and is heard again once that is mended; but nobody who is behind has the last word over what it said.
+#[test]
+fn a_recovery_that_met_damage_still_counts() {
+    let world = lost();
+    let first = segments(&world).remove(0);
+    let bytes = fs::read(&first).unwrap();
+    let (store, volume, found) = begin_anew(&world);
+    let mut behind = found.clone();
+    behind.head.document.segment = found.header.previous.clone().unwrap();
+    behind.head.document.run = lastcopy_sync::segment::read_header(File::open(&first).unwrap()).unwrap().run;
+    let holds = |path: &str| store.file_at(volume.id(), &rel(path)).unwrap().map(|file| file.content);
+    damage(&first);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    assert_eq!(world.recover_volume(run, "vault", &found).unwrap().damaged.len(), 1);
+    assert_eq!((holds("changed"), holds("here")), (Some(crate::support::content("four")), None));
+    fs::remove_file(&first).unwrap();
+    fs::write(&first, bytes).unwrap();
+    for head in [&behind, &found] {
+        let run = store.begin_restore(Some(&volume)).unwrap();
+        assert_eq!(world.recover_volume(run, "vault", head).unwrap().damaged.len(), 0);
+        assert_eq!(holds("changed"), Some(crate::support::content("four")));
+        assert_eq!(holds("here"), Some(crate::support::content("one")), "what was new came");
+    }
+}
+
 /// The other way round: what is behind comes first, and the newest words have the last word all the same. Once an index knows more of the volume
 /// than recoveries told it, it has that; but of a path that is new to it, it takes the newest word, not the oldest.
 #[test]

@@ -222,6 +222,22 @@ fn another_repository_loses_nothing() {
     assert_eq!(world.store.count_receipts(world.record("vault").id).unwrap(), (0, 1, 0));
 }
 
+/// Somebody is writing it: what never held still is not replaced by what was there before, but comes back where nothing is.
+#[test]
+fn what_never_held_still_is_not_replaced() {
+    let world = World::holding(&[("a", "one"), ("b", "two")], &["vault"]);
+    let run = world.store.begin_index(&world.volume()).unwrap();
+    run.unstable(&[world.file("a").id, world.file("b").id]).unwrap();
+    run.finish(&lastcopy_store::Outcome::Success, None).unwrap();
+    world.write("a", "being written");
+    fs::remove_file(world.path("b")).unwrap();
+    let wanted = wanted_below(&world.store, world.volume().id(), &[RelPath::root()], true).unwrap();
+    let (report, _) = world.restore_with(&wanted, Target::Home(world.volume()), true, &["vault"]);
+    let report = report.unwrap();
+    assert_eq!((report.restored, report.refused), (1, 1), "{report:?}");
+    assert_eq!([world.read("a"), world.read("b")], ["being written", "two"]);
+}
+
 /// Nor does one that comes while it is asked what it holds: a disk that was exchanged meanwhile lacks what the other one has.
 #[test]
 fn another_repository_that_comes_meanwhile_loses_nothing() {
