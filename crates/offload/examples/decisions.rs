@@ -12,7 +12,6 @@ use lastcopy_store::{
     Confirm, ContentId, DestinationId, Evidence, FileFacts, FileId, FileRecord, FileStatus, Incarnation, Method, Policy,
     ReceiptFacts, ReceiptLevel, RunId, Seen, Timestamp, VolumeId,
 };
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::Instant;
@@ -24,18 +23,7 @@ const NOW: Timestamp = Timestamp(1_000_000_000);
 const DAY_MS: i64 = 86_400_000;
 
 fn main() -> io::Result<()> {
-    let policy = Policy {
-        require: vec![DestinationId::stand_in(1), DestinationId::stand_in(2)],
-        at_least: None,
-        max_evidence_age_ms: DAY_MS,
-        confirm: Confirm::Quick,
-        grace_ms: 0,
-        methods: vec![Method::ReadBack],
-        any_filesystem: false,
-        domains: BTreeMap::new(),
-        same_device: Vec::new(),
-        unknown_device: Vec::new(),
-    };
+    let policy = Policy::requiring(vec![DestinationId::stand_in(1), DestinationId::stand_in(2)], DAY_MS, Confirm::Quick);
     let loaded: Vec<_> =
         (1..=LOADED).map(|number| file(number).map(|facts| (facts, evidence(number)))).collect::<Result<_, _>>()?;
     let known = Known { now: NOW, needed: false, confirmations: &[] };

@@ -90,26 +90,25 @@ pub fn settle(run: &impl Settles, volume: &Volume) -> Result<SettleReport, Offlo
     let intents = run.index().open_intents(volume.id())?;
     // Looked at before anything is recorded: of an area that cannot be looked into, nothing is known.
     let area = RelPath::root();
-    let aside: HashSet<_> = all_aside(volume).map_err(OffloadError::at(&area))?.into_iter().collect();
-    let mut waiting: HashSet<(RunId, RelPath)> = HashSet::new();
+    let aside = all_aside(volume).map_err(OffloadError::at(&area))?;
+    let is_aside: HashSet<_> = aside.iter().cloned().collect();
+    let mut known = HashSet::new();
     for intent in &intents {
+        let moved = (intent.run, intent.file.path.clone());
         let waits = intent.state == IntentState::Held && intent.current_epoch && intent.file.status == FileStatus::Quarantined;
-        let held = (intent.run, intent.file.path.clone());
         // What was aside on a disk that died is not held any more: a restore has to know.
-        if waits && aside.contains(&held) {
-            waiting.insert(held);
-        } else if let Err(error) = settle_one(run, volume, intent, &mut report) {
+        if !(waits && is_aside.contains(&moved))
+            && let Err(error) = settle_one(run, volume, intent, &mut report)
+        {
             report.stick(error, &intent.file.path)?;
-            waiting.insert((intent.run, intent.file.path.clone()));
         }
+        known.insert(moved);
     }
     // What is aside without an open intent was moved by a life of the index that is forgotten.
-    for (moved_by, path) in all_aside(volume).map_err(OffloadError::at(&area))? {
-        if !waiting.contains(&(moved_by, path.clone())) {
-            match move_back(volume, moved_by, &path) {
-                Ok(returned) => report.add(returned, path),
-                Err(error) => report.stuck.push((path, error.to_string())),
-            }
+    for (moved_by, path) in aside.into_iter().filter(|moved| !known.contains(moved)) {
+        match move_back(volume, moved_by, &path) {
+            Ok(returned) => report.add(returned, path),
+            Err(error) => report.stuck.push((path, error.to_string())),
         }
     }
     tidy(volume).map_err(OffloadError::at(&area))?;

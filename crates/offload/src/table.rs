@@ -238,16 +238,8 @@ fn open_evidence(destination: i64) -> Evidence {
 
 fn policy(require: &[i64]) -> Policy {
     Policy {
-        require: require.iter().copied().map(DestinationId::stand_in).collect(),
-        at_least: None,
-        max_evidence_age_ms: MAX_AGE_MS,
-        confirm: Confirm::Quick,
-        grace_ms: 0,
         methods: vec![Method::ReadBack, Method::RemoteHash],
-        any_filesystem: false,
-        domains: BTreeMap::new(),
-        same_device: Vec::new(),
-        unknown_device: Vec::new(),
+        ..Policy::requiring(require.iter().copied().map(DestinationId::stand_in).collect(), MAX_AGE_MS, Confirm::Quick)
     }
 }
 

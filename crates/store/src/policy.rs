@@ -74,6 +74,24 @@ pub struct Policy {
     pub unknown_device: Vec<DestinationId>,
 }
 
+impl Policy {
+    /// Every one of these must vouch, by what was read back, and a file goes at once: what most policies are made of.
+    pub fn requiring(require: Vec<DestinationId>, max_evidence_age_ms: i64, confirm: Confirm) -> Self {
+        Self {
+            require,
+            at_least: None,
+            max_evidence_age_ms,
+            confirm,
+            grace_ms: 0,
+            methods: vec![Method::ReadBack],
+            any_filesystem: false,
+            domains: BTreeMap::new(),
+            same_device: Vec::new(),
+            unknown_device: Vec::new(),
+        }
+    }
+}
+
 /// One way in which a policy lets a file pass that another one stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Weakening {

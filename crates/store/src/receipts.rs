@@ -406,12 +406,11 @@ impl Store {
 
     /// Whether something else that counts lies at a place of a destination, below it, or where it would need a directory.
     pub fn place_is_taken(&self, destination: DestinationId, content: ContentId, place: &Location) -> Result<bool> {
-        const COUNTS: &str = "r.content <> ?2 AND r.lost_at IS NULL AND r.moved_to IS NULL
-            AND r.incarnation = (SELECT d.incarnation FROM destination d WHERE d.id = r.destination)";
+        let counts = format!("r.content <> ?2 AND r.lost_at IS NULL AND r.moved_to IS NULL AND r.incarnation = {ACCEPTED}");
         let taken = format!(
-            "SELECT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.location = ?3 AND length(r.location) > 0 AND {COUNTS})
+            "SELECT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.location = ?3 AND length(r.location) > 0 AND {counts})
              OR EXISTS (SELECT 1 FROM receipt r WHERE r.destination = ?1 AND r.location > ?4 AND r.location < ?5
-                AND length(r.location) > 0 AND {COUNTS})"
+                AND length(r.location) > 0 AND {counts})"
         );
         self.read(|tx| {
             let mut taken = tx.prepare_cached(&taken)?;

@@ -203,6 +203,12 @@ enum Where {
     File(PathBuf),
 }
 
+/// The storage of a connection, as kopia's own configuration file describes it.
+fn stored_by(file: &Path) -> Option<Value> {
+    let mut config: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    Some(config["storage"].take())
+}
+
 impl Storage {
     /// A storage by the name of its kind, and its options, by the names that kopia's command line has for both.
     pub fn new(kind: &str, options: BTreeMap<String, OsString>) -> Result<Self, StorageError> {
@@ -245,8 +251,7 @@ impl Storage {
     /// The directory, if it is one of this machine's.
     pub fn local_path(&self) -> Option<PathBuf> {
         let Where::File(file) = &self.0 else { return self.directory() };
-        let config: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-        let storage = &config["storage"];
+        let storage = stored_by(file)?;
         let local = storage["type"].as_str() == Some("filesystem");
         storage["config"]["path"].as_str().filter(|_| local).map(PathBuf::from)
     }
@@ -255,9 +260,7 @@ impl Storage {
     pub(crate) fn is_rclone(&self) -> bool {
         match &self.0 {
             Where::Known { kind, .. } => kind.name == "rclone",
-            Where::File(file) => std::fs::read(file).is_ok_and(|bytes| {
-                serde_json::from_slice::<Value>(&bytes).is_ok_and(|config| config["storage"]["type"].as_str() == Some("rclone"))
-            }),
+            Where::File(file) => stored_by(file).is_some_and(|storage| storage["type"].as_str() == Some("rclone")),
         }
     }
 

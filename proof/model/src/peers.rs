@@ -11,7 +11,7 @@ use lastcopy_store::{
     ReceiptFacts, ReceiptLevel, RunId, Seen, Timestamp, VolumeId,
 };
 use stateright::{Model, Property};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A guard of the promise between two nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,18 +162,8 @@ const NOW: Timestamp = Timestamp(1_000_000);
 
 impl Peers {
     pub(crate) fn new(without: Option<Guard>, asked_gives_nothing: bool) -> Self {
-        let policy = Policy {
-            require: vec![DestinationId::stand_in(1)],
-            at_least: None,
-            max_evidence_age_ms: 1000,
-            confirm: Confirm::Quick,
-            grace_ms: 0,
-            methods: vec![Method::Peer],
-            any_filesystem: false,
-            domains: BTreeMap::new(),
-            same_device: Vec::new(),
-            unknown_device: Vec::new(),
-        };
+        let policy =
+            Policy { methods: vec![Method::Peer], ..Policy::requiring(vec![DestinationId::stand_in(1)], 1000, Confirm::Quick) };
         Self { without, asked_gives_nothing, policy }
     }
 

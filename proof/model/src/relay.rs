@@ -10,7 +10,7 @@ use lastcopy_store::{
     ReceiptFacts, ReceiptLevel, RunId, Seen, Timestamp, VolumeId,
 };
 use stateright::{Model, Property};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A guard of relayed evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,18 +100,7 @@ const STEP_MS: i64 = 1000;
 
 impl Relay {
     pub(crate) fn new(without: Option<Guard>) -> Self {
-        let policy = Policy {
-            require: vec![DestinationId::stand_in(1)],
-            at_least: None,
-            max_evidence_age_ms: STEP_MS * i64::from(STALE - 1),
-            confirm: Confirm::Offline,
-            grace_ms: 0,
-            methods: vec![Method::ReadBack],
-            any_filesystem: false,
-            domains: BTreeMap::new(),
-            same_device: Vec::new(),
-            unknown_device: Vec::new(),
-        };
+        let policy = Policy::requiring(vec![DestinationId::stand_in(1)], STEP_MS * i64::from(STALE - 1), Confirm::Offline);
         Self { without, policy }
     }
 

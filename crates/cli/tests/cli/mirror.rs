@@ -25,6 +25,26 @@ fn mirrored(lines: &str) -> Home {
     home
 }
 
+/// A volume of these files, pushed to two mirrors, `one` and `two`.
+fn twice_mirrored(files: &[(&str, &str)]) -> Home {
+    let home = Home::empty();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let volume = home.volume("photos");
+    let section = |name: &str| format!("[destinations.{name}]\nkind = \"mirror\"\nremote = {:?}\n", home.destination(name));
+    let sections = section("one") + &section("two");
+    home.write_config(&format!("[volumes.photos]\npath = {volume:?}\nsync_to = [\"one\", \"two\"]\n{sections}"));
+    for (path, bytes) in files {
+        home.write("photos", path, bytes.as_bytes());
+    }
+    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
+    for name in ["one", "two"] {
+        home.run(&["destination", "init", name]).expect(0);
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home
+}
+
 fn starts(home: &Home) -> usize {
     fs::read_to_string(home.path("count")).map_or(0, |text| text.lines().count())
 }
@@ -245,24 +265,10 @@ fn an_index_learns_of_a_second_mirror() {
     if no_rclone("mirror::an_index_learns_of_a_second_mirror") {
         return;
     }
-    let home = Home::empty();
-    fs::create_dir_all(home.volume("photos")).unwrap();
-    let volume = home.volume("photos");
-    let section = |name: &str| format!("[destinations.{name}]\nkind = \"mirror\"\nremote = {:?}\n", home.destination(name));
-    let sections = section("one") + &section("two");
-    home.write_config(&format!("[volumes.photos]\npath = {volume:?}\nsync_to = [\"one\", \"two\"]\n{sections}"));
-    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
-    for name in ["one", "two"] {
-        home.run(&["destination", "init", name]).expect(0);
-    }
-    for (path, bytes) in [("edited", "first"), ("gone", "from here"), ("same", "as ever")] {
-        home.write("photos", path, bytes.as_bytes());
-    }
-    home.run(&["index"]).expect(0);
-    home.run(&["sync"]).expect(0);
+    let home = twice_mirrored(&[("edited", "first"), ("gone", "from here"), ("same", "as ever")]);
     home.write("photos", "edited", b"newer");
     home.write("photos", "later", b"still");
-    fs::remove_file(volume.join("gone")).unwrap();
+    fs::remove_file(home.volume("photos").join("gone")).unwrap();
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
 
@@ -289,26 +295,8 @@ fn a_repair_takes_nobodys_place() {
     if no_rclone("mirror::a_repair_takes_nobodys_place") {
         return;
     }
-    let home = Home::empty();
-    fs::create_dir_all(home.volume("photos")).unwrap();
-    let (one, two, volume) = (home.destination("one"), home.destination("two"), home.volume("photos"));
-    let section = |(name, path): (&str, &std::path::Path)| {
-        format!("[destinations.{name}]\nkind = \"mirror\"\nremote = \"{}\"\n", path.display())
-    };
-    home.write_config(&format!(
-        "[volumes.photos]\npath = {volume:?}\nsync_to = [\"one\", \"two\"]\n{}{}",
-        section(("one", &one)),
-        section(("two", &two))
-    ));
-    for (path, bytes) in [("edited", "before"), ("now a directory", "was a file"), ("now a file/x", "was below")] {
-        home.write("photos", path, bytes.as_bytes());
-    }
-    home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
-    for name in ["one", "two"] {
-        home.run(&["destination", "init", name]).expect(0);
-    }
-    home.run(&["index"]).expect(0);
-    home.run(&["sync"]).expect(0);
+    let home = twice_mirrored(&[("edited", "before"), ("now a directory", "was a file"), ("now a file/x", "was below")]);
+    let (one, two) = (home.destination("one"), home.destination("two"));
     for lost in ["edited", "now a directory", "now a file/x"] {
         fs::remove_file(one.join("photos").join(lost)).unwrap();
     }

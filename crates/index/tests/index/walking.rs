@@ -234,16 +234,8 @@ fn what_lies_in_quarantine_is_left_alone() {
     world.index();
     let cas = world.store.register_destination("vault", lastcopy_store::DestinationKind::Cas).unwrap();
     let policy = lastcopy_store::Policy {
-        require: vec![cas.id],
-        at_least: None,
-        max_evidence_age_ms: 1,
-        confirm: lastcopy_store::Confirm::Offline,
         grace_ms: 1,
-        methods: vec![lastcopy_store::Method::ReadBack],
-        any_filesystem: false,
-        domains: std::collections::BTreeMap::new(),
-        same_device: Vec::new(),
-        unknown_device: Vec::new(),
+        ..lastcopy_store::Policy::requiring(vec![cas.id], 1, lastcopy_store::Confirm::Offline)
     };
     let volume = world.store.open_volume("photos", &world.path(""), Some(policy)).unwrap();
     let run = world.store.begin_offload(&volume).unwrap();

@@ -231,16 +231,8 @@ fn with_receipt(evidence: &mut Evidence, change: fn(&mut ReceiptFacts)) {
 /// Every required destination and one more by count.
 fn strict_policy() -> Policy {
     Policy {
-        require: vec![id(1), id(2)],
         at_least: Some(AtLeast { count: 3, of: KNOWN.map(id).to_vec() }),
-        max_evidence_age_ms: 1000,
-        confirm: Confirm::Quick,
-        grace_ms: 0,
-        methods: vec![Method::ReadBack],
-        any_filesystem: false,
-        domains: std::collections::BTreeMap::new(),
-        same_device: Vec::new(),
-        unknown_device: Vec::new(),
+        ..Policy::requiring(vec![id(1), id(2)], 1000, Confirm::Quick)
     }
 }
 

@@ -4,8 +4,8 @@ use lastcopy_fs::{Cancel, Content, FileStat, HashBuffer, NoProgress, Progress, R
 use lastcopy_offload::{Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, Plan, PlanOptions, Verdict, plan};
 use lastcopy_store::{
     Clock, Confirm as Depth, DestinationId, DestinationKind, DestinationRecord, FileId, FileRecord, FileStatus, Incarnation, Index,
-    Location, Method, Observation, Offload, Outcome, Policy, Proof, ProvenAt, ReadBack, Restore, Run, RunId, Seen, Selection,
-    Store, StoreOptions, Timestamp, Volume, VolumeClaim,
+    Location, Observation, Offload, Outcome, Policy, Proof, ProvenAt, ReadBack, Restore, Run, RunId, Seen, Selection, Store,
+    StoreOptions, Timestamp, Volume, VolumeClaim,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -38,18 +38,7 @@ impl World {
         let (_, run) = store.add_volume("photos", &temp.path().join("photos"), VolumeClaim::default()).unwrap();
         run.finish(&Outcome::Success, None).unwrap();
         let destinations: Vec<_> = ["vault", "cloud"].map(|name| destination(&store, name)).into();
-        let policy = Policy {
-            require: destinations.iter().map(|record| record.id).collect(),
-            at_least: None,
-            max_evidence_age_ms: 1_000_000,
-            confirm: Depth::Quick,
-            grace_ms: 0,
-            methods: vec![Method::ReadBack],
-            any_filesystem: false,
-            domains: BTreeMap::new(),
-            same_device: Vec::new(),
-            unknown_device: Vec::new(),
-        };
+        let policy = Policy::requiring(destinations.iter().map(|record| record.id).collect(), 1_000_000, Depth::Quick);
         let world = Self { temp, time, store, destinations, policy };
         for (path, text) in files {
             world.write(path, text);

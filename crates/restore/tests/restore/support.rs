@@ -7,12 +7,11 @@ use lastcopy_restore::{
     recoverable, wanted_below,
 };
 use lastcopy_store::{
-    Confirm, DestinationKind, DestinationRecord, FileRecord, FileStatus, Leaving, Method, Outcome, Policy, Restore, Run, RunId,
-    Store, StoreOptions, Volume, VolumeClaim, system_clock,
+    Confirm, DestinationKind, DestinationRecord, FileRecord, FileStatus, Leaving, Outcome, Policy, Restore, Run, RunId, Store,
+    StoreOptions, Volume, VolumeClaim, system_clock,
 };
 use lastcopy_sync::{Context, Destination, Push, PushReport, SyncError, init};
 use lastcopy_sync_cas::Cas;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -131,18 +130,7 @@ impl World {
     /// Removes files, and records them as offloaded.
     pub(crate) fn offload(&self, paths: &[&[u8]]) {
         let destinations = self.store.destinations().unwrap();
-        let policy = Policy {
-            require: destinations.iter().map(|record| record.id).collect(),
-            at_least: None,
-            max_evidence_age_ms: i64::MAX,
-            confirm: Confirm::Offline,
-            grace_ms: 0,
-            methods: vec![Method::ReadBack],
-            any_filesystem: false,
-            domains: BTreeMap::new(),
-            same_device: Vec::new(),
-            unknown_device: Vec::new(),
-        };
+        let policy = Policy::requiring(destinations.iter().map(|record| record.id).collect(), i64::MAX, Confirm::Offline);
         let volume = self.store.open_volume("photos", &self.root(), Some(policy)).unwrap();
         let run = self.store.begin_offload(&volume).unwrap();
         let yes = |_: &_, _: &[_]| Some("[]".to_owned());

@@ -3,10 +3,9 @@
 use lastcopy_fs::{Content, NoProgress, RelPath, hash_bytes};
 use lastcopy_store::{
     Advance, AtLeast, Claim, Clock, Confirm, ContentId, DestinationKind, DestinationRecord, EvidenceChange, Head, Incarnation,
-    Index, Location, Method, NewEpoch, Observation, Observed, Outcome, Policy, Probed, Proof, Proven, ProvenAt, ReadBack,
-    ReceiptLevel, Run, RunId, Seen, Snapshot, Store, StoreOptions, Sync, Timestamp, Volume, VolumeClaim,
+    Index, Location, NewEpoch, Observation, Observed, Outcome, Policy, Probed, Proof, Proven, ProvenAt, ReadBack, ReceiptLevel,
+    Run, RunId, Seen, Snapshot, Store, StoreOptions, Sync, Timestamp, Volume, VolumeClaim,
 };
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -260,18 +259,7 @@ pub(crate) fn rel(path: &str) -> RelPath {
 
 /// A policy that requires these destinations, and nothing else.
 pub(crate) fn requiring(destinations: &[&DestinationRecord]) -> Policy {
-    Policy {
-        require: destinations.iter().map(|record| record.id).collect(),
-        at_least: None,
-        max_evidence_age_ms: 1000,
-        confirm: Confirm::Quick,
-        grace_ms: 10,
-        methods: vec![Method::ReadBack],
-        any_filesystem: false,
-        domains: BTreeMap::new(),
-        same_device: Vec::new(),
-        unknown_device: Vec::new(),
-    }
+    Policy { grace_ms: 10, ..Policy::requiring(destinations.iter().map(|record| record.id).collect(), 1000, Confirm::Quick) }
 }
 
 /// A policy that counts these destinations, and requires none.

@@ -24,6 +24,16 @@ fn pushed_twice() -> Node {
     node
 }
 
+/// Turns a byte of a content of kopia's round, in its pack; a second time, it is as it was.
+fn flip(node: &Node, piece: &serde_json::Value) {
+    let pack = &node.made.inside.blobs().unwrap()[piece["packFile"].as_str().unwrap()];
+    let file = fs::File::options().read(true).write(true).open(pack).unwrap();
+    let at = piece["packOffset"].as_u64().unwrap() + 5;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+}
+
 /// Damages a pack; what had to be lost by that is lost, by a quick look already if `quick` says so, and everything else is verified.
 #[track_caller]
 fn check(quick: bool, damage: impl Fn(&Path, &[(Content, u64)]) -> BTreeSet<Content>) {
@@ -109,7 +119,7 @@ fn a_repair_heals_lists_of_parts_and_directories() {
     node.write("small", b"small");
     node.push();
     let heads = node.made.inside.roots(false).unwrap();
-    let (pieces, blobs) = (node.made.inside.json(&["content", "list", "--json"]).unwrap(), node.made.inside.blobs().unwrap());
+    let pieces = node.made.inside.json(&["content", "list", "--json"]).unwrap();
     let mut parts = 0;
     for piece in pieces.as_array().unwrap() {
         let id = piece["contentID"].as_str().unwrap();
@@ -117,11 +127,7 @@ fn a_repair_heals_lists_of_parts_and_directories() {
         parts += usize::from(is_part);
         // One part, every list of parts, and every directory of files.
         if is_part && parts == 1 || id.starts_with('x') || id.starts_with('k') && !heads.iter().any(|head| head == id) {
-            let file = fs::File::options().read(true).write(true).open(&blobs[piece["packFile"].as_str().unwrap()]).unwrap();
-            let at = piece["packOffset"].as_u64().unwrap() + 5;
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
-            file.write_all_at(&[!byte[0]], at).unwrap();
+            flip(&node, piece);
         }
     }
     assert!(parts > 1);
@@ -175,27 +181,19 @@ fn a_repair_removes_nothing_of_another_nodes() {
     let other = Node::at(&node);
     other.write("dir/b", b"other's");
     other.push();
-    let blobs = node.made.inside.blobs().unwrap();
-    let flip = |piece: &serde_json::Value| {
-        let file = fs::File::options().read(true).write(true).open(&blobs[piece["packFile"].as_str().unwrap()]).unwrap();
-        let at = piece["packOffset"].as_u64().unwrap() + 5;
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, at).unwrap();
-        file.write_all_at(&[!byte[0]], at).unwrap();
-    };
     let is = |piece: &serde_json::Value, letter| piece["contentID"].as_str().unwrap().starts_with(letter);
     let heads = node.made.inside.roots(false).unwrap();
     let is_head = |piece: &serde_json::Value| heads.iter().any(|head| head == piece["contentID"].as_str().unwrap());
     let theirs: Vec<_> =
         pieces().into_iter().filter(|piece| is(piece, 'k') && !before.contains(piece) && !is_head(piece)).collect();
     assert!(!theirs.is_empty());
-    theirs.iter().for_each(flip);
+    theirs.iter().for_each(|piece| flip(&node, piece));
     let object = node.made.object(hash_bytes(b"one's")).unwrap();
-    flip(before.iter().find(|piece| piece["contentID"] == *object).unwrap());
+    flip(&node, before.iter().find(|piece| piece["contentID"] == *object).unwrap());
     assert_eq!(node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap().lost, 1);
     let repaired = node.repair().run(|_| String::new()).unwrap();
     assert_eq!((repaired.lost, repaired.repaired), (1, 1), "{repaired:?}");
-    theirs.iter().for_each(flip);
+    theirs.iter().for_each(|piece| flip(&node, piece));
     let deleted = node.made.inside.json(&["content", "list", "--deleted-only", "--json"]).unwrap();
     let deleted = deleted.as_array().into_iter().flatten().filter(|piece| is(piece, 'k')).count();
     assert_eq!(deleted, 0, "no directory was unreadable that this node could store again");
@@ -234,16 +232,12 @@ fn without_its_directories_contents_are_not_lost() {
     }
     let node = pushed_twice();
     let others = node.made.inside.roots(false).unwrap();
-    let (pieces, blobs) = (node.made.inside.json(&["content", "list", "--json"]).unwrap(), node.made.inside.blobs().unwrap());
+    let pieces = node.made.inside.json(&["content", "list", "--json"]).unwrap();
     for piece in pieces.as_array().unwrap() {
         let id = piece["contentID"].as_str().unwrap();
         // The directories of heads and segments stay.
         if id.starts_with('k') && !others.iter().any(|other| other == id) {
-            let file = fs::File::options().read(true).write(true).open(&blobs[piece["packFile"].as_str().unwrap()]).unwrap();
-            let at = piece["packOffset"].as_u64().unwrap() + 5;
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
-            file.write_all_at(&[!byte[0]], at).unwrap();
+            flip(&node, piece);
         }
     }
     let report = node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap();

@@ -14,8 +14,8 @@ use crate::segment::{digest_of, hex, read};
 use crate::verify::{Extent, Verification, VerifyReport};
 use lastcopy_fs::{Content, FileStat, Mounts, RelPath, hash_bytes};
 use lastcopy_store::{
-    Alarm, Confirm, DestinationId, DestinationRecord, Evidence, FileFacts, FileId, FileStatus, Method, Observation, Outcome,
-    Policy, ReceiptLevel, RunId, RunStatus, Seen, Selection, Store, StoreOptions, Timestamp, Volume, VolumeClaim,
+    Alarm, Confirm, DestinationId, DestinationRecord, Evidence, FileFacts, FileId, FileStatus, Observation, Outcome, Policy,
+    ReceiptLevel, RunId, RunStatus, Seen, Selection, Store, StoreOptions, Timestamp, Volume, VolumeClaim,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -97,18 +97,7 @@ impl Rig {
 
     /// The volume, with a policy that lets what a destination vouches for be offloaded.
     pub(super) fn under_policy(&self, site: &Site) -> Checked<Volume> {
-        let policy = Policy {
-            require: vec![site.id],
-            at_least: None,
-            max_evidence_age_ms: i64::MAX,
-            confirm: Confirm::Full,
-            grace_ms: 0,
-            methods: vec![Method::ReadBack],
-            any_filesystem: false,
-            domains: BTreeMap::new(),
-            same_device: Vec::new(),
-            unknown_device: Vec::new(),
-        };
+        let policy = Policy::requiring(vec![site.id], i64::MAX, Confirm::Full);
         self.store.open_volume(self.volume.name(), &self.tree, Some(policy)).map_err(words)
     }
 

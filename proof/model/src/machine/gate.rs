@@ -9,7 +9,6 @@ use lastcopy_store::{
     AtLeast, Confirm, ContentId, DestinationId, Evidence, FileFacts, FileId, FileRecord, FileStatus, Head, HeadId, HeadVerdict,
     Incarnation, KnownHeads, Method, Policy, ReceiptFacts, ReceiptLevel, RunId, Seen, Timestamp, VolumeId,
 };
-use std::collections::BTreeMap;
 
 /// So many milliseconds are one step of an age.
 const STEP_MS: i64 = 1000;
@@ -36,18 +35,7 @@ impl Machine {
                 (Vec::new(), Some(AtLeast { count: count - fewer, of }))
             }
         };
-        Policy {
-            require,
-            at_least,
-            max_evidence_age_ms: STEP_MS * i64::from(STALE - 1),
-            confirm: Confirm::Quick,
-            grace_ms: 0,
-            methods: vec![Method::ReadBack],
-            any_filesystem: false,
-            domains: BTreeMap::new(),
-            same_device: Vec::new(),
-            unknown_device: Vec::new(),
-        }
+        Policy { at_least, ..Policy::requiring(require, STEP_MS * i64::from(STALE - 1), Confirm::Quick) }
     }
 
     fn terms(&self, terms: Terms) -> &Policy {
