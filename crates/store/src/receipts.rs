@@ -258,6 +258,20 @@ impl Run<Verify> {
         })
     }
 
+    /// Records that bytes could not be read, though the destination answers: their proof counts no more, until they are proven again.
+    pub fn doubted(&self, doubted: &[(ContentId, Location)], probed: &Probed) -> Result<()> {
+        self.write(|tx| {
+            probed.require_of(tx.run)?;
+            let lower = "UPDATE receipt SET level = 'stored', checked_at = ?
+                 WHERE destination = ? AND content = ? AND location = ? AND incarnation = ? AND lost_at IS NULL";
+            let (mut lower, who) = (tx.sql.prepare_cached(lower)?, probed.incarnation.as_str());
+            doubted.iter().try_for_each(|(content, location)| {
+                lower.execute((tx.now, probed.destination, content, &location.0, who)).map(drop)
+            })?;
+            Ok(())
+        })
+    }
+
     /// Records that what a receipt counted on is not held there. Says whether the content is lost with that: where files lie by their
     /// paths, another place may be proven to hold it.
     pub fn lost(&self, probed: &Probed, content: ContentId, location: &Location, detail: &str) -> Result<bool> {

@@ -7,8 +7,8 @@ use crate::inbox::Inbox;
 use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
 use lastcopy_store::{
-    ContentId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store, StoreError,
-    Timestamp, Verify, VerifyOrder, Volume,
+    ContentId, DestinationId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store,
+    StoreError, Timestamp, Verify, VerifyOrder, Volume,
 };
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -59,7 +59,8 @@ pub struct VerifyReport {
     pub verified: u64,
     /// Contents that are not there, or are other bytes.
     pub lost: u64,
-    /// Contents of which nothing could be said.
+    /// Contents of which nothing could be said, also when they were looked at again. If the destination answers and has their bytes checked
+    /// otherwise, they are not counted on until they are proven again.
     pub unverifiable: u64,
     /// Bytes that were read there.
     pub bytes_read: u64,
@@ -120,45 +121,60 @@ impl Verification {
         let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, &self.context)?;
         let (list, count, bytes) = self.list()?;
         self.context.progress.phase("verifying", count, bytes);
+        let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
+        let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
+        // Where nothing is ever read, nothing new would be learnt.
+        let looks_again = depth == Depth::Bytes && !self.destination.capabilities().methods.is_empty();
+        let mut open = Open { looks_again, ..Open::default() };
+        let mut looked = self.look(run, &probed, depth, Groups::Listed(BufReader::new(list)), &mut report, &mut open);
+        // What cannot be read now may be readable in a moment.
+        let unread = std::mem::take(&mut open.unread);
+        if looked.is_ok() && !unread.is_empty() {
+            let bytes = unread.iter().map(|item| item.content.size).sum();
+            self.context.progress.phase("looking again", unread.len() as u64, bytes);
+            (open.looks_again, open.is_second_look) = (false, true);
+            looked = self.look(run, &probed, depth, Groups::Again(unread), &mut report, &mut open);
+        }
+        // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
+        open.elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
+        looked.map(|()| report)
+    }
+
+    /// Looks at some items once, and records what is found.
+    fn look(
+        &self,
+        run: &Run<Verify>,
+        probed: &Probed,
+        depth: Depth,
+        groups: Groups,
+        report: &mut VerifyReport,
+        open: &mut Open,
+    ) -> Result<(), SyncError> {
         let (give, take) = tokio::sync::mpsc::channel(4);
         let (events, findings) = sync_channel(4 * GROUP);
         let context = Context { cancel: self.context.cancel.child(), ..self.context.clone() };
         let stop = context.cancel.clone();
         let store = self.store.clone();
         let sink = Arc::new(Sink { tell: move |item, finding| drop(events.send((item, finding, store.now()))) });
-        let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
-        let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
         let pending = &Pending::new();
-        let (proofs, seen, elsewhere) = Default::default();
+        let (proofs, seen, doubted) = Default::default();
         let inbox = Inbox::new(findings);
-        let recorder = Recorder {
-            verification: self,
-            run,
-            probed: &probed,
-            inbox,
-            report: &mut report,
-            pending,
-            proofs,
-            seen,
-            elsewhere,
-            depth,
-        };
-        let (elsewhere, recorded, ended) = std::thread::scope(|scope| {
-            let planner = scope.spawn(move || self.plan(list, &give, pending));
+        let recorder =
+            Recorder { verification: self, run, probed, inbox, report: &mut *report, pending, proofs, seen, doubted, open, depth };
+        let (recorded, ended) = std::thread::scope(|scope| {
+            let planner = scope.spawn(move || self.plan(groups, &give, pending));
             let recorder = scope.spawn(move || {
-                let recorded = recorder.work();
-                if recorded.1.is_err() {
+                let recorded = recorder.listen();
+                if recorded.is_err() {
                     stop.cancel();
                 }
                 recorded
             });
             let verified = context.runtime.block_on(self.destination.verify(take, depth, sink, &context));
             let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let (elsewhere, recorded) = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (elsewhere, recorded, planned.and_then(|()| Ok(verified?)))
+            let recorded = recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (recorded, planned.and_then(|()| Ok(verified?)))
         });
-        // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
-        elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
         // An error of the index, or that another one answers, explains whatever else went wrong.
         recorded?;
         ended?;
@@ -168,7 +184,7 @@ impl Verification {
             report.unverifiable += 1;
             report.name(item, NO_ANSWER.into());
         }
-        Ok(report)
+        Ok(())
     }
 
     /// What to check, written down first: checking moves it in its order.
@@ -195,25 +211,13 @@ impl Verification {
 
     fn plan(
         &self,
-        list: tempfile::SpooledTempFile,
+        mut groups: Groups,
         give: &tokio::sync::mpsc::Sender<Vec<HeldItem>>,
         pending: &Pending<Place, HeldItem>,
     ) -> Result<(), SyncError> {
-        let mut list = BufReader::new(list);
         loop {
-            let mut group = Vec::with_capacity(GROUP);
-            let mut number = [0; 8];
-            while group.len() < GROUP {
-                match list.read_exact(&mut number) {
-                    Ok(()) => group.push(ContentId::spooled(i64::from_le_bytes(number))),
-                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-                    Err(error) => return Err(SyncError::Temporary(error)),
-                }
-            }
-            if group.is_empty() {
-                return Ok(());
-            }
-            let items: Vec<_> = self.store.receipts_at(self.record.id, &group)?.into_iter().map(HeldItem::from).collect();
+            let items = groups.next(&self.store, self.record.id)?;
+            let Some(items) = items else { return Ok(()) };
             pending.expect(items.iter().map(|item| (place(item), item.clone())));
             if give.blocking_send(items).is_err() {
                 pending.not_taken();
@@ -221,6 +225,49 @@ impl Verification {
             }
         }
     }
+}
+
+/// Where the items come from.
+enum Groups {
+    /// A list of contents, wherever they lie.
+    Listed(BufReader<tempfile::SpooledTempFile>),
+    /// What could not be read at the first look.
+    Again(Vec<HeldItem>),
+}
+
+impl Groups {
+    fn next(&mut self, store: &Store, destination: DestinationId) -> Result<Option<Vec<HeldItem>>, SyncError> {
+        match self {
+            Self::Again(items) if items.is_empty() => Ok(None),
+            Self::Again(items) => Ok(Some(items.split_off(items.len().saturating_sub(GROUP)))),
+            Self::Listed(list) => {
+                let mut group = Vec::with_capacity(GROUP);
+                let mut number = [0; 8];
+                while group.len() < GROUP {
+                    match list.read_exact(&mut number) {
+                        Ok(()) => group.push(ContentId::spooled(i64::from_le_bytes(number))),
+                        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                        Err(error) => return Err(SyncError::Temporary(error)),
+                    }
+                }
+                let items = || Ok(store.receipts_at(destination, &group)?.into_iter().map(HeldItem::from).collect());
+                if group.is_empty() { Ok(None) } else { items().map(Some) }
+            }
+        }
+    }
+}
+
+/// What one look leaves open.
+#[derive(Default)]
+struct Open {
+    /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
+    elsewhere: Vec<(HeldItem, String)>,
+    /// What could not be checked, and is looked at again.
+    unread: Vec<HeldItem>,
+    /// What cannot be checked at this look is looked at again.
+    looks_again: bool,
+    /// This is the second look: there is no third one.
+    is_second_look: bool,
 }
 
 /// What tells one item from another.
@@ -286,19 +333,14 @@ struct Recorder<'a> {
     pending: &'a Pending<Place, HeldItem>,
     proofs: Vec<ProvenAt>,
     seen: Vec<(ContentId, Location)>,
-    /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
-    elsewhere: Vec<(HeldItem, String)>,
+    /// What could not be read twice.
+    doubted: Vec<(ContentId, Location)>,
+    open: &'a mut Open,
     depth: Depth,
 }
 
 impl Recorder<'_> {
-    /// Records what is found. Gives what was not at one of its places, and may be at another one.
-    fn work(mut self) -> (Vec<(HeldItem, String)>, Result<(), SyncError>) {
-        let recorded = self.listen();
-        (self.elsewhere, recorded)
-    }
-
-    fn listen(&mut self) -> Result<(), SyncError> {
+    fn listen(mut self) -> Result<(), SyncError> {
         loop {
             match self.inbox.next() {
                 Ok((item, finding, at)) => self.take(item, finding, at)?,
@@ -315,6 +357,10 @@ impl Recorder<'_> {
         if !self.pending.answered(&place(&item)) {
             return Ok(());
         }
+        if self.open.looks_again && matches!(finding, Finding::Unverifiable(_)) {
+            self.open.unread.push(item);
+            return Ok(());
+        }
         self.report.checked += u64::from(!matches!(finding, Finding::Lost(_)));
         match finding {
             Finding::Verified(proven) => {
@@ -329,7 +375,7 @@ impl Recorder<'_> {
             Finding::Lost(detail) => {
                 let located = !item.location.0.is_empty();
                 if located && self.run.may_be_elsewhere(self.probed, item.content_id, &item.location)? {
-                    self.elsewhere.push((item, detail));
+                    self.open.elsewhere.push((item, detail));
                 } else {
                     // At once: whatever becomes of this verify, or of who is there, this one is not to be counted on.
                     self.report.lost(self.run, self.probed, item, detail)?;
@@ -337,6 +383,9 @@ impl Recorder<'_> {
             }
             Finding::Unverifiable(reason) => {
                 self.report.unverifiable += 1;
+                if self.open.is_second_look {
+                    self.doubted.push((item.content_id, item.location.clone()));
+                }
                 self.report.name(item, reason);
             }
         }
@@ -346,7 +395,7 @@ impl Recorder<'_> {
     /// Records what is there, on behalf of who is there now. Who gives no answer in the midst of it may do so later, and the findings
     /// wait for that.
     fn flush(&mut self, last: bool) -> Result<(), SyncError> {
-        if self.proofs.is_empty() && self.seen.is_empty() {
+        if self.proofs.is_empty() && self.seen.is_empty() && self.doubted.is_empty() {
             return Ok(());
         }
         let Verification { record, destination, context, .. } = self.verification;
@@ -359,8 +408,13 @@ impl Recorder<'_> {
         for seen in self.seen.chunks(GROUP) {
             self.run.seen(seen, &probed)?;
         }
+        // Who answers, and cannot give them, may have damaged bytes: they count again when they are read.
+        for doubted in self.doubted.chunks(GROUP) {
+            self.run.doubted(doubted, &probed)?;
+        }
         self.proofs.clear();
         self.seen.clear();
+        self.doubted.clear();
         Ok(())
     }
 }

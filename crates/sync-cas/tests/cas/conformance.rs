@@ -22,7 +22,7 @@ fn it_does_what_every_kind_has_to() {
 #[test]
 fn nothing_is_believed_when_it_lies_or_breaks() {
     let (_runtime, context) = context();
-    all_hold(&conformance::lying(&LocalCas, &context), 53);
+    all_hold(&conformance::lying(&LocalCas, &context), 54);
 }
 
 /// What a person runs against an own destination leaves nothing behind, and makes no repository of a place that is none.

@@ -24,7 +24,7 @@ fn a_directory() {
 fn nothing_is_believed_when_a_directory_lies() {
     if !no_kopia("conformance::nothing_is_believed_when_a_directory_lies") {
         let (_runtime, context) = context();
-        all_hold(&conformance::lying(&QuickRepositories, &context), 28);
+        all_hold(&conformance::lying(&QuickRepositories, &context), 29);
     }
 }
 

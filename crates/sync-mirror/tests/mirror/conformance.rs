@@ -20,7 +20,7 @@ fn honest(place: Place) {
 
 fn lying(place: Place) {
     let (_runtime, context) = context();
-    all_hold(&conformance::lying(&Mirrors { place }, &context), 28);
+    all_hold(&conformance::lying(&Mirrors { place }, &context), 29);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn nothing_is_believed_when_a_place_of_pieces_lies() {
 fn nothing_is_believed_when_a_server_lies_that_gives_checksums() {
     if !no_rclone("conformance::nothing_is_believed_when_a_server_lies_that_gives_checksums") {
         let (_runtime, context) = context();
-        all_hold(&conformance::lying(&Mirrors { place: Place::SftpWithSha256 }, &context), 27);
+        all_hold(&conformance::lying(&Mirrors { place: Place::SftpWithSha256 }, &context), 28);
     }
 }
 

@@ -62,6 +62,10 @@ pub enum Lie {
     SealsNothing,
     /// It says that everything is there, with its size.
     SeesEverything,
+    /// It cannot read what it holds: the disk gives an error.
+    ReadsNothing,
+    /// The same, but only when it is asked for the first time.
+    ReadsNothingOnce,
     /// It lists what it once held.
     StaleListing,
     /// What it sends back ends early.
@@ -80,7 +84,7 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie but the truth; failing calls by one example.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Gone,
         Self::Replaced,
         Self::ReplacedMidway,
@@ -99,6 +103,8 @@ impl Lie {
         Self::TimesOutAfterSealing,
         Self::SealsNothing,
         Self::SeesEverything,
+        Self::ReadsNothing,
+        Self::ReadsNothingOnce,
         Self::StaleListing,
         Self::FetchTruncates,
         Self::FetchFlips,
@@ -130,6 +136,8 @@ impl fmt::Display for Lie {
             Self::TimesOutAfterSealing => "unreachable after the head was written",
             Self::SealsNothing => "no head was written",
             Self::SeesEverything => "everything seems to be there",
+            Self::ReadsNothing => "nothing can be read",
+            Self::ReadsNothingOnce => "nothing can be read, once",
             Self::StaleListing => "a stale listing",
             Self::FetchTruncates => "bytes are missing",
             Self::FetchFlips => "bytes are changed",
@@ -358,7 +366,11 @@ impl Destination for Liar {
             }
             return Ok(());
         }
-        let lie = *lock(&self.lie);
+        let lie = match *lock(&self.lie) {
+            Lie::ReadsNothing | Lie::ReadsNothingOnce if depth == Depth::Presence => Lie::None,
+            Lie::ReadsNothingOnce if self.told() > 0 => Lie::None,
+            lie => lie,
+        };
         let lying = Arc::new(LyingVerifySink { honest: sink, lie, answers: AtomicU64::new(0), waiting: Mutex::default() });
         let verified = self.honest.verify(held, depth, lying.clone(), context).await;
         if lying.end() > 0 {
@@ -570,6 +582,10 @@ impl VerifySink for LyingVerifySink {
     fn verified(&self, item: HeldItem, proof: Proven) {
         match self.lie {
             Lie::Silent if owed(&self.answers) => {}
+            Lie::ReadsNothing | Lie::ReadsNothingOnce => {
+                self.answers.fetch_add(1, Ordering::SeqCst);
+                self.honest.unverifiable(item, "the disk gives an error".into());
+            }
             Lie::ProofsSwapped => {
                 let other = lock(&self.waiting).take();
                 match other {

@@ -74,9 +74,10 @@ impl Expected {
 type Run = fn(&Trial<'_>) -> Checked;
 
 /// Every other trial.
-pub(super) const OTHERS: [(&str, Run); 14] = [
+pub(super) const OTHERS: [(&str, Run); 15] = [
     ("each call of a push fails once", |trial| trial.each_call_fails()),
     ("a verify is lied to", |trial| trial.verify_is_lied_to()),
+    ("what is held cannot be read", |trial| trial.nothing_can_be_read()),
     ("presence is lied about", |trial| trial.presence_is_lied_about()),
     ("a listing is stale", |trial| trial.listing_is_stale()),
     ("a repair is fed false bytes", |trial| trial.repair_is_fed()),
@@ -303,6 +304,28 @@ impl Trial<'_> {
             rig.converged(&site, horizon)?;
         }
         Ok(())
+    }
+
+    /// What cannot be read once is read at the second look. What cannot be read then either is not lost, and not counted on, though it is
+    /// there with its size: until it was read.
+    pub(super) fn nothing_can_be_read(&self) -> Checked {
+        let (rig, site, horizon, _) = self.settled()?;
+        for lie in [Lie::ReadsNothingOnce, Lie::ReadsNothing] {
+            site.liar.lie(lie);
+            let found = rig.verify_only(&site, Extent::All)?.map_err(words)?;
+            expect(site.liar.told() > 0, || "nobody lied".into())?;
+            let (read, unread) = if lie == Lie::ReadsNothing { (0, found.checked) } else { (found.checked, 0) };
+            let counted = (found.verified, found.unverifiable, found.lost);
+            expect(found.checked > 0 && counted == (read, unread, 0), || format!("{lie:?}: {found:?}"))?;
+            if lie == Lie::ReadsNothingOnce {
+                rig.converged(&site, horizon)?;
+            }
+        }
+        rig.verify_only(&site, Extent::Quick)?.map_err(words)?;
+        shut(&rig, &site)?;
+        expect(rig.alarms()?.is_empty(), || "an alarm stands for what may be readable again".into())?;
+        site.liar.lie(Lie::None);
+        heal(&rig, &site, Cure::Push, horizon)
     }
 
     /// Presence is no proof: it makes nothing younger, and a look at the bytes finds what it hid.
