@@ -150,9 +150,8 @@ impl Dir {
     /// move fails with `Unsupported`: a rename that might replace is no substitute.
     pub fn rename_new(&self, name: &[u8], to: &Dir, to_name: &[u8]) -> io::Result<()> {
         let (name, to_name) = (component(name)?, component(to_name)?);
-        match rustix::fs::renameat_with(&self.fd, &name, &to.fd, &to_name, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => {}
-            answer => return Ok(answer?),
+        if self.rename_unless_taken(&name, to, &to_name)? {
+            return Ok(());
         }
         match rustix::fs::linkat(&self.fd, &name, &to.fd, &to_name, rustix::fs::AtFlags::empty()) {
             Ok(()) => Ok(rustix::fs::unlinkat(&self.fd, &name, rustix::fs::AtFlags::empty())?),
@@ -161,6 +160,33 @@ impl Dir {
             }
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Moves whatever bears a name, atomically, to a directory of the same file system in which nobody else makes names. An existing target
+    /// is `AlreadyExists`, never replaced.
+    ///
+    /// Where the file system has no rename that refuses to replace, it is looked whether the target is free, which it stays. Linking and
+    /// unlinking would be no substitute here: whoever renames another file over this name between the two loses it.
+    pub fn take(&self, name: &[u8], to: &Dir, to_name: &[u8]) -> io::Result<()> {
+        if self.rename_unless_taken(&component(name)?, to, &component(to_name)?)? {
+            return Ok(());
+        }
+        self.take_plainly(name, to, to_name)
+    }
+
+    /// Says whether the file system knows such a rename.
+    fn rename_unless_taken(&self, name: &CStr, to: &Dir, to_name: &CStr) -> io::Result<bool> {
+        match rustix::fs::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+            answer => Ok(answer.map(|()| true)?),
+        }
+    }
+
+    fn take_plainly(&self, name: &[u8], to: &Dir, to_name: &[u8]) -> io::Result<()> {
+        if to.entry(to_name)?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Ok(rustix::fs::renameat(&self.fd, component(name)?, &to.fd, component(to_name)?)?)
     }
 
     /// Replaces an entry of this directory atomically by another one. Only for our own bookkeeping files.
@@ -325,6 +351,24 @@ mod tests {
         assert!(holds(&inside) && holds(&root) && holds(&temp.path().join("elsewhere")));
         assert!(!holds(&temp.path().join("root-beside")) && !holds(temp.path()));
         assert!(!lies_in(&inside, &temp.path().join("missing")).expect("looked at"));
+    }
+
+    /// Also where the kernel cannot refuse to replace.
+    #[test]
+    fn what_is_taken_replaces_nothing() {
+        let temp = tempfile::tempdir().expect("temp");
+        let write = |name: &str, text: &str| std::fs::write(temp.path().join(name), text).expect("write");
+        let dir = Dir::open(temp.path()).expect("open");
+        for take in [Dir::take, Dir::take_plainly] {
+            write("a", "new");
+            write("b", "old");
+            let error = take(&dir, b"a", &dir, b"b").expect_err("occupied");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            std::fs::remove_file(temp.path().join("b")).expect("remove");
+            take(&dir, b"a", &dir, b"b").expect("free");
+            assert_eq!(std::fs::read_to_string(temp.path().join("b")).expect("read"), "new");
+            assert!(!temp.path().join("a").exists());
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) fn move_aside(volume: &Volume, run: RunId, path: &RelPath, changed: &
     let aside = quarantine_path(run, path)?;
     let (aside_parent, _) = split(&aside)?;
     let to = volume.root().create_dir_all(&aside_parent, MODE, &mut |dir| changed.changed(dir))?;
-    from.rename_new(name, &to, name)?;
+    from.take(name, &to, name)?;
     changed.changed(&to)?;
     changed.changed(&from)
 }

@@ -179,7 +179,7 @@ impl Landing {
         let kept = RelPath::new(format!("{VOLUME_DIR}/kept/{}", self.run)).map_err(io::Error::other)?.join_path(path);
         let (parent, kept_name) = kept.split().ok_or(io::ErrorKind::InvalidInput)?;
         let to = self.root.create_dir_all(&parent, 0o700, &mut |dir| changed.changed(dir))?;
-        dir.rename_new(name, &to, kept_name)?;
+        dir.take(name, &to, kept_name)?;
         changed.changed(&to)
     }
 
