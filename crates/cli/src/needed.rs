@@ -11,6 +11,15 @@ const LARGEST: u64 = 1 << 20;
 /// Variables that name credentials of clouds, and configurations of rclone and kopia.
 const OF_STORAGE: [&str; 8] = ["RCLONE_", "KOPIA_", "AWS_", "AZURE_", "GOOGLE_", "OS_", "ST_", "B2_"];
 
+/// Where programs look for keys that nobody names: of ssh and of clouds, below the person's own directory.
+const OF_SERVERS: [&str; 4] = [".ssh", ".aws", ".azure", ".config/gcloud"];
+
+/// And where programs that give passwords do, with the variables that say otherwise.
+const OF_PASSWORDS: [(&str, &str); 2] = [(".gnupg", "GNUPGHOME"), (".password-store", "PASSWORD_STORE_DIR")];
+
+/// Looked at in such a directory, at the most.
+const MOST: usize = 10_000;
+
 /// Files that the configuration names, that the configurations of rclone and kopia name, or that the environment names for them. Some
 /// may not be there.
 pub(crate) fn needed_files(config: &Config) -> Vec<PathBuf> {
@@ -24,8 +33,60 @@ pub(crate) fn needed_files(config: &Config) -> Vec<PathBuf> {
     files.extend(own.iter().flat_map(|own| named_in(own)));
     files.extend(own);
     let ours = |name: &OsStr| OF_STORAGE.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
-    files.extend(std::env::vars_os().filter(|(name, _)| ours(name)).filter_map(|(_, value)| named(&value)));
+    files.extend(std::env::vars_os().filter(|(name, _)| ours(name)).flat_map(|(_, value)| named_among(&value)));
+    files.extend(std::env::current_exe().ok());
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let mut keys: Vec<_> =
+        config.destinations.values().filter(|destination| is_far(destination)).flat_map(|_| OF_SERVERS).collect();
+    keys.dedup();
+    let mut places: Vec<_> = keys.into_iter().filter_map(|keys| Some(home.as_ref()?.join(keys))).collect();
+    if config.destinations.values().any(asks_a_program) {
+        let of_passwords = |(usual, variable): (&str, &str)| {
+            std::env::var_os(variable).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(usual)))
+        };
+        places.extend(OF_PASSWORDS.into_iter().filter_map(of_passwords));
+    }
+    places.iter().for_each(|place| all_below(place, &mut files));
     files
+}
+
+/// Whether it is reached with keys.
+fn is_far(destination: &DestinationConfig) -> bool {
+    match &destination.way {
+        Way::Cas => false,
+        Way::Mirror(mirror) => mirror.options.local_path().is_none(),
+        Way::Kopia(_) => destination.path.is_none(),
+    }
+}
+
+/// Whether a program gives one of its passwords.
+fn asks_a_program(destination: &DestinationConfig) -> bool {
+    let is_command = |secret: &Secret| matches!(secret, Secret::Command(_));
+    match &destination.way {
+        Way::Cas => false,
+        Way::Mirror(mirror) => mirror.secrets.values().chain(&mirror.index_password).any(is_command),
+        Way::Kopia(kopia) => {
+            let of_storage = match &kopia.place {
+                KopiaPlace::Storage { secrets, .. } => secrets.values().any(is_command),
+                KopiaPlace::ConfigFile(_) => false,
+            };
+            of_storage || is_command(&kopia.password)
+        }
+    }
+}
+
+/// The files below a directory. What cannot be looked at is not there.
+fn all_below(place: &Path, files: &mut Vec<PathBuf>) {
+    let mut open = vec![place.to_owned()];
+    let most = files.len() + MOST;
+    while let Some(dir) = open.pop().filter(|_| files.len() < most) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                _ => files.push(entry.path()),
+            }
+        }
+    }
 }
 
 fn of_destination(destination: &DestinationConfig, files: &mut Vec<PathBuf>) {
@@ -33,7 +94,7 @@ fn of_destination(destination: &DestinationConfig, files: &mut Vec<PathBuf>) {
         Way::Cas => {}
         Way::Mirror(mirror) => {
             files.extend(mirror.secrets.values().chain(&mirror.index_password).flat_map(of_secret));
-            files.extend(mirror.options.settings.values().filter_map(|value| named(value)));
+            files.extend(mirror.options.settings.values().flat_map(|value| named_among(value)));
             files.extend(named(mirror.options.program.as_os_str()));
         }
         Way::Kopia(kopia) => {
@@ -42,7 +103,7 @@ fn of_destination(destination: &DestinationConfig, files: &mut Vec<PathBuf>) {
             match &kopia.place {
                 KopiaPlace::Storage { options, secrets, .. } => {
                     files.extend(secrets.values().flat_map(of_secret));
-                    files.extend(options.values().filter_map(|value| named(value)));
+                    files.extend(options.values().flat_map(|value| named_among(value)));
                 }
                 KopiaPlace::ConfigFile(file) => {
                     files.extend(named_in(file));
@@ -57,15 +118,28 @@ fn of_secret(secret: &Secret) -> Vec<PathBuf> {
     match secret {
         Secret::Env(_) => Vec::new(),
         Secret::File(file) => vec![file.clone()],
-        Secret::Command(command) => command.iter().filter_map(|word| named(word.as_ref())).collect(),
+        Secret::Command(command) => command.iter().flat_map(|word| named_among(word.as_ref())).collect(),
     }
+}
+
+/// What a value names as a whole, and each word of it: a command for a shell is one value.
+fn named_among(value: &OsStr) -> Vec<PathBuf> {
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || b"\"';&|<>()`,=".contains(byte);
+    let words = value.as_bytes().split(is_between).filter(|word| !word.is_empty());
+    named(value).into_iter().chain(words.filter_map(|word| named(OsStr::from_bytes(word)))).collect()
 }
 
 /// A value that names a file that is there. What is not named by its whole path is looked for where programs are.
 fn named(value: &OsStr) -> Option<PathBuf> {
-    let path = match value.as_bytes().strip_prefix(b"~/") {
-        Some(rest) => PathBuf::from(std::env::var_os("HOME")?).join(OsStr::from_bytes(rest)),
-        None => PathBuf::from(value),
+    // As a shell, and rclone, write a variable or the person's own directory.
+    let begins = value.as_bytes().split(|byte| *byte == b'/').next().unwrap_or_default();
+    let variable = match begins {
+        b"~" => Some(&b"HOME"[..]),
+        _ => begins.strip_prefix(b"$").map(|name| name.strip_prefix(b"{").and_then(|name| name.strip_suffix(b"}")).unwrap_or(name)),
+    };
+    let path = match (variable, value.as_bytes().get(begins.len() + 1..)) {
+        (Some(variable), Some(rest)) => PathBuf::from(std::env::var_os(OsStr::from_bytes(variable))?).join(OsStr::from_bytes(rest)),
+        _ => PathBuf::from(value),
     };
     (path.is_absolute() && path.is_file()).then_some(path)
 }
@@ -79,5 +153,5 @@ fn named_in(file: &Path) -> Vec<PathBuf> {
         Some(value.strip_suffix(b",").unwrap_or(value))
     });
     let bare = |value: &[u8]| value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).map(<[u8]>::to_vec);
-    values.filter_map(|value| named(OsStr::from_bytes(&bare(value).unwrap_or_else(|| value.to_vec())))).collect()
+    values.flat_map(|value| named_among(OsStr::from_bytes(&bare(value).unwrap_or_else(|| value.to_vec())))).collect()
 }

@@ -6,9 +6,6 @@ use lastcopy_fs::{Dir, Mounts, RelPath};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-/// The file in which a tree says itself what to leave out.
-pub(crate) const IGNORE_FILE: &[u8] = b".lastcopyignore";
-
 /// Checks that a pattern is one, without using it.
 pub fn check_pattern(pattern: &str) -> Result<(), String> {
     GitignoreBuilder::new("").add_line(None, pattern).map(drop).map_err(|error| error.to_string())
@@ -46,7 +43,7 @@ impl Rules {
 
     /// With the rules that this directory's ignore file adds. Lines that are no patterns are reported, and match nothing.
     pub(crate) fn with_ignore_file(&self, dir: &Dir, base: &RelPath, complain: &mut dyn FnMut(String)) -> io::Result<Self> {
-        let name = RelPath::new(IGNORE_FILE).map_err(io::Error::other)?;
+        let name = RelPath::new(lastcopy_store::IGNORE_FILE).map_err(io::Error::other)?;
         let mut text = Vec::new();
         dir.open_file(&name, Mounts::Stay)?.take(1 << 20).read_to_end(&mut text)?;
         let mut builder = GitignoreBuilder::new("");

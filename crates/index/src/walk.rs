@@ -6,11 +6,11 @@
 
 use crate::error::IndexError;
 use crate::report::{Skipped, Trouble};
-use crate::rules::{IGNORE_FILE, Rules};
+use crate::rules::Rules;
 use lastcopy_fs::{Cancel, Dir, Entries, EntryRef, FileKind, FileStat, Mounts, RelPath};
 use lastcopy_store::{
-    ContentId, DESTINATION_MARKER, DirectoryId, FileId, FileStatus, Seen, Store, StoreError, VOLUME_DIR, Volume, WalkReader,
-    find_marker,
+    ContentId, DESTINATION_MARKER, DirectoryId, FileId, FileStatus, IGNORE_FILE, Seen, Store, StoreError, VOLUME_DIR, Volume,
+    WalkReader, find_marker,
 };
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -18,6 +18,8 @@ use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+/// By this blob a directory is known to be a repository of kopia's, somebody's: kopia has no marker of ours.
+const KOPIA_FORMAT: &str = "kopia.repository.f";
 /// The kind of what a rule leaves out.
 const EXCLUDED: &str = "excluded";
 
@@ -275,7 +277,11 @@ impl Visit<'_> {
             self.walked.left_out.push((path, false));
             return Ok(Vec::new());
         }
-        let rules = self.rules(&pending.rules, &dir, &path, &entries);
+        // Without its own rules, what it leaves out would be taken for files like others.
+        let Some(rules) = self.rules(&pending.rules, &dir, &path, &entries) else {
+            self.walked.unread.push(path);
+            return Ok(Vec::new());
+        };
         let known = self.reader.directory(&path)?;
         self.walked.visited.extend(known);
         let dir = Arc::new(dir);
@@ -302,7 +308,7 @@ impl Visit<'_> {
         if path.is_root() {
             return None;
         }
-        if entries.contains(DESTINATION_MARKER.as_bytes()) {
+        if [DESTINATION_MARKER, KOPIA_FORMAT].iter().any(|marker| entries.contains(marker.as_bytes())) {
             return Some("destination");
         }
         // A marker that cannot be read is a marker, too.
@@ -310,21 +316,19 @@ impl Visit<'_> {
         marked.then_some("volume")
     }
 
-    fn rules(&mut self, outer: &Rules, dir: &Dir, path: &RelPath, entries: &Entries) -> Rules {
-        if !entries.contains(IGNORE_FILE) {
-            return outer.clone();
+    /// The rules that hold here; none, if its own ones cannot be read.
+    fn rules(&mut self, outer: &Rules, dir: &Dir, path: &RelPath, entries: &Entries) -> Option<Rules> {
+        if !entries.contains(IGNORE_FILE.as_bytes()) {
+            return Some(outer.clone());
         }
         let trouble = &mut self.walked.trouble;
-        let file = path.join(IGNORE_FILE).unwrap_or_default();
+        let file = path.join(IGNORE_FILE.as_bytes()).unwrap_or_default();
         let mut complaints = Vec::new();
         let rules = outer.with_ignore_file(dir, path, &mut |complaint| complaints.push(complaint));
         for complaint in complaints {
             trouble.add(file.clone(), complaint);
         }
-        rules.unwrap_or_else(|error| {
-            trouble.add(file, format!("cannot be read: {error}"));
-            outer.clone()
-        })
+        rules.map_err(|error| trouble.add(file, format!("cannot be read, so its directory is not looked at: {error}"))).ok()
     }
 }
 

@@ -8,8 +8,8 @@ use crate::quarantine::{Returned, fits, move_aside, quarantine_path, stat_aside}
 use crate::settle::{OffloadError, SettleReport, is_that_of, put_back, settle_one, unread};
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Settled,
-    Store, Timestamp,
+    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, IGNORE_FILE, Intent, IntentId, Leaving, Offload, Run,
+    Settled, Store, Timestamp,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -250,6 +250,10 @@ impl<'a> Protocol<'a> {
             let what = "this node needs it to reach its destinations or its index";
             return Err(Stop::Blocked(Cause::Needed, what.into()));
         }
+        if path.split().is_some_and(|(_, name)| name == IGNORE_FILE.as_bytes()) {
+            let what = "without it, what it leaves out would be indexed, sent and offloaded like everything else";
+            return Err(Stop::Blocked(Cause::Needed, what.into()));
+        }
         let filesystem = filesystem_of(&file).map_err(failed)?;
         let any = self.offloading.policy.any_filesystem;
         if !filesystem.is_trusted() {
@@ -284,12 +288,14 @@ impl<'a> Protocol<'a> {
         }
     }
 
-    /// Size and modification time are what the index says.
+    /// Size, modification time and permissions are what the index says, so that a restore brings back what is deleted here.
     fn unchanged(&self, file: &FileRecord, stat: &FileStat) -> Result<(), Stop> {
-        if (stat.size, stat.mtime_ns) == (file.content.size, file.seen.mtime_ns) {
-            Ok(())
-        } else {
+        if (stat.size, stat.mtime_ns) != (file.content.size, file.seen.mtime_ns) {
             Err(Stop::Drift("was changed since it was indexed".into()))
+        } else if stat.mode != file.seen.mode {
+            Err(Stop::Drift("has other permissions than when it was indexed".into()))
+        } else {
+            Ok(())
         }
     }
 

@@ -62,5 +62,7 @@ pub use snapshot::{Advance, Claim, Lacking, Layout, Line, Snapshot, SnapshotFile
 pub use store::{Clock, NewEpoch, Store, StoreOptions, system_clock};
 pub use survey::{Duplicate, PairSurvey, VolumeSurvey};
 pub use vectors::{EvidenceEntry, EvidenceEvent, Vector};
-pub use volume::{DESTINATION_MARKER, Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker};
+pub use volume::{
+    DESTINATION_MARKER, IGNORE_FILE, Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker,
+};
 pub use witness::{NamedRun, Witness};

@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub const VOLUME_DIR: &str = ".lastcopy";
 /// The object by which a directory is known to be a destination of some lastcopy.
 pub const DESTINATION_MARKER: &str = ".lastcopy-destination.json";
+/// The file in which a tree says itself what to leave out, in gitignore syntax.
+pub const IGNORE_FILE: &str = ".lastcopyignore";
 const MARKER: &[u8] = b"volume.toml";
 /// The version of its format.
 const MARKER_FORMAT: u32 = 1;

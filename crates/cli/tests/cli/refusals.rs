@@ -461,6 +461,20 @@ fn needed_where_the_configuration_names_it() {
     opens(&home);
 }
 
+/// Offloaded, it would leave nothing out any more: what it keeps at home was sent away by the next push.
+#[test]
+fn needed_where_it_says_what_to_leave_out() {
+    let home = pushed();
+    home.write("photos", ".lastcopyignore", b"private/\n");
+    home.write("photos", "private/diary", b"mine");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let offloaded = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
+    assert_eq!(offloaded.causes(".lastcopyignore"), ["needed"]);
+    assert_eq!(offloaded.count("offloaded"), 2);
+    assert_eq!(home.json(&["index"]).expect(0).count("added"), 0);
+}
+
 /// Keys: what was offloaded would be there, and nobody could read it.
 #[test]
 fn needed_where_it_is_a_key() {
@@ -473,6 +487,12 @@ fn needed_where_it_is_a_key() {
     for named in [
         format!("{mirror}index_password = {{ file = {key:?} }}\n"),
         format!("{mirror}index_password = {{ command = [\"cat\", {key:?}] }}\n"),
+        // One word for a shell, and where a program looks by itself.
+        format!("{mirror}index_password = {{ command = [\"sh\", \"-c\", \"cat '{}'\"] }}\n", key.display()),
+        format!(
+            "[destinations.box]\nkind = \"mirror\"\nremote = \"far:x\"\nrclone = {{ type = \"sftp\", ssh = \"ssh -i {} me@far\" }}\n",
+            key.display()
+        ),
         format!("[destinations.box]\nkind = \"mirror\"\nremote = \"far:x\"\nrclone = {{ type = \"sftp\", key-file = {key:?} }}\n"),
         format!("{kopia}repository = \"filesystem\"\noptions = {{ path = {away:?} }}\npassword = {{ file = {key:?} }}\n"),
         format!("{kopia}config_file = {accounts:?}\npassword = {{ command = [\"true\"] }}\n"),
@@ -485,6 +505,29 @@ fn needed_where_it_is_a_key() {
     }
     home.configure(&Setup::usual());
     opens(&home);
+}
+
+/// Nobody names the keys of ssh, nor those by which `pass` opens what it keeps.
+#[test]
+fn needed_where_keys_are_usually_kept() {
+    let home = pushed();
+    home.write("photos", "keys/deep/id", b"a key");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let text = fs::read_to_string(home.config()).unwrap();
+    let far = "[destinations.box]\nkind = \"mirror\"\nremote = \"far:x\"\nrclone = { type = \"sftp\", host = \"far\" }\n";
+    let asks = format!("index_password = {{ command = [\"echo\", \"pass\"] }}\n");
+    for (place, section) in [(".ssh", far.to_owned()), (".password-store", format!("{far}{asks}"))] {
+        let link = home.path(place);
+        std::os::unix::fs::symlink(home.volume("photos").join("keys"), &link).unwrap();
+        home.write_config(&format!("{text}\n{section}"));
+        let rehearsed = home.json(&["offload", "photos", ".", "--yes", "--dry-run"]).expect(1);
+        assert_eq!(rehearsed.causes("keys/deep/id"), ["needed"], "{place}");
+        assert_eq!((rehearsed.count("offloaded"), rehearsed.count("blocked")), (2, 1));
+        fs::remove_file(link).unwrap();
+    }
+    home.write_config(&text);
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 3);
 }
 
 #[test]

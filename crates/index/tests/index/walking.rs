@@ -150,6 +150,26 @@ fn what_is_left_out_from_now_on_is_counted() {
     assert_eq!(world.newest_run().status, RunStatus::Failed);
 }
 
+/// What an ignore file leaves out may be secret. If it cannot be read, nothing of its directory is believed to be like other files.
+#[test]
+fn without_its_ignore_file_nothing_is_taken_in() {
+    let world = World::new(&[("a", "one"), ("deep/.lastcopyignore", "secret/\n"), ("deep/b", "two"), ("deep/secret/c", "three")]);
+    assert_eq!(world.index().added, 3);
+    world.remove("deep/.lastcopyignore");
+    world.write("deep/.lastcopyignore/d", "a directory cannot be read as a file");
+    let report = world.index();
+    assert_eq!((report.added, report.missing, report.errors.count()), (0, 0, 1));
+    assert_eq!(world.status("deep/b"), FileStatus::Present);
+}
+
+/// kopia's repositories have no marker of ours: somebody else's in this tree was offloaded like files.
+#[test]
+fn somebodys_repository_of_kopias_is_left_out() {
+    let world = World::new(&[("a", "one"), ("vault/kopia.repository.f", "{}"), ("vault/p/123/456.f", "a pack")]);
+    let report = world.index();
+    assert_eq!((report.added, by_kind(&report.skipped)["destination"]), (1, 1));
+}
+
 /// Every name of a file is a file.
 #[test]
 fn hard_links_are_files_each() {

@@ -5,7 +5,7 @@ use lastcopy_offload::FileOutcome;
 use lastcopy_store::FileStatus;
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 /// Changes after the plan and before the first step: nothing is moved, nothing is lost, and it is called what it is.
@@ -33,6 +33,9 @@ fn a_file_that_changed_since_it_was_indexed_stays() {
     check_before(|world| fs::remove_file(world.path("dir/a")).unwrap(), drift("is gone"));
     check_before(|world| fs::remove_dir_all(world.path("dir")).unwrap(), drift("is gone"));
     check_before(|world| fs::rename(world.path("dir/a"), world.path("dir/b")).unwrap(), drift("is gone"));
+    // Else a restore would open to everybody what was closed since.
+    let closed = |world: &World| fs::set_permissions(world.path("dir/a"), fs::Permissions::from_mode(0o600)).unwrap();
+    check_before(closed, drift("permissions"));
     let a_file_now = |world: &World| {
         fs::remove_dir_all(world.path("dir")).unwrap();
         world.write("dir", "a file now");
