@@ -230,12 +230,18 @@ impl Recorder<'_> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        for observed in self.run.observe(&self.batch)? {
+        for (observation, observed) in self.batch.iter().zip(self.run.observe(&self.batch)?) {
             *match observed {
                 Observed::Added => &mut self.report.added,
                 Observed::Changed => &mut self.report.changed,
                 Observed::Reappeared => &mut self.report.reappeared,
                 Observed::Unchanged => &mut self.report.unchanged,
+                Observed::Doubted => {
+                    let what = "holds other bytes than were indexed, under the same size and time: see `lastcopy alarms`";
+                    let path = observation.directory.join(&observation.name).unwrap_or_default();
+                    self.report.errors.add(path, what);
+                    continue;
+                }
             } += 1;
         }
         self.batch.clear();

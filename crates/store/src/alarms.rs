@@ -84,6 +84,14 @@ pub(crate) fn end(tx: &Tx<'_>, kind: AlarmKind, subject: Subject) -> Result<()> 
     Ok(())
 }
 
+/// Whether an alarm stands.
+pub(crate) fn stands(tx: &Tx<'_>, kind: AlarmKind, subject: Subject) -> Result<bool> {
+    let standing = "SELECT EXISTS (SELECT 1 FROM alarm WHERE ended_at IS NULL
+         AND kind = ? AND ifnull(destination, 0) = ifnull(?, 0) AND ifnull(content, 0) = ifnull(?, 0) AND ifnull(file, 0) = ifnull(?, 0))";
+    let values = (kind, subject.destination, subject.content, subject.file);
+    Ok(tx.sql.prepare_cached(standing)?.query_row(values, |row| row.get(0))?)
+}
+
 impl Store {
     /// Alarms, standing ones only or all, oldest first.
     pub fn alarms(&self, only_standing: bool) -> Result<Vec<Alarm>> {

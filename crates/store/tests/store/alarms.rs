@@ -1,8 +1,10 @@
 //! Alarms: they stand until a person acknowledges them, or a run proves the opposite.
 
-use crate::support::{Node, Push, observe, proof, rel};
+use crate::support::{Node, Push, proof, rel, seen};
+use lastcopy_fs::{RelPath, hash_bytes};
 use lastcopy_store::{
-    Alarm, AlarmId, AlarmKind, DestinationRecord, Incarnation, Location, Outcome, Probed, ProvenAt, Run, StoreError, Verify, Volume,
+    Alarm, AlarmId, AlarmKind, DestinationRecord, Incarnation, Location, Observation, Observed, Outcome, Probed, ProvenAt, Run,
+    Seen, StoreError, Verify, Volume,
 };
 
 fn pushed() -> (Node, Volume, DestinationRecord) {
@@ -151,8 +153,9 @@ fn a_second_rollback_lowers_what_was_proven_since_the_first() {
 
 /// Bytes that changed under unchanged metadata: the alarm ends when the file is found to be what it was, or recorded as what it is.
 #[test]
-fn an_alarm_about_a_file_ends_when_it_is_read_again() {
-    for (bytes, next) in [("one", "found to be what it was"), ("two", "recorded as what it is")] {
+fn an_alarm_about_a_file_ends_when_its_bytes_are_explained() {
+    // Damage is not explained by a change of permissions, after which the file is read again.
+    for (bytes, mtime_ns, stands) in [("one", 1, false), ("two", 2, false), ("2", 1, false), ("two", 1, true)] {
         let (node, volume, _) = pushed();
         let file = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
         let audit = node.store.begin_audit(&volume).unwrap();
@@ -163,9 +166,15 @@ fn an_alarm_about_a_file_ends_when_it_is_read_again() {
         let (facts, _) = node.store.evidence(volume.id(), &[file.id], &[]).unwrap().remove(0);
         assert!(facts.alarm);
         let index = node.store.begin_index(&volume).unwrap();
-        observe(&index, &[("a", bytes)]);
+        let content = hash_bytes(bytes.as_bytes());
+        let seen = Seen { mtime_ns, mode: 0o600, ..seen(content.size) };
+        let found = Observation { directory: RelPath::root(), name: b"a".to_vec(), seen, content };
+        let observed = index.observe(&[found]).unwrap();
         index.finish(&Outcome::Success, None).unwrap();
-        assert_eq!(standing(&node), [], "{next}");
+        assert_eq!(!standing(&node).is_empty(), stands, "{bytes} {mtime_ns}");
+        assert_eq!(observed == [Observed::Doubted], stands);
+        let now = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
+        assert_eq!(now.content == content, !stands, "{bytes} {mtime_ns}");
     }
     let (node, volume, _) = pushed();
     let file = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
