@@ -273,6 +273,10 @@ impl Store {
         let now = self.now();
         self.write(|tx| {
             let (run, seq) = witness.map_or((0, 0), |witness| (witness.run.0, witness.seq));
+            let newest = newest_run(tx)?.0;
+            let reach = |seen: i64, own: i64| seen.min(own.saturating_add(FARTHEST));
+            let own_seq = tx.row("SELECT seq FROM state", [], |row| row.get(0))?;
+            let (run, seq) = (reach(run, newest), reach(seq, own_seq));
             tx.change("UPDATE state SET run_floor = max(run_floor, ?), seq = max(seq, ?)", [run, seq])?;
             if let Some(witness) = witness {
                 // The other life is known from now on: what it left where it was seen must not end the new one as well.
@@ -398,6 +402,10 @@ fn insert_epoch(tx: &Transaction<'_>, reason: &str, now: Timestamp) -> Result<()
 pub(crate) fn random_id() -> Result<Id128> {
     Id128::random().map_err(StoreError::io("the system's random generator"))
 }
+
+/// So far ahead of an index another life of it can be. What claims to be farther was not written by one, and would use up the numbers
+/// of all runs to come.
+const FARTHEST: i64 = 1 << 32;
 
 /// Whether the witness saw another run under an id of this epoch: a copy of this index went on, and so did this one, perhaps farther.
 /// Once a new epoch has begun, what the other one left no longer contradicts anything.

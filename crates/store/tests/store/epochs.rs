@@ -256,6 +256,20 @@ fn a_head_of_another_life_begins_a_new_one() {
     assert_new_life(&node.store, &node, &vault, &volume, 500);
 }
 
+/// Whoever may write to a destination may forge a head with the last number there is. Runs go on all the same.
+#[test]
+fn a_forged_head_does_not_use_up_the_numbers_of_runs() {
+    let (node, volume, _) = pushed();
+    let last = lastcopy_store::RunId::from_user(i64::MAX);
+    node.store.superseded_by_head(lastcopy_fs::Id128([9; 16]), last, "vault").unwrap();
+    let mut before = lastcopy_store::RunId::from_user(500);
+    for text in ["two", "three", "four"] {
+        let run = node.index(&volume, &[("a", text)]);
+        assert!(run > before && run < last, "{run}");
+        before = run;
+    }
+}
+
 /// In a new life a push proves everything again, and only then the gate may open; what is older stays in the log.
 #[test]
 fn a_new_life_earns_its_evidence_anew() {
