@@ -124,6 +124,24 @@ impl Store {
         })
     }
 
+    /// How many offloaded files of a volume have a live proof somewhere, and none at these destinations that was checked since
+    /// `stale_before`: nobody looked at the copy that counts, or nobody asks any more where it lies.
+    pub fn stale_offloaded(&self, volume: VolumeId, asked: &[DestinationId], stale_before: Timestamp) -> Result<u64> {
+        let asked: Vec<_> = asked.iter().map(ToString::to_string).collect();
+        let held = |where_and_when: &str| {
+            format!(
+                "EXISTS (SELECT 1 FROM destination d CROSS JOIN receipt r ON r.destination = d.id
+                 WHERE r.content = f.content AND {LIVE} AND r.level = 'verified' {where_and_when})"
+            )
+        };
+        let checked = held(&format!("AND d.id IN ({}) AND r.verified_at BETWEEN ?2 AND ?3", asked.join(",")));
+        let stale = format!(
+            "SELECT count(*) FROM file f WHERE f.volume = ?1 AND f.status = 'offloaded' AND {} AND NOT {checked}",
+            held("")
+        );
+        self.read(|tx| Ok(tx.row(&stale, (volume, stale_before, self.now()), |row| row.get(0))?))
+    }
+
     /// How many offloaded files, of all volumes, have no live receipt but those at this destination; and how many have any there.
     /// What a reset or an adopt leaves without proof.
     pub fn offloaded_depending_on(&self, destination: DestinationId) -> Result<(u64, u64)> {

@@ -125,6 +125,21 @@ fn not_configured(app: &App, record: &VolumeRecord) -> Result<Level> {
     Ok(level)
 }
 
+/// Offloaded files of which nobody checked a copy within the age that the policy allows, at any destination of the configuration.
+fn stale_offloaded(app: &App, record: &VolumeRecord, policy: Option<&Policy>) -> Result<u64> {
+    let store = app.store()?;
+    let configured = &app.config()?.destinations;
+    let known = store.destinations()?.into_iter();
+    let asked: Vec<_> = known.filter(|known| configured.contains_key(&known.name)).map(|known| known.id).collect();
+    Ok(store.stale_offloaded(record.id, &asked, stale_before(store, policy))?)
+}
+
+/// What was last checked before this is too old for the policy.
+fn stale_before(store: &Store, policy: Option<&Policy>) -> Timestamp {
+    let max_age = policy.map_or(30 * 86_400_000, |policy| policy.max_evidence_age_ms);
+    Timestamp(store.now().0.saturating_sub(max_age))
+}
+
 fn status_fields(volume: &str, destination: Option<&str>, level: Level) -> Fields {
     Fields::new().with("volume", volume).with("destination", destination).with("level", level.name())
 }
@@ -184,7 +199,8 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         next = Some("lastcopy config check".into());
         app.output.line(&error.message);
     }
-    if survey.unproven_offloaded > 0 {
+    let stale = stale_offloaded(app, record, policy.as_ref())?;
+    if survey.unproven_offloaded > 0 || stale > 0 {
         level = level.max(Level::Amber);
         next = Some("lastcopy verify".into());
     }
@@ -227,6 +243,12 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
             plural(survey.uncovered_offloaded, "offloaded file", "offloaded files")
         ));
     }
+    if stale > 0 {
+        app.output.line(&format!(
+            "    {} of which no destination of the configuration showed a copy lately",
+            plural(stale, "offloaded file", "offloaded files")
+        ));
+    }
     if policy.is_some() {
         app.output.line(&format!("    can be freed now: {} ({})", files(offloadable_files), Size(offloadable_bytes)));
     } else {
@@ -243,6 +265,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         .with("offloaded_bytes", offloaded_bytes)
         .with("offloaded_uncovered", survey.uncovered_offloaded)
         .with("offloaded_unproven", survey.unproven_offloaded)
+        .with("offloaded_stale", stale)
         .with("missing", missing)
         .with("quarantined", quarantined)
         .with("method", method.map(Method::name))
@@ -287,8 +310,7 @@ fn pair(
 ) -> Result<Pair> {
     let store = app.store()?;
     let (record, _) = app.destination(name)?;
-    let max_age = policy.map_or(30 * 86_400_000, |policy| policy.max_evidence_age_ms);
-    let survey = store.survey_pair(volume.id, record.id, Timestamp(store.now().0.saturating_sub(max_age)))?;
+    let survey = store.survey_pair(volume.id, record.id, stale_before(store, policy))?;
     let last_push = store.last_push(volume.id, record.id)?.and_then(|(_, at)| at);
     let alarmed = alarms.iter().any(|alarm| alarm.destination.as_deref() == Some(name));
     let sync = format!("lastcopy sync {} --to {name}", volume.name);

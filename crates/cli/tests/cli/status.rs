@@ -75,6 +75,24 @@ fn what_a_volume_outside_of_the_configuration_offloaded_is_still_owed() {
     assert!(status.of("status").all(|line| line.get("configured").is_none()), "it is under care again");
 }
 
+/// The only copies of what was offloaded lay where nobody asked any more, and `status` was green.
+#[test]
+fn what_nobody_checks_any_more_is_not_green() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    let stale = |status: &Json| volume(status, "photos")["offloaded_stale"].as_u64();
+    assert_eq!(stale(&home.json(&["status"]).expect(0)), Some(0));
+    home.configure(&Setup::default().destination("nas").volume("photos", &["nas"]));
+    home.run(&["destination", "init", "nas"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!((stale(&status), &volume(&status, "photos")["level"]), (Some(1), &"amber".into()));
+}
+
 /// A volume is as well kept as where it is kept worst.
 #[test]
 fn a_volume_tells_the_oldest_of_its_destinations() {

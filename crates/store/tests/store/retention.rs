@@ -2,7 +2,7 @@
 
 use crate::support::{Node, Push, rel, requiring};
 use lastcopy_fs::hash_bytes;
-use lastcopy_store::{DestinationRecord, Leaving, Location, Outcome, Recovered, Retained, Volume};
+use lastcopy_store::{DestinationRecord, Leaving, Location, Outcome, Recovered, Retained, Timestamp, Volume};
 use std::collections::BTreeMap;
 
 /// By the word that a content is, whether it must stay.
@@ -32,6 +32,20 @@ fn offload(node: &Node, volume: &Volume, path: &str, destination: &DestinationRe
     assert_eq!(run.begin_deletion(&[intent], &[destination.id], &decide).unwrap(), [true]);
     run.offloaded(&[intent]).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
+}
+
+/// The copy of an offloaded file is the last one: it is told when nobody looked at it for too long, or nobody asks any more where it lies.
+#[test]
+fn what_holds_an_offloaded_file_must_be_looked_at() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    node.push(&volume, &vault);
+    let volume = node.under_policy("photos", &requiring(&[&vault]));
+    offload(&node, &volume, "a", &vault);
+    let stale = |asked: &[_], before| node.store.stale_offloaded(volume.id(), asked, before).unwrap();
+    let (before, after) = (Timestamp(0), Timestamp(node.store.now().0 + 1));
+    assert_eq!((stale(&[vault.id], before), stale(&[vault.id], after), stale(&[], before)), (0, 1, 1));
 }
 
 /// Only what a person replaced, and lastcopy never deleted, may go: a file that was offloaded, and whose path got another file since, has its last
