@@ -100,11 +100,11 @@ impl Options {
         self.remote.split(':').next().unwrap_or_default()
     }
 
-    /// The kind of a remote of this name, if it is given here.
-    pub(crate) fn kind_of(&self, remote: &str) -> Option<OsString> {
-        let is_type = |name: &String| name.eq_ignore_ascii_case("type");
+    /// A setting of a remote of this name, if it is given here.
+    pub(crate) fn setting(&self, remote: &str, setting: &str) -> Option<OsString> {
+        let is_it = |name: &String| name.eq_ignore_ascii_case(setting);
         let of_this = self.remote_name() == remote;
-        self.settings.iter().find(|(name, _)| of_this && is_type(name)).map(|(_, kind)| kind.clone())
+        self.settings.iter().find(|(name, _)| of_this && is_it(name)).map(|(_, value)| value.clone())
     }
 
     /// The directory, if the place is a local path.

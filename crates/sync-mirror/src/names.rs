@@ -14,6 +14,12 @@ pub(crate) fn storable(path: &[u8], features: &Features) -> Result<(), String> {
     if text.contains('\u{201B}') {
         return Err("its name holds U+201B, by which rclone marks characters that it replaced".into());
     }
+    // And takes these for the control characters that they are pictures of, where a place can hold those.
+    if features.local.is_some()
+        && let Some(picture) = text.chars().find(|character| matches!(character, '\u{2400}'..='\u{2421}'))
+    {
+        return Err(format!("its name holds U+{:04X}, which rclone takes there for a control character", u32::from(picture)));
+    }
     // A local directory keeps them as they are; elsewhere rclone would store a substitute.
     if features.local.is_none()
         && let Some(control) = text.chars().find(|character| character.is_control())
@@ -127,6 +133,7 @@ mod tests {
         for features in [&far, &here] {
             assert!(storable(b"a\xff", features).is_err());
             assert!(storable("‛x".as_bytes(), features).is_err());
+            assert_eq!(storable("x␊y".as_bytes(), features).is_err(), features.local.is_some());
             assert!(storable("a b/ü. ".as_bytes(), features).is_ok());
         }
     }

@@ -327,14 +327,19 @@ fn look(remote: &Remote, content: Content, path: &str) -> Result<Look, Blind> {
     })
 }
 
-/// Opens a file of a local mirror; none, if there is none.
+/// Opens a file of a local mirror; none, if there is none. What is mounted below the mirror's root is not synced with it, has no marker that
+/// tells which disk it is, and is none of the mirror.
 pub(crate) fn open_local(remote: &Remote, path: &str) -> io::Result<Option<File>> {
     let root = remote.features.local.as_deref().ok_or(io::ErrorKind::Unsupported)?;
     let path = RelPath::new(path).map_err(io::Error::other)?;
-    match Dir::open(root)?.open_file(&path, Mounts::Cross) {
+    match Dir::open(root)?.open_file(&path, Mounts::Stay) {
         Ok(file) if FileStat::of_fd(&file)?.kind == FileKind::Regular => Ok(Some(file)),
         Ok(_) => Ok(None),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let text = "another file system is mounted above it; give that one a destination of its own";
+            Err(io::Error::new(error.kind(), text))
+        }
         Err(error) => Err(error),
     }
 }

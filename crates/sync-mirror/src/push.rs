@@ -3,7 +3,7 @@
 use crate::batch::{self, may_join};
 use crate::layout::{FORMAT, History, Owner, content_path, owner, path_of};
 use crate::names::{Listed, storable};
-use crate::prove::{Against, Blind, Look, Looker};
+use crate::prove::{Against, Blind, Look, Looker, open_local};
 use crate::rc::RcError;
 use crate::remote::{Entry, Remote, cancelled, in_the_way, too_long};
 use lastcopy_fs::{Content, HashBuffer, Progress};
@@ -420,6 +420,10 @@ impl Pushing<'_> {
 
     fn set_file_aside(&self, path: &str) -> Result<(), RcError> {
         let remote = self.remote();
+        if remote.features.local.is_some() {
+            // rclone follows links, and moves between file systems by copying and removing.
+            open_local(remote, path).map_err(|error| RcError::Refused(format!("{path}: {error}")))?;
+        }
         let to = self.place_in_history(path)?;
         let (from, at) = (Location(path.into()), Location(to.clone().into()));
         let counting = self.sink.moving(&from, &at).map_err(|error| RcError::Refused(error.to_string()))?;

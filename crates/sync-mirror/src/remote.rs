@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The largest object that is read into memory.
 const SMALL: u64 = 1 << 20;
+/// Remotes that stand before others do so at most this deep.
+const DEEPEST: usize = 8;
 
 /// The process that serves a mirror, and all its scratch parts.
 #[derive(Default)]
@@ -105,6 +107,13 @@ impl Remote {
         let flag = |name: &str| answer["Features"][name].as_bool().unwrap_or(false);
         // What stands before other remotes gives hashes of theirs, of its own, or of long ago.
         let over_others = flag("Overlay") || flag("WrapFs");
+        let mut types = Vec::new();
+        remote.types_below(&options.remote, options, DEEPEST, &mut types);
+        let is_one_of = |names: &[&str]| types.iter().any(|kind| names.contains(&kind.as_str()));
+        if is_one_of(&["cache"]) {
+            let reason = "what a remote of type `cache` holds may lie on this machine alone; name the remote behind it".into();
+            return Err(DestinationError::Unsupported(reason));
+        }
         let root = answer["Root"].as_str().map(PathBuf::from).filter(|root| root.is_absolute());
         remote.features = Features {
             backend: answer["String"].as_str().unwrap_or_default().to_owned(),
@@ -113,7 +122,8 @@ impl Remote {
             local: root.filter(|_| flag("IsLocal") && !over_others),
             wraps: over_others,
             kind: answer["Name"].as_str().filter(|_| !over_others).and_then(|name| remote.kind_of(name, options)),
-            moves: flag("Move"),
+            // These say so where they copy and remove.
+            moves: flag("Move") && !is_one_of(&["union", "combine"]),
         };
         Ok(remote)
     }
@@ -136,14 +146,32 @@ impl Remote {
     fn kind_of(&self, name: &str, options: &Options) -> Option<String> {
         // What is in braces tells apart two sets of options of one remote.
         let name = name.split('{').next().unwrap_or_default();
-        if let Some(kind) = name.strip_prefix(':') {
-            return Some(kind.to_owned());
-        }
-        if let Some(kind) = options.kind_of(name).or_else(|| std::env::var_os(variable(name, "type"))) {
-            return kind.into_string().ok();
+        name.strip_prefix(':').map(str::to_owned).or_else(|| self.setting(name, "type", options))
+    }
+
+    /// A setting of a remote: given here, in the environment, or in rclone's own configuration.
+    fn setting(&self, name: &str, setting: &str, options: &Options) -> Option<String> {
+        if let Some(value) = options.setting(name, setting).or_else(|| std::env::var_os(variable(name, setting))) {
+            return value.into_string().ok();
         }
         let answer = self.daemon.rc.call("config/get", &json!({ "name": name })).ok()?;
-        answer["type"].as_str().map(str::to_owned)
+        answer[setting].as_str().map(str::to_owned)
+    }
+
+    /// The types of a place's remote and of those that it stands before, as far as settings tell.
+    fn types_below(&self, place: &str, options: &Options, deep: usize, found: &mut Vec<String>) {
+        let place = place.trim_matches('"');
+        let end = place.char_indices().skip(1).find(|(_, character)| matches!(character, ':' | ',')).map(|(end, _)| end);
+        let Some(name) = end.map(|end| &place[..end]).filter(|_| deep > 0 && !place.starts_with('/')) else { return };
+        found.extend(self.kind_of(name, options));
+        for setting in ["remote", "upstreams"] {
+            // Those of `combine` have a name of their own before an equals sign.
+            let others = self.setting(name, setting, options).unwrap_or_default();
+            for other in others.split_whitespace() {
+                let place = other.split_once('=').filter(|(name, _)| !name.contains([':', ','])).map_or(other, |(_, place)| place);
+                self.types_below(place, options, deep - 1, found);
+            }
+        }
     }
 
     /// The version of the program that serves it.

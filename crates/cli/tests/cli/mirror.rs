@@ -1,6 +1,7 @@
 //! Mirrors, driven as a person would: the whole story, the worst day, and configurations that could never work.
 
 use crate::home::Home;
+use crate::mounts::{Mounted, NO_MOUNTS};
 use crate::ran::wait_for;
 use crate::recovery::forge_in;
 use crate::skip::{missing_program, skipped};
@@ -55,6 +56,27 @@ fn no_rclone(test: &str) -> bool {
         skipped(test, "rclone is not installed");
     }
     missing
+}
+
+/// A disk that is mounted in a mirror is not synced with it, and no marker tells which one it is: what lies there was proven by reading it from
+/// memory.
+#[test]
+fn a_disk_below_the_mirror_is_none_of_it() {
+    const TEST: &str = "mirror::a_disk_below_the_mirror_is_none_of_it";
+    if no_rclone(TEST) {
+        return;
+    }
+    let home = mirrored("");
+    home.write("photos", "a", b"bytes");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    let Some(_mounted) = Mounted::small(&home.destination("box").join("photos")) else {
+        return skipped(TEST, NO_MOUNTS);
+    };
+    let synced = home.json(&["sync"]).expect(1);
+    assert_eq!((synced.count("verified"), synced.count("failed")), (0, 1), "{}", synced.ran);
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(1).count("offloaded"), 0);
 }
 
 #[test]

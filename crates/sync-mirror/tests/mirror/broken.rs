@@ -116,7 +116,7 @@ def serve(stream):
         return answer(stream, value)
     if moving and HOW == "dies after a move":
         real.kill(); os._exit(1)
-    if copying and HOW.startswith("spoils copies in ") and b'"srcRemote":"things/' in body:
+    if (copying or moving) and HOW.startswith("spoils copies in ") and b'"srcRemote":"things/' in body:
         path = HOW.removeprefix("spoils copies in ") + "/" + json.loads(body)["dstRemote"]
         data = open(path, "rb").read()
         open(path, "wb").write(bytes([data[0] ^ 1]) + data[1:])
@@ -298,7 +298,12 @@ fn it_spoils_what_it_copies_to_the_history() {
     if no_rclone("broken::it_spoils_what_it_copies_to_the_history") {
         return;
     }
-    let node = Node::new(Place::S3);
+    // What combines several remotes says that it moves, where they copy and remove.
+    [Place::S3, Place::Combined].into_iter().for_each(spoils_a_copy);
+}
+
+fn spoils_a_copy(place: Place) {
+    let node = Node::new(place);
     node.rig.write(b"first", b"other bytes").unwrap();
     node.rig.index().unwrap();
     node.behave(&format!("spoils copies in {}", node.made.root().display()));

@@ -350,6 +350,23 @@ fn only_the_kind_of_backend_tells_whose_checksums_they_are() {
     }
 }
 
+/// A `cache` answers from this machine's own disk, of what it has not even sent yet; also below another remote.
+#[test]
+fn what_may_lie_on_this_machine_alone_is_refused() {
+    if no_rclone("fingerprint::what_may_lie_on_this_machine_alone_is_refused") {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let beneath = home.path().display();
+    let cache = format!(":cache,remote='{beneath}',db_path='{beneath}':");
+    let over = [("type", "crypt"), ("remote", cache.as_str()), ("password", &obscured("a password"))];
+    for options in [with("over:", &[("type", "cache"), ("remote", &beneath.to_string())]), with("over:", &over)] {
+        let (runtime, _context) = context();
+        let refused = runtime.block_on(Mirror::new(options.clone()).standing()).unwrap_err();
+        assert!(refused.to_string().contains("this machine alone"), "{refused}");
+    }
+}
+
 /// A union of directories gives every hash that rclone can compute, BLAKE3 among them. It was taken for a far side that computes it when it
 /// is asked; and so was a `hasher`, which gives what it once saw.
 #[test]

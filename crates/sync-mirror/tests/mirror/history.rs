@@ -304,3 +304,22 @@ fn another_repository_in_its_place_is_not_used() {
     let asked = node.rig.context.runtime.block_on(node.made.destination().heads(node.rig.volume.uuid()));
     assert!(asked.unwrap_err().to_string().contains("is there now"));
 }
+
+/// rclone follows links. What lies behind one in a mirror is not the mirror's: it was moved to the history.
+#[test]
+fn nothing_behind_a_link_is_moved() {
+    if no_rclone("history::nothing_behind_a_link_is_moved") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.write("dir/a", b"the first version");
+    node.push();
+    let (dir, elsewhere) = (node.made.root().join("things/dir"), node.made.root().parent().unwrap().join("elsewhere"));
+    fs::rename(&dir, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &dir).unwrap();
+    node.write("dir/a", b"another one");
+    node.rig.index().unwrap();
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Partial, "{outcome:?}");
+    assert_eq!(fs::read(elsewhere.join("a")).unwrap(), b"the first version");
+}

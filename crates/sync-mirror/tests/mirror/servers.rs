@@ -30,6 +30,8 @@ pub(crate) enum Place {
     Webdav,
     /// rclone's own S3 server.
     S3,
+    /// The same, below a directory of a remote that combines several.
+    Combined,
     /// moto's S3 server, a simulation of Amazon's.
     Moto,
     /// Encrypted, over a directory.
@@ -120,6 +122,12 @@ impl Place {
                 set(&mut options, &[("type", "s3"), ("provider", "Rclone"), ("endpoint", &endpoint)]);
                 set(&mut options, &[("access_key_id", "TESTACCESSKEY"), ("secret_access_key", "TESTSECRETKEY")]);
                 set(&mut options, &[("use_multipart_etag", "false")]);
+            }
+            Self::Combined => {
+                let endpoint = server.insert(serve("s3", dir, &["--auth-key", "TESTACCESSKEY,TESTSECRETKEY"])).url();
+                let keys = "access_key_id=TESTACCESSKEY,secret_access_key=TESTSECRETKEY,use_multipart_etag=false";
+                let bucket = format!("store=:s3,provider=Rclone,endpoint='{endpoint}',{keys}:store");
+                set(&mut options, &[("type", "combine"), ("upstreams", &bucket)]);
             }
             Self::Moto => {
                 let endpoint = server.insert(moto()).url();
