@@ -10,6 +10,7 @@
 mod cancel;
 mod content;
 mod dir;
+mod disk;
 mod filesystem;
 mod hashing;
 mod lease;
@@ -24,6 +25,7 @@ mod write;
 pub use cancel::{Cancel, Cancelled};
 pub use content::{Content, ContentHash, ParseHashError};
 pub use dir::{Dir, Entries, EntryRef, Mounts, lies_in};
+pub use disk::disk_of;
 pub use filesystem::{Filesystem, filesystem_of};
 pub use hashing::{HashBuffer, HashingReader, hash_bytes};
 pub use lease::{LeaseError, LeasedFile};

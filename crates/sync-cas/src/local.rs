@@ -115,7 +115,7 @@ impl Medium for Local {
     }
 
     fn device(&self) -> Option<u64> {
-        self.root().ok()?.own_stat().ok().map(|stat| stat.device)
+        lastcopy_fs::disk_of(&self.path).ok().flatten()
     }
 
     fn contains(&self, other: &Path) -> io::Result<bool> {

@@ -20,7 +20,6 @@ use lastcopy_sync::{
 };
 use serde_json::Value;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Blobs that are removed by one command: of a scratch part.
@@ -152,7 +151,7 @@ impl Destination for Kopia {
 
     fn capabilities(&self) -> Capabilities {
         let local = self.0.options.storage.local_path();
-        let device = local.and_then(|root| std::fs::metadata(root).ok()).map(|stat| stat.dev());
+        let device = local.and_then(|root| lastcopy_fs::disk_of(&root).ok().flatten());
         Capabilities { methods: vec![Method::ReadBack], address: self.0.options.storage.address(), device, any_name: false }
     }
 

@@ -19,7 +19,6 @@ use lastcopy_sync::{
 };
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -321,7 +320,7 @@ impl Destination for Mirror {
             (None, Verify::Auto) if self.local_root().is_some() => vec![Method::ReadBack],
             (None, Verify::Auto) => vec![Method::ReadBack, Method::RemoteHash, Method::Fingerprint],
         };
-        let device = self.local_root().and_then(|root| std::fs::metadata(root).ok()).map(|stat| stat.dev());
+        let device = self.local_root().and_then(|root| lastcopy_fs::disk_of(&root).ok().flatten());
         Capabilities { methods, address: self.0.options.remote.clone(), device, any_name: false }
     }
 

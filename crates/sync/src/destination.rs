@@ -27,7 +27,7 @@ pub struct Capabilities {
     pub methods: Vec<Method>,
     /// Where it is, for people.
     pub address: String,
-    /// The device that holds it, if it is a local directory: two destinations on one device count once.
+    /// The disk that holds it, if it is a local directory and can be told: two destinations on one disk count once.
     pub device: Option<u64>,
     /// Every name of a file can be kept exactly, also one that is not UTF-8. Otherwise such files are excluded.
     pub any_name: bool,
