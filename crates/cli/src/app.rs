@@ -141,10 +141,16 @@ impl App {
         })
     }
 
-    /// A destination of the configuration: what the index knows of it, and the way to it.
+    /// What the index knows of a destination of the configuration. Nobody is asked for it, and no secret is read.
+    pub(crate) fn destination_record(&self, name: &str) -> Result<DestinationRecord> {
+        let config = self.destination_config(name)?;
+        Ok(self.store()?.register_destination(name, config.kind())?)
+    }
+
+    /// A destination of the configuration: what the index knows of it, and the way to it, for which its secrets are read.
     pub(crate) fn destination(&self, name: &str) -> Result<(DestinationRecord, Arc<dyn Destination>)> {
         let config = self.destination_config(name)?;
-        let record = self.store()?.register_destination(name, config.kind())?;
+        let record = self.destination_record(name)?;
         // One rclone serves all that a command asks of a mirror.
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(destination) = connected.get(name) {
@@ -160,9 +166,43 @@ impl App {
         driven(self.destination_config(name)?)
     }
 
-    /// Every destination of the configuration.
-    pub(crate) fn destinations(&self) -> Result<Vec<(DestinationRecord, Arc<dyn Destination>)>> {
-        self.config()?.destinations.keys().map(|name| self.destination(name)).collect()
+    /// Every destination of the configuration from which something could come, and to which there is a way now. One whose secrets cannot
+    /// be had is told of, and is in nobody's way: on the worst day, a lost password must not lock the disk that needs none. Only where no
+    /// other is left, that is the error.
+    pub(crate) fn sources(&self) -> Result<Vec<(DestinationRecord, Arc<dyn Destination>)>> {
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
+        for name in self.config()?.destinations.keys() {
+            match self.source(name) {
+                Ok(source) => found.extend(source),
+                Err(error) if error.about_index => return Err(error),
+                Err(error) => failed.push((name, error)),
+            }
+        }
+        if found.is_empty()
+            && let Some((_, error)) = failed.pop()
+        {
+            return Err(error);
+        }
+        failed.iter().for_each(|(name, error)| self.output.warn(&format!("destination `{name}` is left out: {error}")));
+        Ok(found)
+    }
+
+    /// A destination, if something could come from it: nobody types a password for one that never held anything.
+    fn source(&self, name: &str) -> Result<Option<(DestinationRecord, Arc<dyn Destination>)>> {
+        let takes_secrets = !self.destination_config(name)?.secrets().is_empty();
+        if takes_secrets && self.store()?.count_receipts(self.destination_record(name)?.id)? == (0, 0, 0) {
+            return Ok(None);
+        }
+        self.destination(name).map(Some)
+    }
+
+    /// Why a secret of a destination cannot be had, as far as that can be seen: no program is asked for one.
+    pub(crate) fn missing_secret(&self, name: &str) -> Result<Option<String>> {
+        let unreadable = |(key, secret): (String, &Secret)| match secret {
+            Secret::File(file) => std::fs::File::open(file).err().map(|error| format!("`{key}`: {}: {error}", file.display())),
+            Secret::Env(_) | Secret::Command(_) => None,
+        };
+        Ok(self.destination_config(name)?.secrets().into_iter().find_map(unreadable))
     }
 
     /// Names of all destinations that the index ever knew.
@@ -189,7 +229,7 @@ impl App {
 
     /// A configured policy, by rows.
     pub(crate) fn policy(&self, policy: &PolicyConfig) -> Result<Policy> {
-        let id = |name: &String| self.destination(name).map(|(record, _)| record.id);
+        let id = |name: &String| self.destination_record(name).map(|record| record.id);
         let ids = |names: &[String]| -> Result<Vec<DestinationId>> {
             let mut ids = names.iter().map(id).collect::<Result<Vec<_>>>()?;
             ids.sort_unstable();
@@ -221,17 +261,19 @@ impl App {
         Ok(accepted.map_or_else(Vec::new, |accepted| policy.weaker_than(&accepted.policy)))
     }
 
-    /// Labels of the configuration, devices that are found to be shared, and those that cannot be told.
+    /// Labels of the configuration, devices that are found to be shared, and those that cannot be told. The configuration says where a
+    /// local destination lies: nobody is asked for it, because a policy is needed also where a destination is out of reach.
     fn add_domains(&self, policy: &mut Policy) -> Result<()> {
         let mut devices: Vec<(u64, DestinationId)> = Vec::new();
-        for (record, destination) in self.destinations()? {
-            if !policy.counted().contains(&record.id) {
+        let counted = policy.counted();
+        for (name, config) in &self.config()?.destinations {
+            let Some(record) = self.store()?.destination_record(name)?.filter(|record| counted.contains(&record.id)) else {
                 continue;
-            }
-            if let Some(label) = &self.destination_config(&record.name)?.failure_domain {
+            };
+            if let Some(label) = &config.failure_domain {
                 policy.domains.insert(record.id, label.clone());
             }
-            match destination.capabilities().device {
+            match config.device() {
                 Some(device) => {
                     let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
                     policy.same_device.extend(shared);

@@ -183,7 +183,7 @@ fn forget(app: &App, name: &str, reason: Option<&str>, dry_run: bool) -> Result<
 
 fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
     let (record, destination) = app.destination(name)?;
-    let others = app.destinations()?.into_iter().filter(|(other, _)| other.id != record.id).collect();
+    let others = app.sources()?.into_iter().filter(|(other, _)| other.id != record.id).collect();
     // A volume that cannot be opened now has nothing to give.
     let volumes = app.config()?.volumes.keys().filter_map(|volume| app.volume(volume).ok()).collect();
     let repair = Repair { store: app.store()?, record, destination, volumes, others, context: app.context() };

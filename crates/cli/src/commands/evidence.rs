@@ -84,7 +84,7 @@ fn rewind(app: &App, volume: &str, destination: &str, to: i64, reason: Option<&s
         return Err(CliError::new(Code::Usage, format!("{to} is no run")).hint("give a run's number, or 0 for nothing"));
     }
     app.volume_config(volume)?;
-    let (record, _) = app.destination(destination)?;
+    let record = app.destination_record(destination)?;
     let Some(of) = app.store()?.volume_record(volume)? else {
         return Err(lastcopy_store::VolumeError::NotAdded { name: volume.to_owned() }.into());
     };

@@ -13,7 +13,7 @@ use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
 use lastcopy_store::{Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Outcome, Run, RunId, Selection, Volume};
-use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, Destination, HeadsOf, SyncError};
+use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, HeadsOf, SyncError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -315,30 +315,59 @@ pub(crate) fn file_fields(volume: &str, report: &FileReport, names: &Names) -> F
     }
 }
 
-/// Asks the destinations of the configuration at the moment of deletion.
-pub(crate) struct Confirmer {
-    destinations: Vec<(DestinationRecord, Arc<dyn Destination>)>,
-    store: lastcopy_store::Store,
+/// Asks the destinations of the configuration at the moment of deletion; the way to each is made when it is asked first.
+pub(crate) struct Confirmer<'a> {
+    app: &'a App,
+    destinations: Vec<DestinationRecord>,
+    store: &'a lastcopy_store::Store,
     volume: HeadsOf,
     context: Context,
     /// Why a destination could not be asked before; it is not asked again for every batch.
     silent: RefCell<BTreeMap<DestinationId, String>>,
 }
 
-impl Confirmer {
-    pub(crate) fn new(app: &App, volume: &Volume) -> Result<Self> {
+impl<'a> Confirmer<'a> {
+    pub(crate) fn new(app: &'a App, volume: &Volume) -> Result<Self> {
+        let (config, store) = (app.config()?, app.store()?);
+        let mut destinations = store.destinations()?;
+        destinations.retain(|record| config.destinations.contains_key(&record.name));
         Ok(Self {
-            destinations: app.destinations()?,
-            store: app.store()?.clone(),
+            app,
+            destinations,
+            store,
             volume: HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() },
             // The files are counted where they are offloaded; asking about them is not counted again.
             context: Context { progress: Arc::new(NoProgress), ..app.context() },
             silent: RefCell::default(),
         })
     }
+
+    fn ask(
+        &self,
+        run: Option<&Run<Offload>>,
+        record: &DestinationRecord,
+        contents: &[(FileId, Content)],
+        depth: LookDepth,
+    ) -> Result<Vec<Answer>, Silence> {
+        let (_, way) = self.app.destination(&record.name).map_err(|error| Silence::Unreachable(error.message))?;
+        let asking = Asking { store: self.store, volume: &self.volume, record, destination: way.as_ref(), context: &self.context };
+        asking.ask(run, contents, depth).map_err(|error| match error {
+            SyncError::Store(error) => Silence::Ended(error.into()),
+            error if error.is_cancelled() => Silence::Ended(lastcopy_fs::Cancelled.into()),
+            error => Silence::Unreachable(error.to_string()),
+        })
+    }
 }
 
-impl Confirm for Confirmer {
+/// Why a destination did not answer.
+enum Silence {
+    /// It could not be asked, and nor will it be again.
+    Unreachable(String),
+    /// The offload ends here.
+    Ended(OffloadError),
+}
+
+impl Confirm for Confirmer<'_> {
     fn confirm(
         &self,
         run: Option<&Run<Offload>>,
@@ -347,20 +376,17 @@ impl Confirm for Confirmer {
         depth: Depth,
     ) -> Result<Vec<Verdict>, OffloadError> {
         let unreachable = |why: &str| Ok(vec![Verdict::Unreachable(why.to_owned()); contents.len()]);
-        let Some((record, way)) = self.destinations.iter().find(|(record, _)| record.id == destination) else {
+        let Some(record) = self.destinations.iter().find(|record| record.id == destination) else {
             return unreachable("it is not in the configuration");
         };
         if let Some(why) = self.silent.borrow().get(&destination) {
             return unreachable(why);
         }
-        let asking = Asking { store: &self.store, volume: &self.volume, record, destination: way.as_ref(), context: &self.context };
         let depth = if depth == Depth::Full { LookDepth::Bytes } else { LookDepth::Presence };
-        match asking.ask(run, contents, depth) {
+        match self.ask(run, record, contents, depth) {
             Ok(answers) => Ok(answers.into_iter().map(verdict).collect()),
-            Err(SyncError::Store(error)) => Err(error.into()),
-            Err(error) if error.is_cancelled() => Err(lastcopy_fs::Cancelled.into()),
-            Err(error) => {
-                let why = error.to_string();
+            Err(Silence::Ended(error)) => Err(error),
+            Err(Silence::Unreachable(why)) => {
                 self.silent.borrow_mut().insert(destination, why.clone());
                 unreachable(&why)
             }

@@ -25,7 +25,7 @@ fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
     let name = &args.volume;
     let sources = match &args.from {
         Some(from) => vec![app.destination(from)?],
-        None => app.destinations()?,
+        None => app.sources()?,
     };
     let target = match &args.to {
         Some(to) => Target::Elsewhere(open_target(to)?),

@@ -309,15 +309,18 @@ fn pair(
     offloadable: (u64, u64),
 ) -> Result<Pair> {
     let store = app.store()?;
-    let (record, _) = app.destination(name)?;
+    let record = app.destination_record(name)?;
     let survey = store.survey_pair(volume.id, record.id, stale_before(store, policy))?;
     let last_push = store.last_push(volume.id, record.id)?.and_then(|(_, at)| at);
     let alarmed = alarms.iter().any(|alarm| alarm.destination.as_deref() == Some(name));
+    let trouble = app.missing_secret(name)?;
     let sync = format!("lastcopy sync {} --to {name}", volume.name);
     let (level, next) = if record.incarnation.is_none() {
         (Level::Amber, Some(format!("lastcopy destination init {name}")))
     } else if alarmed {
         (Level::Red, Some("lastcopy alarms".into()))
+    } else if trouble.is_some() {
+        (Level::Amber, Some("lastcopy config check".into()))
     } else if survey.covered < survey.total {
         (Level::Amber, Some(sync))
     } else if survey.stale > 0 {
@@ -345,6 +348,9 @@ fn pair(
     if record.incarnation.is_none() {
         line = "never initialised".into();
     }
+    if let Some(trouble) = &trouble {
+        line.push_str(&format!("; it cannot be reached: {trouble}"));
+    }
     let fields = status_fields(&volume.name, Some(name), level)
         .with("kind", record.kind.name())
         .with("covered", survey.covered)
@@ -355,6 +361,7 @@ fn pair(
         .with("last_verified", survey.verified_since.map(words::rfc3339))
         .with("offloadable_files", offloadable.0)
         .with("offloadable_bytes", offloadable.1)
+        .with("trouble", trouble)
         .with("next", next.clone());
     Ok(Pair {
         name: name.to_owned(),

@@ -7,6 +7,7 @@ mod bad_destination;
 mod bad_files;
 mod bad_index;
 mod bad_places;
+mod bad_secrets;
 mod bad_volume;
 mod concurrency;
 mod demo;

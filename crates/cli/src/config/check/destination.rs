@@ -9,6 +9,7 @@ use lastcopy_sync_mirror::{Options, Verify};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -85,6 +86,31 @@ impl DestinationConfig {
             Way::Cas => DestinationKind::Cas,
             Way::Mirror(_) => DestinationKind::Mirror,
             Way::Kopia(_) => DestinationKind::Kopia,
+        }
+    }
+
+    /// The device that holds it, if it is a directory of this machine that is there now. Nobody is asked, and no secret is read.
+    pub(crate) fn device(&self) -> Option<u64> {
+        let found = std::fs::metadata(self.path.as_ref()?).ok()?;
+        found.is_dir().then(|| found.dev())
+    }
+
+    /// Its secrets, by what the configuration calls them.
+    pub(crate) fn secrets(&self) -> Vec<(String, &Secret)> {
+        match &self.way {
+            Way::Cas => Vec::new(),
+            Way::Mirror(mirror) => {
+                let settings = mirror.secrets.iter().map(|(name, secret)| (format!("rclone.{name}"), secret));
+                settings.chain(mirror.index_password.as_ref().map(|secret| ("index_password".into(), secret))).collect()
+            }
+            Way::Kopia(kopia) => {
+                let options = match &kopia.place {
+                    KopiaPlace::Storage { secrets, .. } => Some(secrets),
+                    KopiaPlace::ConfigFile(_) => None,
+                };
+                let options = options.into_iter().flatten().map(|(name, secret)| (format!("options.{name}"), secret));
+                options.chain([("password".into(), &kopia.password)]).collect()
+            }
         }
     }
 
@@ -252,7 +278,8 @@ impl Check {
                 let placeholders = secrets.keys().map(|name| (name.clone(), OsString::from("0")));
                 let all = options.clone().into_iter().chain(placeholders).collect();
                 match Storage::new(repository, all) {
-                    Ok(storage) => (storage.local_path(), storage.address()),
+                    // A directory that is a secret itself is known only where it is reached.
+                    Ok(storage) => (storage.local_path().filter(|_| !secrets.contains_key("path")), storage.address()),
                     Err(error) => {
                         self.wrong(name.span(), error.to_string(), "`kopia repository create --help` tells what each option means");
                         return None;
