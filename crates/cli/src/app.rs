@@ -26,6 +26,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// How long `--wait` sleeps between two attempts.
 const WAIT: Duration = Duration::from_millis(500);
@@ -39,6 +40,9 @@ pub(crate) struct App {
     runtime: tokio::runtime::Runtime,
     config: OnceLock<Config>,
     store: OnceLock<Store>,
+    /// A question makes no index: where there is none, it is answered from an empty one, which goes with the command.
+    question: bool,
+    nothing: OnceLock<TempDir>,
     connected: Mutex<BTreeMap<String, Arc<dyn Destination>>>,
 }
 
@@ -57,7 +61,13 @@ impl App {
             progress::listener(global.progress)
         };
         let (config, store, connected) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Ok(Self { global, output, cancel, progress, runtime, config, store, connected })
+        let (question, nothing) = (false, OnceLock::new());
+        Ok(Self { global, output, cancel, progress, runtime, config, store, question, nothing, connected })
+    }
+
+    /// For a command that changes nothing.
+    pub(crate) fn only_asking(self, question: bool) -> Self {
+        Self { question, ..self }
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -73,12 +83,17 @@ impl App {
         Ok(self.config.get_or_init(|| config))
     }
 
-    /// The index, made if there is none yet.
+    /// The index. If there is none yet, a change makes it, and a question finds it empty.
     pub(crate) fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let (store, news) = Store::open(self.store_options()?)?;
+        let mut options = self.store_options()?;
+        if self.question && !self.has_index()? {
+            self.output.warn(&format!("there is no index at {}: nothing is known", options.path.display()));
+            options.path = self.nothing()?.join("index.db");
+        }
+        let (store, news) = Store::open(options)?;
         let news = news.map_or_else(|| store.heed_volumes(), |news| Ok(Some(news)))?;
         if let Some(news) = news {
             self.output.warn(&format!(
@@ -87,6 +102,32 @@ impl App {
             ));
         }
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// A directory for an index that nobody will look at again.
+    fn nothing(&self) -> Result<&Path> {
+        if let Some(dir) = self.nothing.get() {
+            return Ok(dir.path());
+        }
+        let dir = tempfile::tempdir().map_err(|error| {
+            CliError::new(Code::Io, format!("a temporary directory: {error}"))
+                .hint("is there space where temporary files go (TMPDIR)?")
+        })?;
+        Ok(self.nothing.get_or_init(|| dir).path())
+    }
+
+    /// That there is an index, for what makes no sense without one.
+    pub(crate) fn require_index(&self) -> Result<()> {
+        if self.has_index()? {
+            return Ok(());
+        }
+        let config = self.config()?;
+        let hint = format!(
+            "does `db` in [node] of {} name the right place? `lastcopy db restore FILE` puts a backup there, and \
+             `lastcopy recover --from URL` rebuilds the index from a destination",
+            config.path.display()
+        );
+        Err(CliError::new(Code::NotFound, format!("there is no index at {}", config.db.display())).hint(hint))
     }
 
     /// Whether there is an index; one that cannot be looked for is for whoever opens it to complain about.

@@ -50,7 +50,7 @@ fn run(cli: Cli) -> Exit {
     let output = Output::new(if cli.global.json { Format::Json } else { Format::Human });
     let name = commands::name(&cli.command);
     let app = match App::new(cli.global, output) {
-        Ok(app) => app,
+        Ok(app) => app.only_asking(commands::is_question(&cli.command)),
         Err(error) => {
             let output = Output::new(Format::Human);
             output.error(&error);

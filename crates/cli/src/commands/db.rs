@@ -21,6 +21,8 @@ pub(crate) fn run(app: &App, command: DbCommand) -> Result<Exit> {
 }
 
 fn check(app: &App) -> Result<Exit> {
+    // Of an index that is not there, nobody can say that nothing is wrong.
+    app.require_index()?;
     let wrong = app.store()?.check()?;
     for line in &wrong {
         app.output.line(line);
@@ -43,6 +45,7 @@ fn backup(app: &App, file: &Path) -> Result<Exit> {
     if file.exists() {
         return Err(CliError::new(Code::Usage, format!("{} exists already", file.display())).hint("name a new file"));
     }
+    app.require_index()?;
     app.store()?.backup(&file)?;
     app.output.line(&format!("wrote {}", file.display()));
     app.output.summary("db", None, "success", Fields::new().with("file", file.display().to_string()));

@@ -23,7 +23,7 @@ mod volume;
 pub(crate) use standing::Driven;
 
 use crate::app::App;
-use crate::args::{Cli, Command};
+use crate::args::{AlarmsCommand, Cli, Command, DbCommand, DestinationCommand, EvidenceCommand, PolicyCommand, VolumeCommand};
 use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
 use clap::CommandFactory;
@@ -56,6 +56,49 @@ pub(crate) fn name(command: &Command) -> &'static str {
         Command::Completions { .. } => "completions",
         Command::Man => "man",
         Command::Reference { .. } => "reference",
+    }
+}
+
+/// Whether a command only asks, or rehearses: it changes nothing here, and so makes no index.
+pub(crate) fn is_question(command: &Command) -> bool {
+    match command {
+        Command::Config { .. }
+        | Command::Status { .. }
+        | Command::Explain { .. }
+        | Command::Query(_)
+        | Command::Hooks { .. }
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Reference { .. } => true,
+        Command::Volume { command } => matches!(command, VolumeCommand::List),
+        Command::Destination { command } => match command {
+            DestinationCommand::List | DestinationCommand::Probe { .. } | DestinationCommand::Test { .. } => true,
+            DestinationCommand::Adopt { dry_run, .. }
+            | DestinationCommand::Reset { dry_run, .. }
+            | DestinationCommand::Repair { dry_run, .. }
+            | DestinationCommand::Compact { dry_run, .. } => *dry_run,
+            DestinationCommand::Init { .. } => false,
+        },
+        Command::Offload(args) => args.dry_run,
+        Command::Policy { command } => matches!(command, PolicyCommand::Show { .. }),
+        Command::Evidence { command } => match command {
+            EvidenceCommand::Show { .. } | EvidenceCommand::Log => true,
+            EvidenceCommand::Rewind { dry_run, .. } => *dry_run,
+        },
+        Command::Alarms { command } => match command {
+            None => true,
+            Some(AlarmsCommand::Ack { dry_run, .. }) => *dry_run,
+        },
+        Command::Runs { command, .. } => command.is_none(),
+        Command::Db { command } => !matches!(command, DbCommand::Restore { .. }),
+        Command::Demo { .. }
+        | Command::Init(_)
+        | Command::Index { .. }
+        | Command::Audit { .. }
+        | Command::Sync { .. }
+        | Command::Verify { .. }
+        | Command::Restore(_)
+        | Command::Recover(_) => false,
     }
 }
 

@@ -129,6 +129,58 @@ fn a_question_makes_no_index() {
     assert!(!home.index().parent().unwrap().exists());
 }
 
+/// With an index that was lost, or a wrong place for it in the configuration, all but those two made an empty one, and `db check` found
+/// nothing wrong with it.
+#[test]
+fn questions_are_answered_without_an_index() {
+    let home = Home::new(&Setup::usual().policy("photos", "require = [\"usb\"]\ngrace = \"1h\""));
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    fs::remove_dir_all(home.index().parent().unwrap()).unwrap();
+    let file = home.volume("photos").join("a");
+    let digest = crate::tree::digest(b"bytes");
+    for (question, exit) in [
+        (&["alarms"] as &[&str], 0),
+        (&["runs"], 0),
+        (&["hooks"], 0),
+        (&["evidence", "show"], 0),
+        (&["evidence", "log"], 0),
+        (&["volume", "list"], 0),
+        (&["destination", "list"], 0),
+        (&["destination", "probe", "usb"], 1),
+        (&["db", "schema"], 0),
+        (&["query", "--missing"], 0),
+        (&["query", "--duplicates"], 0),
+        (&["query", &digest], 2),
+        (&["query", file.to_str().unwrap()], 3),
+        (&["runs", "1"], 2),
+        (&["policy", "show"], 3),
+        (&["explain", file.to_str().unwrap()], 3),
+        (&["offload", "photos", ".", "--dry-run"], 3),
+        (&["offload", "--undo", "1", "--dry-run"], 2),
+        (&["destination", "reset", "usb", "--dry-run"], 0),
+        (&["evidence", "rewind", "photos", "usb", "--to", "0", "--dry-run"], 3),
+        (&["alarms", "ack", "1", "--dry-run"], 2),
+    ] {
+        let ran = home.run(question).expect(exit);
+        let told = format!("there is no index at {}", home.index().display());
+        assert!(ran.stderr.contains(&told), "it is not said that there is none: {ran}");
+        assert!(!home.index().parent().unwrap().exists(), "an index was made by {question:?}");
+    }
+    for command in [&["db", "check"] as &[&str], &["db", "backup", "copy"]] {
+        let json = home.json(command).expect(2);
+        assert_eq!(json.error_code(), "not-found", "{command:?}");
+        assert!(json.error()["message"].as_str().unwrap().contains(home.index().to_str().unwrap()));
+        assert!(json.error()["hint"].as_str().unwrap().contains("lastcopy recover"));
+    }
+    assert!(!home.index().parent().unwrap().exists() && !home.path("copy").exists());
+    assert_eq!(fs::read_dir(home.path("tmp")).unwrap().count(), 0, "something was left behind");
+    // A change makes it.
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]);
+    assert!(home.index().exists());
+}
+
 /// A home whose one file is at `usb` and `nas`.
 fn pushed() -> Home {
     let home = Home::new(&Setup::two_destinations());
