@@ -23,6 +23,8 @@ pub(crate) enum Code {
     RolledBack,
     Unreachable,
     Auth,
+    ToolMissing,
+    ToolTooOld,
     Unsupported,
     NoPolicy,
     PolicyWeaker,
@@ -40,7 +42,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Usage,
         Self::Config,
         Self::Busy,
@@ -53,6 +55,8 @@ impl Code {
         Self::RolledBack,
         Self::Unreachable,
         Self::Auth,
+        Self::ToolMissing,
+        Self::ToolTooOld,
         Self::Unsupported,
         Self::NoPolicy,
         Self::PolicyWeaker,
@@ -80,6 +84,8 @@ impl Code {
             Self::RolledBack => "rolled-back",
             Self::Unreachable => "unreachable",
             Self::Auth => "auth",
+            Self::ToolMissing => "tool-missing",
+            Self::ToolTooOld => "tool-too-old",
             Self::Unsupported => "unsupported",
             Self::NoPolicy => "no-policy",
             Self::PolicyWeaker => "policy-weaker",
@@ -112,7 +118,14 @@ impl Code {
             | Self::ImplausibleLoss
             | Self::Declined
             | Self::Refused => Exit::Refused,
-            Self::Unreachable | Self::Auth | Self::Corrupt | Self::Io | Self::Interrupted | Self::Internal => Exit::Failed,
+            Self::Unreachable
+            | Self::Auth
+            | Self::ToolMissing
+            | Self::ToolTooOld
+            | Self::Corrupt
+            | Self::Io
+            | Self::Interrupted
+            | Self::Internal => Exit::Failed,
         }
     }
 }
@@ -341,6 +354,11 @@ impl From<DestinationError> for CliError {
                 Self::new(Code::Io, text).hint("free some space there; what was stored and proven so far is kept")
             }
             DestinationError::Unsupported(_) => Self::new(Code::Unsupported, text),
+            DestinationError::ToolMissing(_) => Self::new(Code::ToolMissing, text)
+                .hint("install it, or say where it is with `program` in the section of the destination"),
+            DestinationError::ToolTooOld(_) => Self::new(Code::ToolTooOld, text).hint(
+                "install a newer one; where it is not the first on PATH, `program` in the section of the destination names it",
+            ),
             DestinationError::Damaged { .. } => Self::new(Code::Corrupt, text),
             DestinationError::Io { .. } => {
                 Self::new(Code::Io, text).hint("is its disk whole? `lastcopy destination probe DEST` asks again")

@@ -151,6 +151,8 @@ fn meaning(code: Code) -> &'static str {
         Code::RolledBack => "A destination went back to an earlier state.",
         Code::Unreachable => "A destination cannot be asked.",
         Code::Auth => "A destination refuses access.",
+        Code::ToolMissing => "The program that serves a destination, rclone or kopia, is not installed or does not start.",
+        Code::ToolTooOld => "The program that serves a destination is older than what is needed.",
         Code::Unsupported => "That cannot be done there, or not by this version.",
         Code::NoPolicy => "The volume has no offload policy.",
         Code::PolicyWeaker => "The configured offload policy is weaker than the accepted one.",

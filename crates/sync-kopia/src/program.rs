@@ -42,6 +42,8 @@ const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_"];
 
 /// The oldest release that does what is needed; builds that name none are judged by what they can do.
 const OLDEST: (u32, u32) = (0, 20);
+/// Where it is to be had.
+const HOME: &str = "https://kopia.io/docs/installation";
 
 /// A command without which nothing here works, with the options that it needs, asked for its help. Builds that name no version are told by them.
 const NEEDED: [&[&str]; 4] = [
@@ -158,8 +160,8 @@ pub(crate) fn probe(options: &Options) -> Result<String, DestinationError> {
         let answer = answer?;
         if !answer.ok {
             let (what, program) = (needed[..2].join(" "), options.program.display());
-            let reason = format!("`{program} {what}` cannot do what is needed: {}; kopia 0.20 or newer can", answer.words);
-            return Err(DestinationError::Unsupported(reason));
+            let reason = format!("`{program} {what}` cannot do what is needed: {}; kopia 0.20 or newer can: {HOME}", answer.words);
+            return Err(DestinationError::ToolTooOld(reason));
         }
     }
     let answer = version?;
@@ -167,7 +169,9 @@ pub(crate) fn probe(options: &Options) -> Result<String, DestinationError> {
     let said = if said.is_empty() { answer.words } else { said };
     if release(&said).is_some_and(|release| release < OLDEST) {
         let (program, (major, minor)) = (options.program.display(), OLDEST);
-        return Err(DestinationError::Unsupported(format!("`{program}` is kopia {said}; {major}.{minor} or newer is needed")));
+        return Err(DestinationError::ToolTooOld(format!(
+            "`{program}` is kopia {said}; {major}.{minor} or newer is needed: {HOME}"
+        )));
     }
     Ok(said)
 }
@@ -238,8 +242,8 @@ fn how_far(line: &str) -> Option<&str> {
 
 pub(crate) fn not_started(program: &Path, error: &io::Error) -> DestinationError {
     let why = if error.kind() == io::ErrorKind::NotFound { "is not installed".into() } else { format!("does not start: {error}") };
-    DestinationError::Unsupported(format!(
-        "`{}` {why}; destinations of kind `kopia` need kopia 0.20 or newer: https://kopia.io/docs/installation",
+    DestinationError::ToolMissing(format!(
+        "`{}` {why}; destinations of kind `kopia` need kopia 0.20 or newer: {HOME}",
         program.display()
     ))
 }

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The oldest rclone whose behaviour is known.
@@ -137,7 +137,7 @@ impl Daemon {
         let private =
             PrivateDir::new("lastcopy-rclone-").map_err(|error| failed(format!("no directory for rclone's socket: {error}")))?;
         let socket = private.path().join("rc");
-        let command = command(options, private.path(), &socket).map_err(|error| failed(error.to_string()))?;
+        let command = command(options, private.path(), &socket)?;
         let started = Process::start(command, |line| Some(said(line)), None);
         let process = started.map_err(|error| not_started(&options.program, &error))?.process;
         let rc =
@@ -180,7 +180,7 @@ impl Daemon {
 
 fn not_started(program: &Path, error: &io::Error) -> DestinationError {
     let why = if error.kind() == io::ErrorKind::NotFound { "is not installed".into() } else { format!("does not start: {error}") };
-    DestinationError::Unsupported(format!(
+    DestinationError::ToolMissing(format!(
         "`{}` {why}; destinations of kind `mirror` need rclone {}.{} or newer: https://rclone.org/install",
         program.display(),
         OLDEST.0,
@@ -192,7 +192,7 @@ fn recent_enough(answer: &Value) -> Result<Program, DestinationError> {
     let version = answer["version"].as_str().unwrap_or_default().to_owned();
     let mut numbers = answer["decomposed"].as_array().into_iter().flatten().filter_map(Value::as_u64);
     if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < OLDEST {
-        return Err(DestinationError::Unsupported(format!(
+        return Err(DestinationError::ToolTooOld(format!(
             "rclone {version} is too old: {}.{} or newer is needed; older ones have known holes: https://rclone.org/install",
             OLDEST.0, OLDEST.1
         )));
@@ -200,7 +200,8 @@ fn recent_enough(answer: &Value) -> Result<Program, DestinationError> {
     Ok(Program { version })
 }
 
-fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Command> {
+fn command(options: &Options, private: &Path, socket: &Path) -> Result<Command, DestinationError> {
+    let failed = |error: io::Error| DestinationError::Unreachable { address: options.remote.clone(), reason: error.to_string() };
     let mut command = Command::new(&options.program);
     command.arg("rcd").arg("--rc-addr").arg(socket_url(socket)).args(["--rc-no-auth", "--rc-serve"]);
     command.args(["--use-json-log", "--log-level", "NOTICE", "--retries", "1", "--contimeout", "1m", "--timeout", "5m"]);
@@ -211,23 +212,27 @@ fn command(options: &Options, private: &Path, socket: &Path) -> io::Result<Comma
     if let Some(limit) = &options.bandwidth {
         command.arg("--bwlimit").arg(limit);
     }
-    command.arg("--config").arg(configuration(private)?);
+    command.arg("--config").arg(configuration(private).map_err(failed)?);
     command.env_clear();
     command.envs(environment(&KEPT, &KEPT_PREFIXES));
     command.envs(remote_settings(options));
     if let Some(password) = &options.index_password {
         command.env(variable(INDEX_REMOTE, "type"), "crypt");
-        command.env(variable(INDEX_REMOTE, "password"), obscured(&options.program, password)?);
+        let asked = obscuring(&options.program).map_err(|error| not_started(&options.program, &error))?;
+        command.env(variable(INDEX_REMOTE, "password"), obscured(asked, password).map_err(failed)?);
     }
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     Ok(command)
 }
 
-/// A password as rclone wants to be given one. It goes through a pipe: arguments are for everybody to read.
-fn obscured(program: &Path, password: &OsStr) -> io::Result<OsString> {
+/// An rclone that waits for a password to obscure. That goes through a pipe: arguments are for everybody to read.
+fn obscuring(program: &Path) -> io::Result<Child> {
     let mut command = Command::new(program);
-    command.args(["obscure", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
+    command.args(["obscure", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+/// A password as rclone wants to be given one.
+fn obscured(mut child: Child, password: &OsStr) -> io::Result<OsString> {
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(password.as_bytes())?;
     }

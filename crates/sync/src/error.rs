@@ -41,6 +41,12 @@ pub enum DestinationError {
     /// It cannot do what is asked of it.
     #[error("{0}")]
     Unsupported(String),
+    /// The program that serves it is not installed here, or does not start; says which one is needed, and where it is to be had.
+    #[error("{0}")]
+    ToolMissing(String),
+    /// The program that serves it is older than what is needed; says the same.
+    #[error("{0}")]
+    ToolTooOld(String),
     /// Something of ours there is damaged.
     #[error("{what} at {address} is damaged: {detail}")]
     Damaged {

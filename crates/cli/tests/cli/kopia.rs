@@ -2,7 +2,7 @@
 
 use crate::home::Home;
 use crate::skip::{missing_program, skipped};
-use crate::tree::{assert_same_tree, read_tree};
+use crate::tree::{assert_same_tree, read_tree, set_mode};
 use std::fs;
 
 pub(crate) fn no_kopia(test: &str) -> bool {
@@ -75,6 +75,30 @@ fn configured() -> Home {
         section(&home, &vault, "open sesame")
     ));
     home
+}
+
+/// A program that is missing or too old is told apart from a place that cannot do what is asked of it, and it is said where to get one.
+#[test]
+fn without_the_program_it_says_what_to_install() {
+    let home = configured();
+    let text = fs::read_to_string(home.config()).unwrap();
+    let (old, silent) = (home.path("old-kopia"), home.path("silent-kopia"));
+    // The second one knows nothing of the options that are needed.
+    for (program, script) in [(&old, "#!/bin/sh\necho '0.19.9 build: x'\n"), (&silent, "#!/bin/sh\nexit 1\n")] {
+        fs::write(program, script).unwrap();
+        set_mode(program, 0o755);
+    }
+    let too_old = "tool-too-old";
+    for (program, code) in
+        [("no-such-kopia", "tool-missing"), (old.to_str().unwrap(), too_old), (silent.to_str().unwrap(), too_old)]
+    {
+        home.write_config(&format!("{text}program = {program:?}\n"));
+        let ran = home.json(&["destination", "init", "vault"]).expect(4);
+        assert_eq!(ran.error_code(), code);
+        let message = ran.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(program) && message.contains("0.20") && message.contains("https://kopia.io"), "{message}");
+        assert!(ran.error()["hint"].as_str().unwrap().contains("install"), "{}", ran.ran);
+    }
 }
 
 /// The same, with two files that are pushed.
@@ -174,15 +198,4 @@ fn a_section_that_cannot_work_is_refused() {
         assert_eq!(refused.error_code(), "config");
         assert!(refused.error()["message"].as_str().unwrap().contains(says), "{lines}: {refused:?}");
     }
-}
-
-#[test]
-fn without_the_program_it_says_what_to_install() {
-    let home = Home::empty();
-    fs::create_dir_all(home.destination("vault")).unwrap();
-    let section = section(&home, &home.destination("vault"), "word");
-    home.write_config(&format!("{section}program = \"no-such-kopia\"\n"));
-    let ran = home.json(&["destination", "init", "vault"]).expect(3);
-    let message = ran.error()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("no-such-kopia") && message.contains("0.20"), "{message}");
 }

@@ -244,15 +244,21 @@ fn a_check_says_what_a_place_can_prove() {
     assert!(problems.contains("volume `photos` counts on it") && problems.contains("no file could ever pass"), "{problems}");
 }
 
+/// It was a refusal with the code `unsupported`, as if the place could not do what was asked of it.
 #[test]
 fn without_the_program_it_says_what_to_install() {
-    let home = mirrored("");
-    let text = fs::read_to_string(home.config()).unwrap();
-    let (start, end) = (text.find("program = ").unwrap(), text.rfind("\"\n").unwrap());
-    home.write_config(&format!("{}program = \"no-such-rclone{}", &text[..start], &text[end..]));
-    let ran = home.json(&["destination", "init", "box"]).expect(3);
-    let message = ran.error()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("no-such-rclone") && message.contains("1.75"), "{message}");
+    // The second one is asked for a password before it serves anything.
+    for more in ["", "index_password = { env = \"HOME\" }\n"] {
+        let home = mirrored("");
+        let text = fs::read_to_string(home.config()).unwrap();
+        let (start, end) = (text.find("program = ").unwrap(), text.rfind("\"\n").unwrap());
+        home.write_config(&format!("{}program = \"no-such-rclone{}{more}", &text[..start], &text[end..]));
+        let ran = home.json(&["destination", "init", "box"]).expect(4);
+        assert_eq!(ran.error_code(), "tool-missing");
+        let message = ran.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("no-such-rclone") && message.contains("1.75"), "{message}");
+        assert!(ran.error()["hint"].as_str().unwrap().contains("install it"), "{}", ran.ran);
+    }
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn one_that_is_too_old_is_refused() {
     for version in ["0.19.9 build: x", "v0.3.0"] {
         alone.is_version(version);
         let answer = alone.probe();
-        assert!(matches!(&answer, Err(DestinationError::Unsupported(why)) if why.contains("0.20 or newer")), "{answer:?}");
+        assert!(matches!(&answer, Err(DestinationError::ToolTooOld(why)) if why.contains("0.20 or newer")), "{answer:?}");
     }
 }
 
@@ -348,8 +348,8 @@ fn one_that_lacks_what_is_needed_is_refused() {
     let alone = Alone::new();
     alone.has_features(1);
     let answer = alone.probe();
-    assert!(matches!(&answer, Err(DestinationError::Unsupported(why)) if why.contains("0.20 or newer")), "{answer:?}");
+    assert!(matches!(&answer, Err(DestinationError::ToolTooOld(why)) if why.contains("0.20 or newer")), "{answer:?}");
     fs::remove_file(alone.programs.path().join("stand-in")).unwrap();
     let answer = alone.probe();
-    assert!(matches!(&answer, Err(DestinationError::Unsupported(why)) if why.contains("not installed")), "{answer:?}");
+    assert!(matches!(&answer, Err(DestinationError::ToolMissing(why)) if why.contains("not installed")), "{answer:?}");
 }
