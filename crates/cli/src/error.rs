@@ -157,11 +157,12 @@ impl Exit {
     }
 
     /// The exit status of several parts: 4 if any failed, else 3 if all were refused, else 1 if any was or needs attention. A wrong
-    /// command line was noticed before any part began.
+    /// command line was noticed before any part began: what turns out to be wrong with the configuration of one has made that one fail,
+    /// and says nothing of the others. One alone is what it is.
     pub(crate) fn of_parts(parts: &[Self]) -> Self {
-        if parts.contains(&Self::Usage) {
-            Self::Usage
-        } else if parts.contains(&Self::Failed) {
+        if let [alone] = parts {
+            *alone
+        } else if parts.iter().any(|part| matches!(part, Self::Usage | Self::Failed)) {
             Self::Failed
         } else if !parts.is_empty() && parts.iter().all(|part| *part == Self::Refused) {
             Self::Refused

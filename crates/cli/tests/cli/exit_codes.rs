@@ -134,6 +134,23 @@ fn several_volumes() {
     }
 }
 
+/// One whose password file is lost made every summary say that the configuration is wrong, as if nothing had been done.
+#[test]
+fn one_wrongly_configured_among_several() {
+    for (parts, exit) in [(&[Done, Done] as &[Part], 4), (&[Refused, Attention], 4)] {
+        let home = destinations(parts);
+        let (at, password) = (home.destination("vault"), home.path("lost"));
+        let section = format!(
+            "[destinations.vault]\nkind = \"kopia\"\nrepository = \"filesystem\"\noptions = {{ path = {at:?} }}\npassword = {{ file = {password:?} }}\n"
+        );
+        let config = fs::read_to_string(home.config()).unwrap();
+        home.write_config(&format!("{config}\n{section}"));
+        assert_parts(home.json(&["verify"]), &[parts, &[Failed]].concat(), exit);
+        // Alone, it is the configuration.
+        assert_parts(home.json(&["verify", "vault"]), &[Failed], 2);
+    }
+}
+
 /// A name that is none is noticed before anything begins.
 #[test]
 fn one_wrong_name_among_several() {
