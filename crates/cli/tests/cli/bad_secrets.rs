@@ -66,6 +66,35 @@ fn one_that_has_nothing_to_do_with_it_is_not_asked() {
     assert!(home.path("asked").exists());
 }
 
+/// A check ended at the first secret that it could not read, and said nothing of the destinations after it.
+#[test]
+fn a_check_names_each_and_goes_on() {
+    let home = Home::new(&Setup::usual().destination("z"));
+    configure_more(&home, &asking(&home));
+    let lost = home.path("lost");
+    let (at, file) = (home.destination("vault"), lost.to_str().unwrap());
+    configure_more(
+        &home,
+        &format!(
+            "[destinations.vault]\nkind = \"kopia\"\nrepository = \"filesystem\"\noptions = {{ path = {at:?} }}\n\
+             password = {{ file = {file:?} }}\n"
+        ),
+    );
+    let check = home.json(&["config", "check"]).expect(1);
+    let problems = |name: &str| {
+        let line = check.of("destination").find(|line| line["destination"] == name).unwrap();
+        line["problems"].as_array().unwrap().iter().map(|problem| problem.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(problems("usb").is_empty() && problems("z").is_empty(), "{}", check.ran);
+    for (name, says) in [("kop", "sh: exit status: 1"), ("vault", file)] {
+        let problems = problems(name);
+        assert!(problems.len() == 1 && problems[0].contains("`password`") && problems[0].contains(says), "{problems:?}");
+    }
+    assert_eq!((check.of("error").count(), check.count("problems")), (0, 2), "{}", check.ran);
+    let shown = home.run(&["config", "check"]).expect(1);
+    assert_eq!(shown.stdout.matches("problem: ").count(), 2, "{shown}");
+}
+
 /// One that holds copies, and whose password file is lost: it is told of by itself, and the others go on.
 #[test]
 fn one_that_holds_copies_is_left_out() {

@@ -115,7 +115,7 @@ impl DestinationConfig {
     }
 
     /// The methods by which it may prove, as far as the configuration tells.
-    pub(super) fn methods(&self) -> Vec<Method> {
+    pub(crate) fn methods(&self) -> Vec<Method> {
         let Way::Mirror(mirror) = &self.way else { return vec![Method::ReadBack] };
         match mirror.options.verify {
             Verify::None => Vec::new(),
