@@ -1,71 +1,179 @@
 //! `explain`: every lock of the gate for some files, and what would open it.
 
 use crate::app::App;
+use crate::commands::each;
 use crate::commands::offload::file_fields;
 use crate::error::{CliError, Code, Exit, Result};
-use crate::output::bold;
+use crate::output::{Fields, bold};
 use crate::units::Size;
-use crate::words;
-use lastcopy_offload::{FileOutcome, FileReport, Known, Lock, Locks, decide, locks};
-use lastcopy_store::{Evidence, FileFacts, Policy, Selection, Store, Volume};
-use std::collections::BTreeMap;
+use crate::words::{self, files, files_that};
+use lastcopy_fs::{FileStat, RelPath};
+use lastcopy_offload::{Counts, FileOutcome, FileReport, Known, Lock, Locks, decide, locks};
+use lastcopy_store::{BeginError, Evidence, FileFacts, FileRecord, FileStatus, Policy, Selection, Store, Volume};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 pub(crate) fn run(app: &App, paths: &[PathBuf]) -> Result<Exit> {
-    let mut below: BTreeMap<String, Vec<lastcopy_fs::RelPath>> = BTreeMap::new();
+    let mut below: BTreeMap<String, BTreeSet<RelPath>> = BTreeMap::new();
     for path in paths {
         let (volume, inside) = app.volume_of(path)?;
-        below.entry(volume).or_default().push(inside);
+        below.entry(volume).or_default().insert(inside);
     }
-    let mut blocked = 0u64;
-    for (name, below) in below {
-        blocked += explain(app, &name, below)?;
-    }
-    Ok(if blocked > 0 { Exit::Attention } else { Exit::Done })
+    each(app, below, |(name, below)| {
+        explain(app, &name, below).inspect_err(|error| {
+            app.output.summary("explain", None, error.status(), fields(&name, &Counts::default()));
+        })
+    })
 }
 
-fn explain(app: &App, name: &str, below: Vec<lastcopy_fs::RelPath>) -> Result<u64> {
+fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
     let volume = app.volume(name)?;
     let Some(policy) = volume.configured_policy() else {
-        return Err(lastcopy_store::BeginError::NoPolicy { volume: name.to_owned() }.into());
+        return Err(BeginError::NoPolicy { volume: name.to_owned() }.into());
     };
-    let store = app.store()?;
-    let selected = store.select_present(volume.id(), &Selection { below: below.clone(), ..Selection::default() })?;
-    if selected.is_empty() {
-        tell_absent(app, store, &volume, &below)?;
-        return Ok(0);
+    let mut explaining = Explaining { app, volume: &volume, policy, names: app.names()?, counts: Counts::default(), untold: below };
+    let given = explaining.untold.len();
+    let weaker = explaining.present()?;
+    explaining.absent()?;
+    let Explaining { mut counts, untold, .. } = explaining;
+    if untold.len() == given {
+        return Err(unknown(&volume, &untold));
     }
-    let weaker = app.weakenings(volume.id(), policy)?;
-    if !weaker.is_empty() {
-        let error = CliError::policy_weaker(name, &weaker);
-        app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
+    if !untold.is_empty() {
+        app.show(&unknown(&volume, &untold));
+        counts.errors = untold.len() as u64;
     }
-    let names = app.names()?;
-    let needed = app.needed()?;
-    let mut blocked = u64::from(!weaker.is_empty());
-    for page in selected.chunks(1000) {
-        for (facts, evidence) in store.evidence(volume.id(), page, &policy.counted())? {
-            let stat = volume.root().stat(&facts.file.path).ok().flatten();
-            let needed = stat.is_some_and(|stat| needed.contains(&(stat.device, stat.inode)));
-            let known = Known { now: store.now(), needed, confirmations: &[] };
-            let decision = decide(&facts, &evidence, policy, &known);
-            blocked += u64::from(!decision.passes());
-            let outcome = if decision.passes() { FileOutcome::WouldOffload } else { FileOutcome::Blocked };
-            let report = FileReport {
-                path: facts.file.path.clone(),
-                content: facts.file.content,
-                outcome,
-                refusals: decision.refusals,
-                detail: None,
-            };
-            let fields = file_fields(name, &report, &names);
-            app.output.json("file", &fields.with("locks", locks_json(&facts, &evidence, policy, store, &names)));
-            if !app.output.is_json() {
-                tell(app, name, &report, &facts, &evidence, policy, &names);
+    if counts.selected > 1 {
+        let goes = files(counts.offloaded + counts.quarantined);
+        app.output.line(&format!("{name}: {goes} may be offloaded, {} here", files_that(counts.blocked, "stays", "stay")));
+    }
+    let bad = weaker || counts.blocked + counts.errors > 0;
+    app.output.summary("explain", None, if bad { "partial" } else { "success" }, fields(name, &counts));
+    Ok(if bad { Exit::Attention } else { Exit::Done })
+}
+
+/// As `offload --dry-run` counts them.
+fn fields(volume: &str, counts: &Counts) -> Fields {
+    crate::commands::offload::counted(Fields::new().with("volume", volume), counts)
+}
+
+/// Paths of which nothing is known.
+fn unknown(volume: &Volume, paths: &BTreeSet<RelPath>) -> CliError {
+    let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
+    CliError::new(Code::NotFound, format!("the index knows nothing at {} in volume `{}`", paths.join(", "), volume.name()))
+        .hint(format!("`lastcopy index {}` records new files", volume.name()))
+}
+
+/// The files of one volume, told of one after the other.
+struct Explaining<'a> {
+    app: &'a App,
+    volume: &'a Volume,
+    policy: &'a Policy,
+    names: words::Names,
+    counts: Counts,
+    /// The given paths at and below which nothing was found yet.
+    untold: BTreeSet<RelPath>,
+}
+
+impl Explaining<'_> {
+    /// Every lock of the files that are here. Returns whether their policy is weaker than the accepted one, and so none of them goes.
+    fn present(&mut self) -> Result<bool> {
+        let store = self.app.store()?;
+        let selection = Selection { below: self.untold.iter().cloned().collect(), ..Selection::default() };
+        let selected = store.select_present(self.volume.id(), &selection)?;
+        if selected.is_empty() {
+            return Ok(false);
+        }
+        let weaker = self.app.weakenings(self.volume.id(), self.policy)?;
+        if !weaker.is_empty() {
+            let error = CliError::policy_weaker(self.volume.name(), &weaker);
+            self.app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
+        }
+        let needed = self.app.needed()?;
+        let mut names_gone = HashMap::new();
+        for page in selected.chunks(1000) {
+            for (facts, evidence) in store.evidence(self.volume.id(), page, &self.policy.counted())? {
+                let stat = self.volume.root().stat(&facts.file.path).ok().flatten();
+                let needed = stat.is_some_and(|stat| needed.contains(&(stat.device, stat.inode)));
+                let known = Known { now: store.now(), needed, confirmations: &[] };
+                let decision = decide(&facts, &evidence, self.policy, &known);
+                let frees = if decision.passes() { would_free(&mut names_gone, stat) } else { 0 };
+                self.count(decision.passes(), frees);
+                let outcome = if decision.passes() { FileOutcome::WouldOffload } else { FileOutcome::Blocked };
+                let report = FileReport { outcome, refusals: decision.refusals, ..report(&facts.file) };
+                self.tell(store, &report, &facts, &evidence);
+                self.found(&facts.file.path);
+            }
+        }
+        Ok(!weaker.is_empty())
+    }
+
+    /// Under a grace, what is moved aside frees nothing yet.
+    fn count(&mut self, passes: bool, frees: u64) {
+        self.counts.selected += 1;
+        match (passes, self.policy.grace_ms > 0) {
+            (false, _) => self.counts.blocked += 1,
+            (true, true) => self.counts.quarantined += 1,
+            (true, false) => {
+                self.counts.offloaded += 1;
+                self.counts.bytes_freed += frees;
             }
         }
     }
-    Ok(blocked)
+
+    fn tell(&self, store: &Store, report: &FileReport, facts: &FileFacts, evidence: &[Evidence]) {
+        let fields = file_fields(self.volume.name(), report, &self.names);
+        self.app.output.json("file", &fields.with("locks", locks_json(facts, evidence, self.policy, store, &self.names)));
+        if !self.app.output.is_json() {
+            tell(self.app, self.volume.name(), report, facts, evidence, self.policy, &self.names);
+        }
+    }
+
+    /// Files that are not here have no gate; says what they are instead, where nothing that is here was named.
+    fn absent(&mut self) -> Result<()> {
+        if self.untold.is_empty() {
+            return Ok(());
+        }
+        let store = self.app.store()?;
+        let below: Vec<_> = self.untold.iter().cloned().collect();
+        let absent = [FileStatus::Offloaded, FileStatus::Quarantined, FileStatus::Missing];
+        for id in store.select_files(self.volume.id(), &below, &absent)? {
+            let file = store.file(id)?;
+            let since = format!("is {} since run {}", file.status, file.status_run);
+            self.app.output.line(&format!("{}/{}: {since}", self.volume.name(), file.path));
+            let outcome = match file.status {
+                FileStatus::Offloaded => FileOutcome::Offloaded,
+                FileStatus::Quarantined => FileOutcome::Quarantined,
+                _ => FileOutcome::Drift,
+            };
+            let report = FileReport { outcome, detail: Some(since), ..report(&file) };
+            let fields = file_fields(self.volume.name(), &report, &self.names);
+            self.app.output.json("file", &fields.with("status", file.status.name()));
+            self.found(&file.path);
+        }
+        Ok(())
+    }
+
+    /// Something was told of a file, and so of each path at or above it.
+    fn found(&mut self, path: &RelPath) {
+        let mut at = Some(path.clone());
+        while let Some(path) = at.filter(|_| !self.untold.is_empty()) {
+            self.untold.remove(&path);
+            at = path.split().map(|(parent, _)| parent);
+        }
+    }
+}
+
+fn report(file: &FileRecord) -> FileReport {
+    FileReport { path: file.path.clone(), content: file.content, outcome: FileOutcome::Blocked, refusals: Vec::new(), detail: None }
+}
+
+/// What deleting a file frees, when it is the last name of its bytes that goes.
+fn would_free(names_gone: &mut HashMap<(u64, u64), u32>, stat: Option<FileStat>) -> u64 {
+    let Some(stat) = stat else { return 0 };
+    let gone = names_gone.entry((stat.device, stat.inode)).or_default();
+    *gone += 1;
+    if *gone >= stat.links { stat.size } else { 0 }
 }
 
 fn locks_json(facts: &FileFacts, evidence: &[Evidence], policy: &Policy, store: &Store, names: &words::Names) -> serde_json::Value {
@@ -108,22 +216,4 @@ fn tell(
         out.line(&format!("  {}: {}", refusal.cause.name(), words::detail(refusal, names)));
         out.line(&format!("      to clear it: {}", words::fix(refusal, names, volume)));
     }
-}
-
-/// Files that are not here have no gate; say what they are instead.
-fn tell_absent(app: &App, store: &Store, volume: &Volume, below: &[lastcopy_fs::RelPath]) -> Result<()> {
-    let mut found = false;
-    for path in below {
-        if let Some(file) = store.file_at(volume.id(), path)? {
-            found = true;
-            app.output.line(&format!("{}/{path}: is {} since run {}", volume.name(), file.status, file.status_run));
-            let fields = crate::output::Fields::new().with("volume", volume.name()).path(path).with("status", file.status.name());
-            app.output.json("file", &fields.with("content", file.content.hash.to_string()).with("size", file.content.size));
-        }
-    }
-    if found {
-        return Ok(());
-    }
-    Err(CliError::new(Code::NotFound, format!("the index knows no present file there in volume `{}`", volume.name()))
-        .hint(format!("`lastcopy index {}` records new files", volume.name())))
 }

@@ -187,9 +187,11 @@ fn undo(app: &App, run: i64, dry_run: bool) -> Result<Exit> {
 }
 
 fn fields(volume: &str, dry_run: bool, counts: &Counts) -> Fields {
-    Fields::new()
-        .with("volume", volume)
-        .with("dry_run", dry_run)
+    counted(Fields::new().with("volume", volume).with("dry_run", dry_run), counts)
+}
+
+pub(crate) fn counted(fields: Fields, counts: &Counts) -> Fields {
+    fields
         .with("selected", counts.selected)
         .with("offloaded", counts.offloaded)
         .with("quarantined", counts.quarantined)

@@ -12,6 +12,7 @@ mod bad_volume;
 mod concurrency;
 mod demo;
 mod exit_codes;
+mod explain;
 mod home;
 mod hooks;
 mod json;
