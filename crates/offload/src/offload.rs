@@ -85,6 +85,8 @@ pub struct FileReport {
     pub refusals: Vec<Refusal>,
     /// What drifted or failed.
     pub detail: Option<String>,
+    /// Bytes that this freed, or would: none while the file has other names.
+    pub freed: u64,
 }
 
 /// Counts over all files.
@@ -123,6 +125,12 @@ impl std::ops::Add for Counts {
 }
 
 impl Counts {
+    /// Counts a file by what was told of it. Whoever is told of each knows how far an offload came that ended early.
+    pub fn take(&mut self, report: &FileReport) {
+        self.count(report.outcome);
+        self.bytes_freed += report.freed;
+    }
+
     pub(crate) fn count(&mut self, outcome: FileOutcome) {
         *match outcome {
             FileOutcome::Offloaded | FileOutcome::WouldOffload => &mut self.offloaded,
@@ -207,6 +215,7 @@ pub(crate) fn blocked(facts: &FileFacts, decision: Decision) -> FileReport {
         outcome: FileOutcome::Blocked,
         refusals: decision.refusals,
         detail: None,
+        freed: 0,
     }
 }
 

@@ -95,13 +95,14 @@ impl<'a> Protocol<'a> {
 
     /// Every file of a batch ends here, once.
     fn tell(&mut self, report: FileReport, each: Each<'_>) {
-        self.counts.count(report.outcome);
+        self.counts.take(&report);
         self.offloading.progress.advance(1, 0);
         each(report);
     }
 
     fn report(&mut self, file: &FileRecord, outcome: FileOutcome, detail: Option<String>, each: Each<'_>) {
-        self.tell(FileReport { path: file.path.clone(), content: file.content, outcome, refusals: Vec::new(), detail }, each);
+        let (path, content) = (file.path.clone(), file.content);
+        self.tell(FileReport { path, content, outcome, refusals: Vec::new(), detail, freed: 0 }, each);
     }
 
     fn stop(&mut self, file: &FileRecord, stop: Stop, each: Each<'_>) {
@@ -114,7 +115,7 @@ impl<'a> Protocol<'a> {
 
     fn block(&mut self, file: &FileRecord, refusals: Vec<Refusal>, each: Each<'_>) {
         let (path, content, outcome) = (file.path.clone(), file.content, FileOutcome::Blocked);
-        self.tell(FileReport { path, content, outcome, refusals, detail: None }, each);
+        self.tell(FileReport { path, content, outcome, refusals, detail: None, freed: 0 }, each);
     }
 
     fn known<'k>(&self, now: Timestamp, confirmations: &'k [Confirmation]) -> Known<'k> {
@@ -171,8 +172,9 @@ impl<'a> Protocol<'a> {
             if decision.passes() {
                 self.counts.count(outcome);
                 self.offloading.progress.advance(1, 0);
-                self.counts.bytes_freed += if outcome == FileOutcome::Offloaded { self.would_free(&ready.stat) } else { 0 };
-                each(FileReport { path, content, outcome: FileOutcome::WouldOffload, refusals: Vec::new(), detail: None });
+                let freed = if outcome == FileOutcome::Offloaded { self.would_free(&ready.stat) } else { 0 };
+                self.counts.bytes_freed += freed;
+                each(FileReport { path, content, outcome: FileOutcome::WouldOffload, refusals: Vec::new(), detail: None, freed });
             } else {
                 self.block(&ready.facts.file, decision.refusals, each);
             }
@@ -494,8 +496,9 @@ impl<'a> Protocol<'a> {
         let gone: Vec<_> = deleted.iter().map(|(aside, _)| aside.intent.id).collect();
         run.offloaded(&gone)?;
         for (aside, freed) in deleted {
-            self.counts.bytes_freed += freed;
-            self.report(&aside.intent.file, FileOutcome::Offloaded, None, each);
+            let FileRecord { path, content, .. } = aside.intent.file;
+            let outcome = FileOutcome::Offloaded;
+            self.tell(FileReport { path, content, outcome, refusals: Vec::new(), detail: None, freed }, each);
         }
         Ok(())
     }

@@ -165,7 +165,14 @@ impl Explaining<'_> {
 }
 
 fn report(file: &FileRecord) -> FileReport {
-    FileReport { path: file.path.clone(), content: file.content, outcome: FileOutcome::Blocked, refusals: Vec::new(), detail: None }
+    FileReport {
+        path: file.path.clone(),
+        content: file.content,
+        outcome: FileOutcome::Blocked,
+        refusals: Vec::new(),
+        detail: None,
+        freed: 0,
+    }
 }
 
 /// What deleting a file frees, when it is the last name of its bytes that goes.

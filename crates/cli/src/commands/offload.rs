@@ -24,16 +24,28 @@ pub(crate) fn run(app: &App, args: &OffloadArgs) -> Result<Exit> {
     }
     // The parser wants a volume where there is no run to undo.
     let name = args.volume.as_deref().unwrap_or_default();
-    let result = offload(app, name, args);
+    // What was done until an error stays done, and is told.
+    let mut counts = Counts::default();
+    let result = offload(app, name, args, &mut counts);
     if let Err(error) = &result {
+        tell_ended(app, name, &counts);
         let run = error.run.map(RunId::get);
-        let fields = fields(name, args.dry_run, &Counts::default());
-        app.output.summary("offload", run, error.status(), fields);
+        app.output.summary("offload", run, error.status(), fields(name, args.dry_run, &counts));
     }
     result.map_err(|error| CliError { run: None, ..error })
 }
 
-fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
+/// How far an offload came that ended early.
+fn tell_ended(app: &App, name: &str, counts: &Counts) {
+    if counts.offloaded + counts.quarantined > 0 {
+        let (gone, freed) = (files(counts.offloaded), Size(counts.bytes_freed));
+        let aside = files(counts.quarantined);
+        app.output
+            .line(&bold(&format!("{name}: until it ended early: {gone} deleted, {freed} freed, {aside} moved to quarantine")));
+    }
+}
+
+fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Result<Exit> {
     let volume = app.volume(name)?;
     let Some(policy) = volume.configured_policy().cloned() else {
         return Err(lastcopy_store::BeginError::NoPolicy { volume: name.to_owned() }.into());
@@ -76,22 +88,22 @@ fn offload(app: &App, name: &str, args: &OffloadArgs) -> Result<Exit> {
     app.confirm(&question(name, (plan.files, plan.bytes), held, Age { ms: policy.grace_ms }))?;
     let run = app.waiting(|| Ok(app.store()?.begin_offload(&volume)?))?;
     let id = run.id();
-    match carry_out(app, &run, &offloading, &plan, &mut teller) {
-        Ok(counts) => {
+    match carry_out(app, &run, &offloading, &plan, &mut teller, counts) {
+        Ok(()) => {
             let bad = counts.blocked + counts.drift + counts.errors > 0;
             let outcome = if bad {
                 Outcome::Partial(format!("{} here", files_that(counts.blocked + counts.drift + counts.errors, "stays", "stay")))
             } else {
                 Outcome::Success
             };
-            run.finish(&outcome, Some(&fields(name, false, &counts).to_json()))?;
-            Ok(teller.finish(Some(id), false, &counts))
+            run.finish(&outcome, Some(&fields(name, false, counts).to_json()))?;
+            Ok(teller.finish(Some(id), false, counts))
         }
         Err(error) => {
             let error = CliError::from(error);
             let outcome = if error.code == Code::Interrupted { Outcome::Aborted } else { Outcome::Failed(error.message.clone()) };
-            run.finish(&outcome, None)?;
-            Err(CliError { run: Some(id), ..error })
+            let finished = run.finish(&outcome, Some(&fields(name, false, counts).to_json()));
+            Err(CliError { run: Some(id), ..finished.map_or_else(CliError::from, |()| error) })
         }
     }
 }
@@ -115,12 +127,20 @@ fn carry_out(
     offloading: &Offloading<'_>,
     plan: &lastcopy_offload::Plan,
     teller: &mut Teller<'_>,
-) -> Result<Counts, OffloadError> {
+    counts: &mut Counts,
+) -> Result<(), OffloadError> {
     let settled = lastcopy_offload::settle(run, offloading.volume)?;
     tell_settled(app, offloading.volume, &settled);
-    let held = offloading.finish_held(run, &mut |report| teller.tell(&report))?;
-    let counts = offloading.apply(run, plan, &mut |report| teller.tell(&report))?;
-    Ok(held + counts)
+    let held = released_by_grace(run.store(), offloading.volume)?.len() as u64;
+    *counts = Counts { selected: plan.selected + held, blocked: plan.blocked, ..Counts::default() };
+    let mut each = |report: FileReport| {
+        counts.take(&report);
+        teller.tell(&report);
+    };
+    let held = offloading.finish_held(run, &mut each)?;
+    let planned = offloading.apply(run, plan, &mut each)?;
+    *counts = held + planned;
+    Ok(())
 }
 
 fn options(app: &App, volume: &Volume, args: &OffloadArgs) -> Result<PlanOptions> {

@@ -292,6 +292,30 @@ fn an_offload_that_is_killed_while_it_deletes_loses_nothing() {
     assert_same_tree(&home.tree("photos"), &tree);
 }
 
+/// An offload that was interrupted said that it had deleted nothing, whatever it had deleted.
+#[test]
+fn an_offload_that_is_interrupted_tells_what_it_deleted() {
+    let (home, tree) = pushed();
+    let mut offload = home.spawn(&["--json", "offload", "photos", ".", "--yes"]);
+    let aside = home.volume("photos").join(".lastcopy/offload");
+    let mut most = 0;
+    wait_for("files that were aside are deleted", || {
+        let now = count(&aside);
+        most = most.max(now);
+        now < most
+    });
+    offload.signal(Signal::INT);
+    let ended = offload.wait().into_json().expect(4);
+    assert_eq!((ended.error_code(), ended.summary()["status"].as_str()), ("interrupted", Some("aborted")));
+    let here = home.tree("photos");
+    assert!(!here.is_empty() && here.len() < tree.len(), "it was over, or had not begun: this is no test");
+    let gone = (tree.len() - here.len()) as u64;
+    assert_eq!((ended.count("selected"), ended.count("offloaded")), (tree.len() as u64, gone));
+    assert!(ended.count("bytes_freed") >= gone * 15_000, "{}", ended.ran);
+    let recorded = home.run(&["runs", &ended.run().to_string()]).expect(0);
+    assert!(recorded.stdout.contains(&format!("\"offloaded\":{gone},")), "{recorded}");
+}
+
 #[test]
 fn a_killed_restore_is_done_again() {
     let (home, tree) = pushed();
