@@ -389,7 +389,7 @@ impl App {
         let mut told = false;
         loop {
             match work() {
-                Err(error) if error.code == Code::Busy && error.run.is_some() && self.global.wait => {
+                Err(error) if error.until_a_run_ends && self.global.wait => {
                     if !std::mem::replace(&mut told, true) {
                         self.output.note(&format!("waiting: {}", error.message));
                     }

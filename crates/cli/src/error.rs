@@ -184,6 +184,8 @@ pub(crate) struct CliError {
     pub(crate) drawing: Option<Box<ConfigError>>,
     /// The run that was recorded as refused.
     pub(crate) run: Option<RunId>,
+    /// Whether another run is in the way, for whose end `--wait` waits.
+    pub(crate) until_a_run_ends: bool,
     /// Whether it is about the index itself; then it is shown with the index's path.
     pub(crate) about_index: bool,
 }
@@ -192,7 +194,7 @@ pub(crate) type Result<T, E = CliError> = std::result::Result<T, E>;
 
 impl CliError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, drawing: None, run: None, about_index: false }
+        Self { code, message: message.into(), hint: None, drawing: None, run: None, until_a_run_ends: false, about_index: false }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -260,6 +262,11 @@ impl From<StoreError> for CliError {
             StoreError::RunEnded { .. } => {
                 Self::new(Code::Interrupted, text).hint("somebody closed it, by `runs abort` or with a new epoch; run the command again")
             }
+            StoreError::Running { run } => {
+                let id = run.map_or_else(|| "ID".to_owned(), |run| run.to_string());
+                let hint = format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {id}`");
+                Self { until_a_run_ends: true, ..Self::new(Code::Busy, text) }.hint(hint)
+            }
             StoreError::Refused(_) => Self::new(Code::Refused, text),
             StoreError::NotFound(_) => Self::new(Code::NotFound, text),
             StoreError::Io { .. } => Self::new(Code::Io, text),
@@ -309,8 +316,10 @@ impl From<BeginError> for CliError {
     fn from(error: BeginError) -> Self {
         let text = error.to_string();
         match error {
-            BeginError::Blocked { by, refused, .. } => Self { run: Some(refused), ..Self::new(Code::Busy, text) }
-                .hint(format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {}`", by.id)),
+            BeginError::Blocked { by, refused, .. } => {
+                Self { run: Some(refused), until_a_run_ends: true, ..Self::new(Code::Busy, text) }
+                    .hint(format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {}`", by.id))
+            }
             BeginError::PolicyWeaker { volume, weakenings, refused } => {
                 Self { run: Some(refused), ..Self::policy_weaker(&volume, &weakenings) }
             }

@@ -2,9 +2,11 @@
 
 use crate::db::{self, Use};
 use crate::error::{Result, StoreError};
+use crate::ids::RunId;
 use crate::store::{NewEpoch, Store, StoreOptions, make_private_dir, resolved, sibling};
 use lastcopy_fs::{Dir, Id128, LockFile, LockState};
 use rusqlite::{Connection, OpenFlags};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -193,10 +195,16 @@ fn refuse_while_running(path: &Path) -> Result<()> {
     for entry in std::fs::read_dir(&runs).map_err(StoreError::io(&runs))? {
         let lock = entry.map_err(StoreError::io(&runs))?.path();
         if matches!(LockFile::try_take(&lock).map_err(StoreError::io(&lock))?, LockState::Held) {
-            return Err(StoreError::Refused("a run is going on: wait for it to end, or abort it, then try again".into()));
+            return Err(StoreError::Running { run: lock.file_name().and_then(|lock| run_with(path, lock)) });
         }
     }
     Ok(())
+}
+
+/// The run that holds a lock, if the index can tell.
+fn run_with(path: &Path, lock: &OsStr) -> Option<RunId> {
+    let index = db::connect(path, Use::Read).ok()?;
+    index.query_row("SELECT id FROM run WHERE liveness = ?", [lock.to_str()?], |row| row.get(0)).ok()
 }
 
 /// Gives the index that is there a second name. It keeps its own until the new one takes it: a crash leaves one of the two.

@@ -57,6 +57,12 @@ pub enum StoreError {
         /// Its terminal status.
         status: String,
     },
+    /// Something runs, while nothing may. It is known by its lock, and the index, which may be damaged, does not always say which run it is.
+    #[error("{} is going on", .run.map_or_else(|| "a run or a hook".to_owned(), |run| format!("run {run}")))]
+    Running {
+        /// The run, where the index names it.
+        run: Option<RunId>,
+    },
     /// A guard of the index refused.
     #[error("{0}")]
     Refused(String),

@@ -67,7 +67,7 @@ fn restore(app: &App, file: &Path, dry_run: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     app.confirm(&format!("Put {} in the place of the index at {}?", file.display(), options.path.display()))?;
-    let (_store, news, aside) = restore_index(options, file)?;
+    let (_store, news, aside) = app.waiting(|| Ok(restore_index(options.clone(), file)?))?;
     app.output.line(&format!("the index is {} now; a new epoch began: {}", file.display(), news.reason));
     if let Some(aside) = &aside {
         app.output.line(&format!("  the index that was there is {}", aside.display()));

@@ -140,6 +140,28 @@ fn with_wait_a_command_waits_for_the_run_in_its_way() {
     assert_eq!(runs.of("run").filter(|run| run["status"] == "refused").count(), 1);
 }
 
+/// An index was not put back beside a run, which is right; but nobody said which run it was, or how to end it, and `--wait` did not wait.
+#[test]
+fn an_index_is_put_back_once_nothing_runs() {
+    let (home, tree) = pushed();
+    let copy = home.path("copy.db");
+    let restore = ["db", "restore", copy.to_str().unwrap(), "--yes"];
+    home.run(&["db", "backup", restore[2]]).expect(0);
+    let audit = home.paused(&["audit", "--deep"], "audit");
+    let refused = home.json(&restore).expect(3);
+    assert_eq!(refused.error_code(), "busy");
+    assert!(refused.error()["message"].as_str().unwrap().contains(&format!("run {}", audit.run)), "{}", refused.ran);
+    assert!(refused.error()["hint"].as_str().unwrap().contains(&format!("runs abort {}", audit.run)), "{}", refused.ran);
+    let mut waiting = home.spawn(&[&restore[..], &["--wait"]].concat());
+    wait_for("it says that it waits", || waiting.stderr_so_far().contains("waiting"));
+    assert!(waiting.is_running());
+    audit.resume().expect(0);
+    waiting.wait().expect(0);
+    home.json(&["index"]).expect(0);
+    home.json(&["sync"]).expect(0);
+    assert_holds(&home, "usb", &tree);
+}
+
 #[test]
 fn processes_that_meet_at_a_new_index_make_one_node() {
     let home = Home::empty();

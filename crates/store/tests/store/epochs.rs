@@ -297,7 +297,8 @@ fn restoring_a_backup_begins_a_new_life() {
 
     let running = node.store.begin_audit(&volume).unwrap();
     let options = node.options();
-    assert!(matches!(lastcopy_store::restore_index(options, &backup), Err(StoreError::Refused(_))), "something runs");
+    let refused = lastcopy_store::restore_index(options, &backup).unwrap_err();
+    assert!(matches!(refused, StoreError::Running { run } if run == Some(running.id())), "something runs: {refused}");
     drop(running);
     let newest = newest.get() + 1;
     close(&mut node);
@@ -335,7 +336,10 @@ fn an_index_behind_a_link_is_restored_where_it_is() {
     std::os::unix::fs::symlink(node.index_file(), &link).unwrap();
     let options = || StoreOptions { path: link.clone(), ..node.options() };
     let running = node.store.begin_audit(&volume).unwrap();
-    assert!(matches!(lastcopy_store::restore_index(options(), &backup), Err(StoreError::Refused(_))), "something runs");
+    assert!(
+        matches!(lastcopy_store::restore_index(options(), &backup), Err(StoreError::Running { run: Some(_) })),
+        "something runs"
+    );
     drop((running, volume));
     let elsewhere = StoreOptions { path: node.path("elsewhere/index.db"), ..node.options() };
     node.store = Store::open(elsewhere).unwrap().0;
