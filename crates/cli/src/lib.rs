@@ -28,7 +28,9 @@ use crate::app::App;
 use crate::args::{Cli, Color};
 use crate::error::{CliError, Code, Exit};
 use crate::output::{Format, Output};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The program, with the arguments of this process.
@@ -81,14 +83,39 @@ fn usage(error: &clap::Error) -> Exit {
     }
     if json {
         let output = Output::new(Format::Json);
-        let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        output.error(&CliError::new(Code::Usage, message).hint("`lastcopy --help` shows what there is"));
-        output.finish("", Exit::Usage);
+        let command = first_command(std::env::args_os().skip(1));
+        output.error(&unparsable(error, &command));
+        output.finish(&command, Exit::Usage);
     } else {
         drop(error.print());
     }
     Exit::Usage
+}
+
+/// The first word that is a command, of a line that need not be one.
+fn first_command(words: impl Iterator<Item = OsString>) -> String {
+    let known = Cli::command();
+    let mut names = words.filter_map(|word| known.find_subcommand(word).map(|command| command.get_name().to_owned()));
+    names.next().unwrap_or_default()
+}
+
+/// What the parser says to people in several lines, in one: what is wrong, with all that is missing; what might be meant as the hint.
+fn unparsable(error: &clap::Error, command: &str) -> CliError {
+    let help = ["`lastcopy", command, "--help` shows what there is"].map(str::trim).into_iter().filter(|word| !word.is_empty());
+    let help = help.collect::<Vec<_>>().join(" ");
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // It renders the whole help instead of an error.
+        let what = ["`lastcopy", command].join(" ");
+        return CliError::new(Code::Usage, format!("{}` does nothing by itself", what.trim_end())).hint(help);
+    }
+    let text = error.render().to_string();
+    let said =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let (tips, said): (Vec<_>, Vec<_>) = said.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
+    let (first, rest) = said.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
+    let message = [first.trim_start_matches("error: "), &rest.join(", ")].join(" ");
+    let tips = tips.iter().map(|tip| format!("{}; ", tip.trim_start_matches("tip: "))).collect::<String>();
+    CliError::new(Code::Usage, message.trim_end()).hint(format!("{tips}{help}"))
 }
 
 /// A batch of an offload holds some hundred files open; the usual soft limit is 1024.

@@ -64,7 +64,7 @@ fn list(app: &App) -> Result<Exit> {
             known.push(app.store()?.register_destination(name, configured.kind())?);
         }
     }
-    for record in known {
+    for record in &known {
         let (stored, verified, lost) = app.store()?.count_receipts(record.id)?;
         let url = config.destinations.get(&record.name).map(|configured| configured.url.as_str());
         let state = if record.incarnation.is_some() { "initialised" } else { "not initialised" };
@@ -89,6 +89,7 @@ fn list(app: &App) -> Result<Exit> {
             .with("lost", lost);
         app.output.json("destination", &fields);
     }
+    app.output.summary("destination", None, "success", Fields::new().with("destinations", known.len()));
     Ok(Exit::Done)
 }
 

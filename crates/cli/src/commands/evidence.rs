@@ -21,8 +21,10 @@ fn show(app: &App, volume: Option<&str>, destination: Option<&str>) -> Result<Ex
     volume.map_or(Ok(()), |name| app.volume_config(name).map(drop))?;
     destination.map_or(Ok(()), |name| app.destination_config(name).map(drop))?;
     let store = app.store()?;
+    let mut vectors = 0u64;
     for record in store.volumes()?.iter().filter(|record| volume.is_none_or(|name| name == record.name)) {
         for at in store.destinations()?.iter().filter(|at| destination.is_none_or(|name| name == at.name)) {
+            vectors += 1;
             let vector = store.vector(record.id, at.id)?;
             let (stored, verified, lost) = store.count_receipts(at.id)?;
             let components: Vec<_> = vector.iter().map(|(node, run)| format!("{node} → {run}")).collect();
@@ -48,11 +50,14 @@ fn show(app: &App, volume: Option<&str>, destination: Option<&str>) -> Result<Ex
             app.output.json("evidence", &fields);
         }
     }
+    app.output.summary("evidence", None, "success", Fields::new().with("vectors", vectors));
     Ok(Exit::Done)
 }
 
 fn log(app: &App) -> Result<Exit> {
-    for entry in app.store()?.evidence_log()? {
+    let entries = app.store()?.evidence_log()?;
+    let fields = Fields::new().with("events", entries.len());
+    for entry in entries {
         let about: Vec<_> = [entry.volume.clone(), entry.destination.clone()].into_iter().flatten().collect();
         let moved = match (entry.before, entry.after) {
             (None, None) => String::new(),
@@ -76,6 +81,7 @@ fn log(app: &App) -> Result<Exit> {
             .with("reason", entry.reason);
         app.output.json("evidence", &fields);
     }
+    app.output.summary("evidence", None, "success", fields);
     Ok(Exit::Done)
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn run(app: &App, id: Option<i64>, limit: usize, command: Option<Runs
     if runs.is_empty() {
         app.output.line("nothing has run yet");
     }
+    app.output.summary("runs", None, "success", Fields::new().with("runs", runs.len()));
     Ok(Exit::Done)
 }
 
@@ -98,5 +99,6 @@ pub(crate) fn hooks(app: &App, limit: usize) -> Result<Exit> {
     if runs.is_empty() {
         app.output.line("no hook has run yet");
     }
+    app.output.summary("hooks", None, "success", Fields::new().with("hooks", runs.len()));
     Ok(Exit::Done)
 }

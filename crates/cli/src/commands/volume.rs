@@ -131,12 +131,13 @@ fn list(app: &App) -> Result<Exit> {
             .with("state", state);
         app.output.json("volume", &fields);
     }
-    for (name, volume) in &config.volumes {
-        if !recorded.iter().any(|record| record.name == *name) {
-            app.output.line(&format!("{name}  {}  not added: lastcopy volume add {name} {0}", volume.path.display()));
-            let fields = Fields::new().with("volume", name.as_str()).named_path("path", volume.path.as_os_str().as_bytes());
-            app.output.json("volume", &fields.with("state", "not-added"));
-        }
+    let mut count = recorded.len() as u64;
+    for (name, volume) in config.volumes.iter().filter(|(name, _)| !recorded.iter().any(|record| record.name == **name)) {
+        count += 1;
+        app.output.line(&format!("{name}  {}  not added: lastcopy volume add {name} {0}", volume.path.display()));
+        let fields = Fields::new().with("volume", name.as_str()).named_path("path", volume.path.as_os_str().as_bytes());
+        app.output.json("volume", &fields.with("state", "not-added"));
     }
+    app.output.summary("volume", None, "success", Fields::new().with("volumes", count));
     Ok(Exit::Done)
 }

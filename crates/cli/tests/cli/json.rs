@@ -226,6 +226,65 @@ fn every_other_command_keeps_to_the_form() {
     }
 }
 
+/// How many were listed stands in the summary, so that nobody has to count lines.
+#[test]
+fn a_listing_tells_how_many() {
+    let home = eventful();
+    for (command, kind, field) in [
+        (&["runs"] as &[&str], "run", "runs"),
+        (&["hooks"], "hook", "hooks"),
+        (&["volume", "list"], "volume", "volumes"),
+        (&["destination", "list"], "destination", "destinations"),
+        (&["evidence", "show"], "evidence", "vectors"),
+        (&["evidence", "log"], "evidence", "events"),
+    ] {
+        let listed = home.json(command).expect(0);
+        let count = listed.of(kind).count() as u64;
+        assert!(count > 0);
+        assert_eq!(listed.count(field), count, "{}", listed.ran);
+    }
+}
+
+/// A line that cannot be parsed: only the first of the lines that say what is wrong was told, and it ended with a colon.
+#[test]
+fn a_line_that_is_none_is_told_whole() {
+    let home = Home::empty();
+    for (line, command, message, hint) in [
+        (
+            &["offload"] as &[&str],
+            "offload",
+            "the following required arguments were not provided: <VOLUME>",
+            "`lastcopy offload --help` shows what there is",
+        ),
+        (
+            &["volume", "add"],
+            "volume",
+            "the following required arguments were not provided: <NAME>, <PATH>",
+            "`lastcopy volume --help` shows what there is",
+        ),
+        (&["volume"], "volume", "`lastcopy volume` does nothing by itself", "`lastcopy volume --help` shows what there is"),
+        (
+            &["indexx", "photos"],
+            "",
+            "unrecognized subcommand 'indexx'",
+            "a similar subcommand exists: 'index'; `lastcopy --help` shows what there is",
+        ),
+        (
+            &["--yes", "verify", "--budget", "much"],
+            "verify",
+            "invalid value 'much' for '--budget <SIZE>': ",
+            "`lastcopy verify --help` shows what there is",
+        ),
+    ] {
+        let json = home.json(line).expect(2);
+        assert_eq!(json.summary()["command"], command, "{}", json.ran);
+        assert_eq!(json.error_code(), "usage");
+        let said = json.error()["message"].as_str().unwrap();
+        assert!(said == message || message.ends_with(": ") && said.starts_with(message), "{}", json.ran);
+        assert_eq!(json.error()["hint"], hint, "{}", json.ran);
+    }
+}
+
 /// An error is a line of its own, before the summaries.
 #[test]
 fn errors() {
