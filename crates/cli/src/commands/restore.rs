@@ -9,7 +9,7 @@ use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
 use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content, wanted_with};
-use lastcopy_store::{FileStatus, Outcome, RunId, VolumeError};
+use lastcopy_store::{FileStatus, Outcome, RunId, VolumeError, VolumeRecord};
 use std::path::Path;
 
 pub(crate) fn run(app: &App, args: &RestoreArgs) -> Result<Exit> {
@@ -23,6 +23,9 @@ pub(crate) fn run(app: &App, args: &RestoreArgs) -> Result<Exit> {
 
 fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
     let name = &args.volume;
+    // Before anything is made: neither an index nor a directory is there for a volume that nobody knows.
+    app.require_index()?;
+    let record = known_volume(app, name)?;
     let sources = match &args.from {
         Some(from) => vec![app.destination(from)?],
         None => app.sources()?,
@@ -31,7 +34,6 @@ fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
         Some(to) => Target::Elsewhere(open_target(to)?),
         None => Target::Home(app.volume(name)?),
     };
-    let record = app.store()?.volume_record(name)?.ok_or_else(|| VolumeError::NotAdded { name: name.clone() })?;
     let home = match &target {
         Target::Home(volume) => Some(volume.clone()),
         Target::Elsewhere(_) => None,
@@ -58,6 +60,15 @@ fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
     Ok(tell(app, args, id, &report))
 }
 
+/// What the index knows of a volume. One that is not in the configuration any more can still be restored elsewhere.
+fn known_volume(app: &App, name: &str) -> Result<VolumeRecord> {
+    if let Some(record) = app.store()?.volume_record(name)? {
+        return Ok(record);
+    }
+    app.volume_config(name)?;
+    Err(VolumeError::NotAdded { name: name.to_owned() }.into())
+}
+
 /// The directory to restore to: made if it is missing, and nothing in it is replaced.
 fn open_target(to: &Path) -> Result<Dir> {
     let failed = |error: std::io::Error| {
@@ -67,7 +78,7 @@ fn open_target(to: &Path) -> Result<Dir> {
     std::fs::canonicalize(to).and_then(|path| Dir::open(&path)).map_err(failed)
 }
 
-fn wanted(app: &App, args: &RestoreArgs, record: &lastcopy_store::VolumeRecord) -> Result<WantedList> {
+fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<WantedList> {
     if let Some(text) = &args.content {
         let hash: ContentHash = text.parse().map_err(|error: lastcopy_fs::ParseHashError| {
             CliError::new(Code::Usage, error.to_string()).hint("`lastcopy query PATH` prints the digests of a path's contents")

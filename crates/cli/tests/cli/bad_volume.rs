@@ -4,7 +4,7 @@ use crate::home::{Home, Setup};
 use crate::mounts::{Mounted, NO_MOUNTS};
 use crate::ran::Json;
 use crate::skip::skipped;
-use crate::tree::copy_tree;
+use crate::tree::{assert_same_tree, copy_tree, read_tree};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 
@@ -230,4 +230,26 @@ fn paths_that_lie_nowhere() {
     refused(&home, &["query", "/etc/passwd"], 2, "not-found", &["/etc/passwd"]);
     let unknown = "0".repeat(64);
     refused(&home, &["query", &unknown], 2, "not-found", &[&unknown]);
+}
+
+/// The directory was made first, and then it was said that the volume's marker is missing.
+#[test]
+fn a_restore_of_a_volume_that_nobody_knows_makes_nothing() {
+    let home = pushed();
+    let to = home.path("elsewhere");
+    let restore = |name: &str| home.json(&["restore", name, "--to", to.to_str().unwrap()]);
+    let unknown = restore("nope").expect(2);
+    assert_eq!(unknown.error_code(), "not-found");
+    assert!(unknown.error()["message"].as_str().unwrap().contains("`nope`"), "{}", unknown.ran);
+    assert!(!to.exists());
+    // One that only the index knows comes back.
+    home.configure(&Setup::default().destination("usb"));
+    restore("photos").expect(0);
+    assert_same_tree(&read_tree(&to), &home.tree("photos"));
+    // Without an index, nothing is known of any.
+    fs::remove_dir_all(&to).unwrap();
+    fs::remove_dir_all(home.index().parent().unwrap()).unwrap();
+    home.configure(&Setup::usual());
+    assert_eq!(restore("photos").expect(2).error_code(), "not-found");
+    assert!(!to.exists() && !home.index().exists());
 }
