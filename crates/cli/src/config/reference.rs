@@ -167,7 +167,13 @@ pub(super) const KEYS: [Key; 37] = [
         "`5m`",
         "Of a mirror or a `kopia`: a program that does nothing for so long is ended.",
     ),
-    key("destinations.NAME", "failure_domain", "text", "none", "A label: destinations with one label count once for `at_least`."),
+    key(
+        "destinations.NAME",
+        "failure_domain",
+        "text",
+        "none",
+        "A label: destinations with one label count once for `at_least`. One that is no directory of this machine counts beside others only with a label: nobody here sees what it shares with them.",
+    ),
     key(
         "destinations.NAME.rclone",
         "OPTION",

@@ -484,6 +484,44 @@ fn a_count_that_one_failure_domain_makes_unreachable() {
     home.run(&["volume", "list"]).expect(0);
 }
 
+/// Which disk holds a remote's bytes cannot be seen from here: the gate takes all of them for one place, and that for any of the others.
+/// The count was called satisfiable, and every offload was refused for ever, with the advice to plug the disk in.
+#[test]
+fn a_count_of_places_that_nobody_can_tell_apart() {
+    let of = |names: &str| {
+        GOOD.replace("[\"usb\"]\n\n[volumes", "[\"usb\", \"nas\", \"box\", \"cloud\"]\n\n[volumes")
+            .replace("require = [\"usb\"]", &format!("at_least = {{ count = 2, of = [{names}] }}"))
+    };
+    let remote = |name: &str, more: &str| format!("[destinations.{name}]\nkind = \"mirror\"\nremote = \"{name}:x\"\n{more}\n");
+    let nas = "[destinations.nas]\nkind = \"cas\"\nurl = \"file:///nas\"\n";
+    let (shelf, desk) = ("failure_domain = \"shelf\"\n", "failure_domain = \"desk\"\n");
+    let with = |names: &str, of_box: &str, of_cloud: &str| of(names) + nas + &remote("box", of_box) + &remote("cloud", of_cloud);
+    assert_snapshot!(refusal(&Home::empty(), &with("\"box\", \"cloud\"", "", "")), @r#"
+    error: `at_least` asks for 2, of 1 that can be told apart: nobody here sees which disk holds `box` and `cloud`
+     --> HOME/config/lastcopy/config.toml:7:12
+      |
+    7 | at_least = { count = 2, of = ["box", "cloud"] }
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+    help: say so with a `failure_domain` for `box` and `cloud`: those with different labels count as apart
+    "#);
+    for (names, of_box, of_cloud, is_taken) in [
+        ("\"box\", \"cloud\"", shelf, "", false),
+        ("\"box\", \"cloud\"", shelf, desk, true),
+        ("\"usb\", \"cloud\"", "", "", false),
+        ("\"usb\", \"cloud\"", "", desk, true),
+        ("\"usb\", \"nas\", \"cloud\"", "", "", true),
+    ] {
+        let (home, text) = (Home::empty(), with(names, of_box, of_cloud));
+        if is_taken {
+            home.write_config(&text);
+            home.run(&["volume", "list"]).expect(0);
+        } else {
+            assert!(refusal(&home, &text).contains("failure_domain"), "{text}");
+        }
+    }
+}
+
 #[test]
 fn values_that_mean_nothing() {
     assert_snapshot!(refusal_with("require = ", "max_evidence_age = \"30 fortnights\"\nrequire = "), @r#"

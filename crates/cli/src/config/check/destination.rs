@@ -95,6 +95,16 @@ impl DestinationConfig {
         found.is_dir().then(|| found.dev())
     }
 
+    /// Whether nothing ever tells what fails together with it: it has no label, and is no directory of this machine. Such a directory
+    /// that is away now, or that kopia's own configuration names, may be seen later.
+    pub(super) fn hides_its_disk(&self) -> bool {
+        let may_be_seen = match &self.way {
+            Way::Kopia(KopiaConfig { place: KopiaPlace::ConfigFile(_), .. }) => true,
+            _ => self.path.is_some(),
+        };
+        self.failure_domain.is_none() && !may_be_seen
+    }
+
     /// Its secrets, by what the configuration calls them.
     pub(crate) fn secrets(&self) -> Vec<(String, &Secret)> {
         match &self.way {

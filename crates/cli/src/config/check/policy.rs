@@ -33,7 +33,7 @@ impl Check {
         let require = self.vouchers(&written.require, sync_to, file);
         let at_least = written.at_least.as_ref().map(|at_least| {
             let of = self.vouchers(&at_least.get_ref().of, sync_to, file);
-            self.countable(at_least, &of, file);
+            self.countable(at_least, &of, destinations);
             (at_least.get_ref().count, of)
         });
         let nobody = written.require.is_empty() && at_least.as_ref().is_none_or(|(count, _)| *count == 0);
@@ -98,23 +98,35 @@ impl Check {
         vouchers
     }
 
-    /// A count that can be reached: by destinations that do not share a label.
-    fn countable(&mut self, at_least: &Spanned<file::AtLeast>, of: &[String], file: &File) {
-        let label = |name: &String| {
-            let found = file.destinations.iter().find(|(key, _)| key.get_ref() == name);
-            found.and_then(|(_, destination)| destination.failure_domain.as_ref().map(|label| label.get_ref().clone()))
-        };
-        let mut domains: Vec<_> = of.iter().map(|name| label(name).unwrap_or_else(|| format!("\0{name}"))).collect();
+    /// A count that can be reached: by destinations that do not share a label, and of which it can be told that they lie apart.
+    fn countable(&mut self, at_least: &Spanned<file::AtLeast>, of: &[String], destinations: &BTreeMap<String, DestinationConfig>) {
+        let config = |name: &String| destinations.get(name);
+        let (hidden, told): (Vec<_>, Vec<_>) =
+            of.iter().partition(|name| config(name).is_some_and(DestinationConfig::hides_its_disk));
+        let label = |name: &String| config(name).and_then(|destination| destination.failure_domain.clone());
+        let mut domains: Vec<_> = told.iter().map(|name| label(name).unwrap_or_else(|| format!("\0{name}"))).collect();
         domains.sort_unstable();
         domains.dedup();
-        let count = at_least.get_ref().count;
+        let (count, all) = (at_least.get_ref().count, domains.len() + hidden.len());
+        // The gate takes all of the hidden ones for one place, and that for one of the others.
+        let apart = if domains.is_empty() { hidden.len().min(1) } else { domains.len() };
         if count == 0 {
             self.wrong(at_least.span(), "`at_least` counts to 0: it asks nobody", "give a count of 1 or more, or remove it");
-        } else if count > domains.len() {
+        } else if count > all {
             self.wrong(
                 at_least.span(),
-                format!("`at_least` asks for {count}, of {} that can count", domains.len()),
+                format!("`at_least` asks for {count}, of {all} that can count"),
                 "name more destinations, in failure domains of their own, or lower the count",
+            );
+        } else if count > apart {
+            let hidden: Vec<_> = hidden.iter().map(|name| format!("`{name}`")).collect();
+            let hidden = hidden.join(" and ");
+            self.wrong(
+                at_least.span(),
+                format!(
+                    "`at_least` asks for {count}, of {apart} that can be told apart: nobody here sees which disk holds {hidden}"
+                ),
+                format!("say so with a `failure_domain` for {hidden}: those with different labels count as apart"),
             );
         }
     }
