@@ -67,7 +67,8 @@ fn receive(
     })
 }
 
-/// Every object of a file that is held is read to tell what it is: kopia knows no BLAKE3.
+/// Every object of a file that is held is read to tell what it is: kopia knows no BLAKE3. Other nodes' snapshots are gone through, too: a
+/// restore may bring bytes from wherever they lie, and what is listed opens nothing before a verify counts it.
 pub(crate) fn list(session: &Session, give: &tokio::sync::mpsc::Sender<(Content, Location)>) -> Result<(), DestinationError> {
     let cancel = Cancel::new();
     let objects = Mutex::new(BTreeSet::new());

@@ -1,4 +1,4 @@
-//! What our own snapshots hold: only that is safe from kopia's retention, and only that counts.
+//! What our own snapshots hold: only that is safe from kopia's retention and from the compaction of another node, and only that counts.
 
 use crate::listing::{Key, key, walk};
 use crate::place::{Source, is_pin};
@@ -6,7 +6,7 @@ use crate::program::Watch;
 use crate::server::Snapshot;
 use crate::session::{Session, lock};
 use lastcopy_fs::{Cancel, Id128};
-use lastcopy_sync::DestinationError;
+use lastcopy_sync::{Context, DestinationError};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +17,8 @@ pub(crate) struct Held {
     pub(crate) is_partial: bool,
     /// The snapshots.
     pub(crate) snapshots: Vec<Snapshot>,
+    /// Whose they are.
+    of: Option<Arc<[Id128]>>,
 }
 
 impl Held {
@@ -65,18 +67,21 @@ pub(crate) fn objects(
     Ok(*lock(&damaged))
 }
 
-/// What is held, from an earlier look in this session if there was one.
-pub(crate) fn held(session: &Session, cancel: &Cancel) -> Result<Arc<Held>, DestinationError> {
+/// What is held for the volumes that count, from an earlier look in this session if there was one. The same bytes in a snapshot of another
+/// node's do not count: that one may be released by a compaction that knows nothing of ours.
+pub(crate) fn held(session: &Session, context: &Context) -> Result<Arc<Held>, DestinationError> {
+    let (of, cancel) = (&context.volumes, &context.cancel);
     let mut kept = lock(&session.held);
-    if let Some(held) = kept.as_ref() {
+    if let Some(held) = kept.as_ref().filter(|held| held.of == *of) {
         return Ok(held.clone());
     }
-    let snapshots = holding(session, &|_| true)?;
+    let snapshots = holding(session, &|volume| of.as_ref().is_none_or(|of| of.contains(&volume)))?;
     let sizes = Mutex::new(HashMap::new());
     let is_partial = objects(session, &snapshots, cancel, &|object, size| {
         lock(&sizes).insert(key(object.as_bytes()), size);
     })?;
-    let held = Arc::new(Held { sizes: sizes.into_inner().unwrap_or_else(PoisonError::into_inner), is_partial, snapshots });
+    let sizes = sizes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let held = Arc::new(Held { sizes, is_partial, snapshots, of: of.clone() });
     *kept = Some(held.clone());
     Ok(held)
 }

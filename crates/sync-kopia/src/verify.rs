@@ -34,7 +34,7 @@ impl Checking<'_> {
         };
         match self.held.size(object) {
             None if !self.held.is_partial => {
-                return Ok(Checked::Lost("no pinned snapshot of lastcopy's holds it any more".into()));
+                return Ok(Checked::Lost("no pinned snapshot of this index's volumes holds it any more".into()));
             }
             Some(size) if size != item.content.size => {
                 return Ok(Checked::Lost(format!("it has {size} bytes instead of {}", item.content.size)));
@@ -117,7 +117,7 @@ pub(crate) fn verify(
                 if depth == Depth::Bytes {
                     session.connections.settle()?;
                 }
-                let held = held::held(session, &context.cancel)?;
+                let held = held::held(session, context)?;
                 let by_listing = depth == Depth::Presence && held::has_its_packs(session, &held, &context.cancel)?;
                 checking.insert(Checking { session, sink, context, held, by_listing })
             }

@@ -48,7 +48,8 @@ impl Asking<'_> {
         let items = self.items(contents, depth)?;
         let asked: Vec<_> = items.iter().flatten().cloned().collect();
         let all_unknown = |why: String| Ok(vec![Answer::Unknown(why); contents.len()]);
-        let findings = match check_held(self.destination, &asked, depth, self.context) {
+        let context = self.context.counting_for(self.store, self.record)?;
+        let findings = match check_held(self.destination, &asked, depth, &context) {
             Ok(findings) => findings,
             Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
             Err(error) => return all_unknown(error.to_string()),

@@ -9,7 +9,8 @@ use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
 use lastcopy_store::{
-    BoundChecksum, ContentId, DestinationKind, Incarnation, Kind, Layout, Location, Method, Proven, RetainedFile, Run, Volume,
+    BoundChecksum, ContentId, DestinationKind, DestinationRecord, Incarnation, Kind, Layout, Location, Method, Proven,
+    RetainedFile, Run, Store, StoreError, Volume,
 };
 use std::fs::File;
 use std::io::{self, Write};
@@ -58,12 +59,15 @@ pub struct Context {
     pub progress: Arc<dyn Progress>,
     /// Inherited by programs that write there, so that the run counts as running until the last of them ended. The sequences fill it in.
     pub keeper: Option<Arc<OwnedFd>>,
+    /// For whom it has to be kept to count, where a kind keeps each volume's contents apart and another node may release its own. Without,
+    /// whatever is there counts. The sequences fill it in.
+    pub volumes: Option<Arc<[Id128]>>,
 }
 
 impl Context {
     /// For work without a run of its own, until a sequence begins one.
     pub fn new(runtime: tokio::runtime::Handle, cancel: Cancel, progress: Arc<dyn Progress>) -> Self {
-        Self { runtime, cancel, progress, keeper: None }
+        Self { runtime, cancel, progress, keeper: None, volumes: None }
     }
 
     /// The same, on behalf of a run.
@@ -71,6 +75,17 @@ impl Context {
         let keeper = run.liveness().map(|lock| lock.try_clone_to_owned()).transpose().map_err(SyncError::Temporary)?;
         Ok(Self { keeper: keeper.map(Arc::new), ..self.clone() })
     }
+
+    /// The same, where only what a destination keeps for this index counts.
+    pub fn counting_for(&self, store: &Store, record: &DestinationRecord) -> Result<Self, StoreError> {
+        Ok(Self { volumes: Some(kept_for(store, record)?.into()), ..self.clone() })
+    }
+}
+
+/// For whom a destination keeps what this index counts on: its volumes, recovered ones, too; and the destination itself, under whose id a
+/// repair stores what it had from another one.
+pub(crate) fn kept_for(store: &Store, record: &DestinationRecord) -> Result<Vec<Id128>, StoreError> {
+    Ok(store.volumes()?.into_iter().map(|volume| volume.uuid).chain([record.uuid]).collect())
 }
 
 /// The right to create a repository: only an `init` command has one.
@@ -266,7 +281,8 @@ pub trait Destination: Send + Sync {
         context: &Context,
     ) -> Result<(), DestinationError>;
 
-    /// Looks again at what is held.
+    /// Looks again at what is held. What is kept only for volumes that the context does not name is not held: it is another node's, who may
+    /// release it.
     async fn verify(
         &self,
         held: WorkList<HeldItem>,
@@ -320,7 +336,7 @@ pub trait Destination: Send + Sync {
         Ok(0)
     }
 
-    /// Every content that is held, as far as a listing tells: digests and sizes, unproven.
+    /// Every content that is held, for whomever, as far as a listing tells: digests and sizes, unproven.
     async fn list(&self, each: &mut (dyn FnMut(Content, Location) + Send)) -> Result<(), DestinationError>;
 
     /// A part of the same storage for conformance tests.

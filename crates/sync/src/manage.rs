@@ -1,7 +1,7 @@
 //! What a person does to a destination on purpose: init, adopt, reset, repair.
 
 use crate::contact::{contact, identify_again};
-use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink};
+use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink, kept_for};
 use crate::error::{DestinationError, SyncError};
 use crate::inbox::Pace;
 use crate::push::outcome_of;
@@ -326,9 +326,7 @@ impl Repair<'_> {
         if items.is_empty() {
             return Ok(0);
         }
-        // What was had from another destination is stored under this one's own id.
-        let volumes = self.store.volumes()?.into_iter().map(|volume| volume.uuid).chain([self.record.uuid]);
-        let volumes: Vec<_> = volumes.collect();
+        let volumes = kept_for(self.store, &self.record)?;
         Ok(self.context.runtime.block_on(self.destination.make_way(items, &volumes, &self.context))?)
     }
 

@@ -97,7 +97,8 @@ impl Verification {
     /// Verifies. `summary` makes of the report what is recorded with the run.
     pub fn run(self, summary: impl FnOnce(&VerifyReport) -> String) -> Result<VerifyReport, SyncError> {
         let run = self.store.begin_verify(self.record.id, self.volume.as_ref())?;
-        let checked = self.context.kept_by(&run).and_then(|context| Self { context, ..self }.check(&run));
+        let context = self.context.kept_by(&run).and_then(|context| Ok(context.counting_for(&self.store, &self.record)?));
+        let checked = context.and_then(|context| Self { context, ..self }.check(&run));
         match checked {
             Ok(report) => {
                 run.finish(&report.outcome(), Some(&summary(&report)))?;

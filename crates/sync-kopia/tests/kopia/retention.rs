@@ -2,8 +2,10 @@
 
 use crate::node::Node;
 use crate::skip::no_kopia;
+use crate::subject::MadeRepository;
 use lastcopy_store::AlarmKind;
-use lastcopy_sync::{Destination, Extent};
+use lastcopy_sync::{Answer, Asking, Depth, Destination, Extent, HeadsOf, Repair};
+use std::sync::Arc;
 
 /// Files that were offloaded are in no newer snapshot. The strictest retention and a maintenance without its safety take nothing of them.
 #[test]
@@ -280,4 +282,66 @@ fn two_nodes_share_a_repository() {
     }
     let places = one.rig.context.runtime.block_on(one.site.liar.places()).unwrap();
     assert_eq!(places.iter().flatten().count(), 2);
+}
+
+/// kopia stores the same bytes once for both nodes. Once somebody deleted all snapshots of one, its content is still in the other's, and could
+/// be read: had that one replaced it, a compaction there would release it as a version that nothing counts on, and kopia's maintenance free
+/// it, after this node had offloaded it. Only its own snapshots count, however hard it looks and whoever asks; a push makes a new one.
+#[test]
+fn a_snapshot_of_another_node_counts_for_nobody_else() {
+    if no_kopia("retention::a_snapshot_of_another_node_counts_for_nobody_else") {
+        return;
+    }
+    let (one, bytes) = (Node::new(), b"the same for both");
+    let other = Node::at(&one);
+    for node in [&one, &other] {
+        node.write("shared", bytes);
+        node.push();
+    }
+    one.somebody(&["snapshot", "delete", &one.snapshots()[0].0, "--delete"]);
+    for depth in [Depth::Presence, Depth::Bytes] {
+        assert!(matches!(&confirmed(&one, bytes, depth)[..], [Answer::NotHeld(_)]), "{depth:?}");
+        assert_eq!(confirmed(&other, bytes, depth), [Answer::Held], "{depth:?}");
+    }
+    for extent in [Extent::Quick, Extent::All] {
+        let report = one.rig.verify_only(&one.site, extent).unwrap().unwrap();
+        assert_eq!((report.lost, report.verified, report.unverifiable), (1, 0, 0), "{extent:?}: {report:?}");
+        assert!(!one.gate("shared"));
+    }
+    assert_eq!(other.verify(Extent::All).lost, 0);
+    assert!(other.gate("shared") && one.held(bytes));
+    one.push();
+    assert_eq!((one.verify(Extent::All).lost, one.gate("shared")), (0, true));
+}
+
+/// What an offload of a node's only file would hear.
+fn confirmed(node: &Node, bytes: &[u8], depth: Depth) -> Vec<Answer> {
+    let (store, context, destination) = (&node.rig.store, &node.rig.context, node.site.liar.as_ref());
+    let (record, volume) = (node.rig.record(&node.site).unwrap(), &node.rig.volume);
+    let volume = HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() };
+    let file = (node.rig.present().unwrap()[0], lastcopy_fs::hash_bytes(bytes));
+    Asking { store, volume: &volume, record: &record, destination, context }.ask(None, &[file], depth).unwrap()
+}
+
+/// What no volume has any more and a repair had from another destination is stored for no volume, and counts all the same.
+#[test]
+fn what_a_repair_had_from_elsewhere_counts() {
+    if no_kopia("retention::what_a_repair_had_from_elsewhere_counts") {
+        return;
+    }
+    let (node, elsewhere) = (Node::new(), Arc::new(MadeRepository::new()));
+    let second = node.rig.site_of(elsewhere, "elsewhere").unwrap();
+    node.write("goes", b"only in the first snapshot");
+    node.push();
+    node.rig.push(&second).unwrap().outcome.unwrap();
+    node.rig.remove(b"goes").unwrap();
+    node.push_as_it_goes();
+    node.somebody(&["snapshot", "delete", &node.snapshots()[0].0, "--delete"]);
+    assert_eq!(node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap().lost, 1);
+    let others = vec![(node.rig.record(&second).unwrap(), second.liar.clone() as Arc<dyn Destination>)];
+    let repaired = Repair { others, ..node.repair() }.run(|_| String::new()).unwrap();
+    assert_eq!((repaired.lost, repaired.repaired), (1, 1), "{repaired:?}");
+    for extent in [Extent::Quick, Extent::All] {
+        assert_eq!(node.verify(extent).lost, 0, "{extent:?}");
+    }
 }
