@@ -22,8 +22,9 @@ const TELL: Duration = Duration::from_secs(60);
 const LONGEST: u64 = 256 << 20;
 
 /// Variables of our environment that kopia gets: where things are, and what its storages read their secrets from. Everything that would
-/// change what it does is left out, and so is all that begins with its own name.
-const KEPT: [&str; 13] = [
+/// change what it does is left out, and so is all that begins with its own name. Of rclone's, which kopia starts for some storages, only
+/// where its remotes are: any other one is an option of that.
+const KEPT: [&str; 15] = [
     "PATH",
     "HOME",
     "USER",
@@ -37,8 +38,10 @@ const KEPT: [&str; 13] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "B2_KEY",
+    "RCLONE_CONFIG",
+    "RCLONE_PASSWORD_COMMAND",
 ];
-const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_"];
+const KEPT_PREFIXES: [&str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "RCLONE_CONFIG_"];
 
 /// The oldest release that does what is needed; builds that name none are judged by what they can do.
 const OLDEST: (u32, u32) = (0, 20);
@@ -138,6 +141,8 @@ pub(crate) fn command(options: &Options) -> Command {
     command.env("KOPIA_CHECK_FOR_UPDATES", "false").env("KOPIA_PERSIST_CREDENTIALS_ON_CONNECT", "false");
     // Each command would leave a log among the blobs.
     command.env("KOPIA_DISABLE_REPOSITORY_LOG", "true");
+    // With a cache on this machine, rclone would give back what it was given, whatever became of it there.
+    command.env("RCLONE_VFS_CACHE_MODE", "off");
     command.current_dir("/");
     command
 }
@@ -286,6 +291,20 @@ mod tests {
         ));
         assert!(matches!(meaning("x", "open /r: permission denied"), DestinationError::Auth { .. }));
         assert!(matches!(meaning("x", "dial tcp: connection refused"), DestinationError::Unreachable { .. }));
+    }
+
+    #[test]
+    fn rclone_is_told_where_its_remotes_are_and_nothing_else() {
+        let kept = |name: &str| KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        for name in ["RCLONE_CONFIG", "RCLONE_CONFIG_PASS", "RCLONE_CONFIG_BOX_TYPE", "RCLONE_PASSWORD_COMMAND"] {
+            assert!(kept(name), "{name}");
+        }
+        for name in ["RCLONE_VFS_CACHE_MODE", "RCLONE_CACHE_DIR", "RCLONE_DRY_RUN", "RCLONE_INCLUDE"] {
+            assert!(!kept(name), "{name}");
+        }
+        let command = command(&Options::at(crate::Storage::of_file("/x".into()), "x"));
+        let told: Vec<_> = command.get_envs().filter(|(name, _)| *name == "RCLONE_VFS_CACHE_MODE").collect();
+        assert_eq!(told, [("RCLONE_VFS_CACHE_MODE".as_ref(), Some("off".as_ref()))]);
     }
 
     #[test]

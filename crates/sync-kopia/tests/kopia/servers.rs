@@ -2,10 +2,12 @@
 
 use crate::context;
 use crate::inside::PASSWORD;
+use crate::node::Node;
 use crate::skip::{no_kopia, skipped};
-use lastcopy_fs::Content;
+use crate::subject::MadeRepository;
+use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_sync::conformance::{self, CheckResult, Made, Subject, Tamper};
-use lastcopy_sync::{Destination, Probe};
+use lastcopy_sync::{Destination, Extent, Probe};
 use lastcopy_sync_kopia::{Kopia, Options, Storage};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -192,6 +194,46 @@ fn sftp() {
 #[test]
 fn webdav() {
     honest("servers::webdav", Place::Webdav);
+}
+
+/// Set for the process whose rclone is told by its environment to keep what passes through it.
+const CACHED: &str = "servers::what_rclone_keeps_here_proves_nothing";
+
+/// kopia starts rclone for its storage of that kind. Told by a person's environment to keep a cache, rclone gave back from this machine what had
+/// rotted there, and the read-back of a push and every verify after it proved the cache.
+#[test]
+fn what_rclone_keeps_here_proves_nothing() {
+    if no_server(CACHED) {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    if std::env::var_os("RCLONE_CACHE_DIR").is_some() {
+        return rots_behind_rclone();
+    }
+    let mut with_cache = Command::new(std::env::current_exe().unwrap());
+    with_cache.args(["--exact", CACHED]).env("RCLONE_CACHE_DIR", cache.path()).env("RCLONE_CONFIG", "/dev/null");
+    with_cache.env("RCLONE_VFS_CACHE_MODE", "full").env("RCLONE_VFS_FAST_FINGERPRINT", "true");
+    let ended = with_cache.output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+}
+
+/// Turns a byte of the pack round that holds a content, with size and time as they were: that has to be lost.
+fn rots_behind_rclone() {
+    let made = MadeRepository::with(|options| {
+        let Some(root) = options.storage.local_path() else { return };
+        let remote = BTreeMap::from([("remote-path".to_owned(), root.into())]);
+        options.storage = Storage::new("rclone", remote).unwrap();
+    });
+    let node = Node::of(made);
+    let bytes = vec![7; 5000];
+    node.write("a", &bytes);
+    node.push();
+    let content = hash_bytes(&bytes);
+    let pack = node.made.inside.piece(&node.made.object(content).unwrap()).unwrap().0;
+    let time = std::fs::metadata(&pack).unwrap().modified().unwrap();
+    node.made.tamper(Tamper::Flip(content)).unwrap();
+    std::fs::File::options().write(true).open(&pack).unwrap().set_modified(time).unwrap();
+    assert_eq!(node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap().lost, 1);
 }
 
 /// A server that is away, a bucket that is not there, a key that is not let in: none of them is ever an empty place, and all are told.
