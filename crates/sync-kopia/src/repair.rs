@@ -39,6 +39,7 @@ pub(crate) fn make_way(
     volumes: &[Id128],
     context: &Context,
 ) -> Result<u64, DestinationError> {
+    let snapshots = holding(session, &|_| true)?;
     let mut objects: BTreeSet<_> = lost.iter().filter_map(|item| object_of(&item.location).ok().map(str::to_owned)).collect();
     objects.extend(unreadable_directories(session, volumes, context)?);
     let mut dead = BTreeSet::new();
@@ -49,11 +50,11 @@ pub(crate) fn make_way(
     if dead.is_empty() {
         return Ok(0);
     }
-    // What cannot be read while the repository is away is not dead.
-    let answers = || session.answers().map_err(|why| session.connections.meaning(&why));
-    answers()?;
+    // What cannot be read while the repository is away is not dead; nor is what one server alone cannot read.
+    let away = |why: String| session.connections.meaning(&why);
+    session.answers_anew().map_err(away)?;
     let mut surely = dead_among(session, dead, context)?;
-    answers()?;
+    session.answers_still(&snapshots).map_err(away)?;
     context.cancel.check()?;
     surely.retain(|content| is_content(content));
     for some in surely.iter().collect::<Vec<_>>().chunks(AT_A_TIME) {

@@ -4,13 +4,16 @@ use crate::connection::{Connections, Writer, local_id};
 use crate::held::Held;
 use crate::listing::Listing;
 use crate::program::{Finished, Input, Watch};
-use crate::server::{Server, Unread};
+use crate::server::{Server, Snapshot, Unread};
 use lastcopy_fs::{Cancel, Content, Counting, Id128, Progress};
 use lastcopy_store::{Incarnation, Proof, ProofError, Proven};
 use lastcopy_sync::{DestinationError, Probe};
 use std::io::{self, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Roots of snapshots that are tried before it is said that none can be read.
+const ROOTS: usize = 10;
 
 pub(crate) struct Session {
     pub(crate) connections: Arc<Connections>,
@@ -134,12 +137,31 @@ impl Session {
     }
 
     /// Whether the repository is all there, as far as who it is tells; if not, why, in words.
-    pub(crate) fn answers(&self) -> Result<(), String> {
+    fn answers(&self) -> Result<(), String> {
         match self.connections.probe() {
             Ok(Probe::Found(found)) if found == self.incarnation => Ok(()),
             Ok(other) => Err(format!("the repository does not answer any more: {other:?}")),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// The same, before something that could not be read is read once more: by another server. The one that could not may have lost its way to
+    /// the storage, with a child of its own that ended, while every other process finds it.
+    pub(crate) fn answers_anew(&self) -> Result<(), String> {
+        *lock(&self.server) = None;
+        self.answers()
+    }
+
+    /// The same, after it: and the very server that could not read it can still read one of these snapshots' roots, if any can.
+    pub(crate) fn answers_still(&self, snapshots: &[Snapshot]) -> Result<(), String> {
+        let reads = || snapshots.iter().rev().take(ROOTS).any(|snapshot| self.small(&snapshot.root).is_ok());
+        if !reads() {
+            *lock(&self.server) = None;
+            if reads() {
+                return Err("kopia's server lost its way to the repository".into());
+            }
+        }
+        self.answers()
     }
 }
 

@@ -65,8 +65,8 @@ impl Checking<'_> {
         }
     }
 
-    /// Checks a group. What could not be read is read once more, after the whole repository has answered, and before it does again: it is
-    /// lost only if that was possible all the time.
+    /// Checks a group. What could not be read is read once more by another server, after the whole repository has answered, and before it does
+    /// again: it is lost only if that was possible all the time.
     fn group(&self, group: Vec<HeldItem>) -> Result<(), DestinationError> {
         let hurt = Mutex::new(Vec::new());
         self.all(group, |item, found| match found {
@@ -77,12 +77,15 @@ impl Checking<'_> {
         if hurt.is_empty() {
             return Ok(());
         }
-        let before = self.session.answers();
+        if let Err(away) = self.session.answers_anew() {
+            hurt.into_iter().for_each(|item| self.answer(item, Checked::Unverifiable(away.clone())));
+            return Ok(());
+        }
         let again = Mutex::new(Vec::new());
         self.all(hurt, |item, found| lock(&again).push((item, found)))?;
-        let after = before.and_then(|()| self.session.answers());
+        let still = self.session.answers_still(&self.held.snapshots);
         for (item, found) in std::mem::take(&mut *lock(&again)) {
-            match (&after, found) {
+            match (&still, found) {
                 (Err(away), Checked::Hurt(_)) => self.answer(item, Checked::Unverifiable(away.clone())),
                 (_, found) => self.answer(item, found),
             }

@@ -1,11 +1,14 @@
 //! Packs that are gone, cut or changed, while the caches of whoever wrote them are warm: a verify loses exactly what they carried.
 
+use crate::broken::program;
+use crate::inside::Inside;
 use crate::node::Node;
 use crate::skip::no_kopia;
+use crate::subject::{MadeRepository, copy_tree};
 use lastcopy_fs::{Content, hash_bytes};
 use lastcopy_store::{AlarmKind, ContentId, Location, Proven, RunStatus};
 use lastcopy_sync::conformance::Made;
-use lastcopy_sync::{Depth, Destination, Extent, HeldItem, VerifySink, check_held};
+use lastcopy_sync::{Depth, Destination, DestinationError, Extent, HeldItem, VerifySink, check_held};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -25,8 +28,8 @@ fn pushed_twice() -> Node {
 }
 
 /// Turns a byte of a content of kopia's round, in its pack; a second time, it is as it was.
-fn flip(node: &Node, piece: &serde_json::Value) {
-    let pack = &node.made.inside.blobs().unwrap()[piece["packFile"].as_str().unwrap()];
+fn flip(inside: &Inside, piece: &serde_json::Value) {
+    let pack = &inside.blobs().unwrap()[piece["packFile"].as_str().unwrap()];
     let file = fs::File::options().read(true).write(true).open(pack).unwrap();
     let at = piece["packOffset"].as_u64().unwrap() + 5;
     let mut byte = [0];
@@ -127,7 +130,7 @@ fn a_repair_heals_lists_of_parts_and_directories() {
         parts += usize::from(is_part);
         // One part, every list of parts, and every directory of files.
         if is_part && parts == 1 || id.starts_with('x') || id.starts_with('k') && !heads.iter().any(|head| head == id) {
-            flip(&node, piece);
+            flip(&node.made.inside, piece);
         }
     }
     assert!(parts > 1);
@@ -187,13 +190,13 @@ fn a_repair_removes_nothing_of_another_nodes() {
     let theirs: Vec<_> =
         pieces().into_iter().filter(|piece| is(piece, 'k') && !before.contains(piece) && !is_head(piece)).collect();
     assert!(!theirs.is_empty());
-    theirs.iter().for_each(|piece| flip(&node, piece));
+    theirs.iter().for_each(|piece| flip(&node.made.inside, piece));
     let object = node.made.object(hash_bytes(b"one's")).unwrap();
-    flip(&node, before.iter().find(|piece| piece["contentID"] == *object).unwrap());
+    flip(&node.made.inside, before.iter().find(|piece| piece["contentID"] == *object).unwrap());
     assert_eq!(node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap().lost, 1);
     let repaired = node.repair().run(|_| String::new()).unwrap();
     assert_eq!((repaired.lost, repaired.repaired), (1, 1), "{repaired:?}");
-    theirs.iter().for_each(|piece| flip(&node, piece));
+    theirs.iter().for_each(|piece| flip(&node.made.inside, piece));
     let deleted = node.made.inside.json(&["content", "list", "--deleted-only", "--json"]).unwrap();
     let deleted = deleted.as_array().into_iter().flatten().filter(|piece| is(piece, 'k')).count();
     assert_eq!(deleted, 0, "no directory was unreadable that this node could store again");
@@ -237,7 +240,7 @@ fn without_its_directories_contents_are_not_lost() {
         let id = piece["contentID"].as_str().unwrap();
         // The directories of heads and segments stay.
         if id.starts_with('k') && !others.iter().any(|other| other == id) {
-            flip(&node, piece);
+            flip(&node.made.inside, piece);
         }
     }
     let report = node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap();
@@ -297,6 +300,154 @@ impl VerifySink for Heard {
     }
 }
 
+/// Starts kopia. Each server that is started takes a line of the file `detours`, if one is left: the path by which it reaches the repository.
+const BY_DETOURS: &str = r##"#!/bin/sh
+dir=$(dirname "$0")
+case " $* " in
+    *" --help "*) ;;
+    *" server start "*)
+        detour=$(head -n 1 "$dir/detours")
+        if [ -n "$detour" ]; then
+            sed -i 1d "$dir/detours"
+            config=$(mktemp "$dir/config.XXXXXX")
+            for argument; do
+                shift
+                case "$argument" in
+                    --config-file=*)
+                        sed "s|$(cat "$dir/root")|$detour|" "${argument#*=}" > "$config"
+                        argument=--config-file=$config;;
+                esac
+                set -- "$@" "$argument"
+            done
+        fi;;
+esac
+exec kopia "$@"
+"##;
+
+/// A node whose next server reaches the repository by a link that can be taken from it.
+struct Detour {
+    node: Node,
+    programs: tempfile::TempDir,
+    context: lastcopy_sync::Context,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Detour {
+    fn new() -> Self {
+        let programs = tempfile::tempdir().unwrap();
+        let program = program(programs.path(), BY_DETOURS);
+        fs::write(programs.path().join("detours"), "").unwrap();
+        let node = Node::of(MadeRepository::with(|options| options.program = program));
+        node.write("a", &[16; 3000]);
+        node.write("b", &[17; 3001]);
+        node.push();
+        fs::write(programs.path().join("root"), node.made.root().to_str().unwrap()).unwrap();
+        let link = programs.path().join("link");
+        std::os::unix::fs::symlink(node.made.root(), &link).unwrap();
+        let (runtime, context) = crate::context();
+        let detour = Self { node, programs, context, runtime };
+        detour.add(&link);
+        detour.node.made.kopia().end();
+        detour
+    }
+
+    fn add(&self, path: &Path) {
+        let detours = self.programs.path().join("detours");
+        let before = fs::read_to_string(&detours).unwrap();
+        fs::write(detours, format!("{before}{}\n", path.display())).unwrap();
+    }
+
+    /// The server after the next one opens the repository, and can read no file and no directory in it.
+    fn second_is_blind(&self) {
+        let blind = self.programs.path().join("blind");
+        copy_tree(self.node.made.root(), &blind).unwrap();
+        let there = Inside::new(blind.clone(), self.programs.path().join("own"));
+        for piece in there.json(&["content", "list", "--json"]).unwrap().as_array().unwrap() {
+            // What it needs to open the repository is in manifests.
+            if !piece["contentID"].as_str().unwrap().starts_with('m') {
+                flip(&there, piece);
+            }
+        }
+        self.add(&blind);
+    }
+
+    /// The server that runs does not find the repository any more; everybody else does.
+    fn loses_its_way(&self) {
+        fs::remove_file(self.programs.path().join("link")).unwrap();
+    }
+
+    fn items(&self) -> (HeldItem, HeldItem) {
+        (item(&self.node, &[16; 3000], 1), item(&self.node, &[17; 3001], 2))
+    }
+
+    /// What a verify says of a content, after its server lost the way in the midst of it.
+    fn verified_meanwhile(&self) -> &'static str {
+        let (first, second) = self.items();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (give, take) = tokio::sync::mpsc::channel(1);
+        let verify = self.node.made.kopia().verify(take, Depth::Bytes, Arc::new(Heard(tell)), &self.context);
+        let feed = async {
+            give.send(vec![first.clone()]).await.unwrap();
+            assert_eq!(told.recv().await, Some((first.content_id, "verified")));
+            self.loses_its_way();
+            give.send(vec![second]).await.unwrap();
+            drop(give);
+        };
+        let (verified, ()) = self.runtime.block_on(async { tokio::join!(verify, feed) });
+        verified.unwrap();
+        told.try_recv().unwrap().1
+    }
+
+    /// What a repair removes for contents that are whole, after its server lost the way.
+    fn removed_meanwhile(&self) -> Result<u64, DestinationError> {
+        let (first, second) = self.items();
+        let (runtime, kopia) = (&self.runtime, self.node.made.kopia());
+        assert_eq!(runtime.block_on(kopia.heads(self.node.rig.volume.uuid())).unwrap().len(), 1);
+        self.loses_its_way();
+        let removed = runtime.block_on(kopia.make_way(vec![first, second], &[], &self.context));
+        assert!(self.node.held(&[16; 3000]) && self.node.held(&[17; 3001]));
+        removed
+    }
+}
+
+/// A content, where it lies.
+fn item(node: &Node, bytes: &[u8], row: i64) -> HeldItem {
+    let content = hash_bytes(bytes);
+    let location = Location(node.made.object(content).unwrap().into_bytes());
+    HeldItem { content_id: ContentId::spooled(row), content, location, fingerprint: None }
+}
+
+/// kopia reaches some storages by a child of its own. When that of the reading server was killed, every other process found the repository whole,
+/// and all that the server was still to read counted as lost. What cannot be read is read once more by another server.
+#[test]
+fn what_one_server_cannot_reach_is_not_lost() {
+    if !no_kopia("damage::what_one_server_cannot_reach_is_not_lost") {
+        assert_eq!(Detour::new().verified_meanwhile(), "verified");
+    }
+}
+
+/// Whatever ended that child, like a machine that runs out of memory, may end the next one.
+#[test]
+fn what_two_servers_cannot_reach_is_not_lost() {
+    if !no_kopia("damage::what_two_servers_cannot_reach_is_not_lost") {
+        let detour = Detour::new();
+        detour.second_is_blind();
+        assert_eq!(detour.verified_meanwhile(), "unverifiable");
+    }
+}
+
+/// The same in a repair: what such a server could not read was deleted from kopia's index, whole as it was.
+#[test]
+fn a_repair_removes_nothing_that_one_server_cannot_reach() {
+    if !no_kopia("damage::a_repair_removes_nothing_that_one_server_cannot_reach") {
+        assert_eq!(Detour::new().removed_meanwhile().unwrap(), 0);
+        let detour = Detour::new();
+        detour.second_is_blind();
+        let refused = detour.removed_meanwhile();
+        assert!(matches!(&refused, Err(DestinationError::Unreachable { .. })), "{refused:?}");
+    }
+}
+
 /// A repository that goes away while it is verified has lost nothing, though none of its packs is where it was.
 #[test]
 fn what_goes_away_meanwhile_is_not_lost() {
@@ -305,12 +456,7 @@ fn what_goes_away_meanwhile_is_not_lost() {
     }
     let node = pushed_twice();
     let (root, away) = (node.made.root().to_owned(), node.made.root().with_extension("away"));
-    let item = |bytes: &[u8], row| {
-        let content = lastcopy_fs::hash_bytes(bytes);
-        let location = Location(node.made.object(content).unwrap().into_bytes());
-        HeldItem { content_id: ContentId::spooled(row), content, location, fingerprint: None }
-    };
-    let (first, second) = (item(&[16; 3000], 1), item(&[17; 3001], 2));
+    let (first, second) = (item(&node, &[16; 3000], 1), item(&node, &[17; 3001], 2));
     let (runtime, context) = crate::context();
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let (give, take) = tokio::sync::mpsc::channel(1);
