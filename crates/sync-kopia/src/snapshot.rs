@@ -31,34 +31,47 @@ impl Snapshots<'_> {
         Watch::of(self.context)
     }
 
-    /// Sees to it that no policy of anybody else's expires, or leaves out, what is ours. One that is there already stays as it is.
+    /// Sees to it that no policy of anybody else's expires, or leaves out, what is ours, and that our own files are left out. What else a policy
+    /// says that is there already stays as it is.
     pub(crate) fn cut_off(&self, volume: Id128, root: &Path, mounts: Mounts) -> Result<(), DestinationError> {
-        let stay = mounts == Mounts::Stay;
-        let there = self.session.server()?.policy(volume)?;
-        if there.as_ref().is_some_and(|policy| policy["files"]["oneFileSystem"].as_bool() == Some(stay)) {
+        let mut ignored = vec![format!("/{VOLUME_DIR}/")];
+        ignored.extend(self.repository_in(root).map(|inside| format!("/{}/", escaped(&inside))));
+        self.set_policy(volume, ignored, mounts == Mounts::Stay)
+    }
+
+    /// The same for what comes from no file of the volume.
+    pub(crate) fn cut_off_contents(&self, volume: Id128) -> Result<(), DestinationError> {
+        if self.session.server()?.policy(volume)?.is_some() {
             return Ok(());
         }
-        let own = self.session.connections.options.storage.local_path();
+        self.set_policy(volume, vec![format!("/{VOLUME_DIR}/")], true)
+    }
+
+    fn set_policy(&self, volume: Id128, mut ignored: Vec<String>, stay: bool) -> Result<(), DestinationError> {
+        let there = self.session.server()?.policy(volume)?;
+        if let Some(policy) = &there {
+            // A repository may have come into the volume since.
+            ignored.retain(|rule| !policy["files"]["ignore"].as_array().into_iter().flatten().any(|known| known == rule));
+            if ignored.is_empty() && policy["files"]["oneFileSystem"].as_bool() == Some(stay) {
+                return Ok(());
+            }
+        }
         let finished = self.session.write(Input::Nothing, &self.watch(), |command| {
             command.args(["policy", "set"]).arg(owner(volume)).arg(flag("one-file-system", stay.to_string()));
+            command.args(ignored.iter().map(|rule| flag("add-ignore", rule)));
             if there.is_none() {
-                command.args(["--inherit=false", "--ignore-cache-dirs=false"]).arg(flag("add-ignore", format!("/{VOLUME_DIR}/")));
-                // The repository itself may lie in the volume.
-                if let Some(inside) = own.as_deref().and_then(|own| own.strip_prefix(root).ok()?.to_str()) {
-                    command.arg(flag("add-ignore", format!("/{}/", escaped(inside))));
-                }
+                command.args(["--inherit=false", "--ignore-cache-dirs=false"]);
             }
         })?;
         finished.well(&self.address())?;
         Ok(())
     }
 
-    /// The same for contents that come from no file of the volume.
-    pub(crate) fn cut_off_contents(&self, volume: Id128) -> Result<(), DestinationError> {
-        if self.session.server()?.policy(volume)?.is_some() {
-            return Ok(());
-        }
-        self.cut_off(volume, Path::new("/"), Mounts::Stay)
+    /// Where in the volume the repository itself lies, if it does. The root of a volume is named without links, and a repository as a person
+    /// did.
+    fn repository_in(&self, root: &Path) -> Option<String> {
+        let own = self.session.connections.options.storage.local_path()?.canonicalize().ok()?;
+        Some(own.strip_prefix(root).ok()?.to_str()?.to_owned())
     }
 
     /// Makes a snapshot of a directory, pinned, and gives it as the reader lists it.

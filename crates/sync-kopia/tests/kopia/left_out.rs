@@ -2,9 +2,10 @@
 
 use crate::node::Node;
 use crate::skip::{no_kopia, skipped};
+use crate::subject::MadeRepository;
 use lastcopy_store::RunStatus;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 /// Rules that kopia would follow for its own snapshots are not followed for ours.
@@ -98,6 +99,31 @@ fn a_repository_in_the_volume_does_not_store_itself() {
     assert!(report.excluded.first.iter().all(|(path, _)| path.to_string().starts_with("re*po [x]/")), "{report:?}");
     assert!(report.excluded.count > 3);
     assert!(node.held(b"of a directory with a like name") && node.held(b"beside"));
+}
+
+/// A repository that was moved into the volume, and is still named as before: by a link, as places of storage often are.
+#[test]
+fn a_repository_that_came_into_the_volume_does_not_store_itself() {
+    if no_kopia("left_out::a_repository_that_came_into_the_volume_does_not_store_itself") {
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    let (disk, way) = (outside.path().join("disk"), outside.path().join("way"));
+    fs::create_dir(&disk).unwrap();
+    symlink(&disk, &way).unwrap();
+    let node = Node::of(MadeRepository::at(&way.join("repository")));
+    node.write("a", b"before");
+    node.push();
+    let inside = node.rig.tree().join("moved");
+    fs::rename(&disk, &inside).unwrap();
+    fs::remove_file(&way).unwrap();
+    symlink(&inside, &way).unwrap();
+    node.write("b", b"beside");
+    // The index of these tests goes through the repository.
+    let report = node.push_as_it_goes().outcome.unwrap();
+    assert!(report.excluded.first.iter().all(|(path, _)| path.to_string().starts_with("moved/")), "{report:?}");
+    assert!(report.excluded.count > 3);
+    assert!(node.held(b"before") && node.held(b"beside"));
 }
 
 /// A file that cannot be read makes kopia fail, after it saved everything else.
