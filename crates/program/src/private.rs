@@ -1,15 +1,17 @@
-//! Directories of our own for sockets, configurations and secrets.
+//! Directories of our own: for sockets, configurations and secrets, and for what may grow.
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Socket paths are short.
 const LONGEST_DIR: usize = 70;
+/// What only its owner looks into.
+const OWN: u32 = 0o700;
 
 /// A directory that nobody else can look into, gone when this is dropped. After a kill, or a power cut where it lay on a disk, the next one that
 /// is made with the same prefix removes it.
@@ -34,10 +36,16 @@ impl PrivateDir {
         Self::new_in(&place.unwrap_or_else(|| PathBuf::from("/tmp")), prefix)
     }
 
+    /// Makes one among temporary files, for what may be too large for memory: caches, and bytes of files. No secret belongs there.
+    pub fn for_much(prefix: &str) -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir(), prefix)
+    }
+
     fn new_in(place: &Path, prefix: &str) -> io::Result<Self> {
         remove_abandoned(place, prefix);
         loop {
-            let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
+            let mut builder = tempfile::Builder::new();
+            let dir = builder.prefix(prefix).permissions(std::fs::Permissions::from_mode(OWN)).tempdir_in(place)?;
             let lock = opened(dir.path())?;
             flock(&lock, FlockOperation::LockExclusive)?;
             // Somebody may have taken it for abandoned just before.
@@ -88,6 +96,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("theirs", place.path().join("ours-link")).unwrap();
         let next = PrivateDir::new_in(place.path(), "ours-").unwrap();
+        assert_eq!(std::fs::metadata(next.path()).unwrap().mode() & 0o777, 0o700);
         assert!(living.path().exists() && next.path().exists() && place.path().join("theirs/secret").exists());
         assert!(!place.path().join("ours-dead").exists());
         let path = next.path().to_owned();

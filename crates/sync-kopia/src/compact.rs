@@ -4,10 +4,12 @@
 
 use crate::listing::{Entry, Key, Listing, Stored, key};
 use crate::place::{PLACEHOLDER, Source, object_of};
+use crate::push::STAGE;
 use crate::retention::{Covered, Older, own};
 use crate::session::{Look, Session, each, lock};
 use crate::snapshot::Snapshots;
 use lastcopy_fs::{Content, Id128, RelPath};
+use lastcopy_program::PrivateDir;
 use lastcopy_sync::{CompactSink, Compaction, Context, DestinationError, Retained, RetainedFile, WorkList};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -173,7 +175,7 @@ impl Compacting<'_> {
         let mut listed = BTreeSet::new();
         for volume in volumes {
             let failed = |source| DestinationError::Io { address: "a directory for placeholders".into(), source };
-            let stage = tempfile::Builder::new().prefix("lastcopy-contents-").tempdir().map_err(failed)?;
+            let stage = PrivateDir::for_much(STAGE).map_err(failed)?;
             let mut placed = Vec::new();
             for alone in alone.iter().filter(|alone| self.volumes(alone).contains(&volume)) {
                 self.context.cancel.check()?;

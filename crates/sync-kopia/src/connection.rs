@@ -4,6 +4,7 @@ use crate::options::Options;
 use crate::program::{self, Input, Watch, flag, meaning};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lastcopy_program::PrivateDir;
 use lastcopy_store::Incarnation;
 use lastcopy_sync::{DestinationError, Probe};
 use serde_json::Value;
@@ -24,6 +25,11 @@ const OCCUPIED: &str = "found existing data in storage location";
 /// What of directories is kept for the next snapshot, in MiB; contents of files are not.
 const METADATA_CACHE: &str = "1000";
 
+/// How directories of connections begin, and those of caches. Neither begins with the other: where both lie in one place, whoever removes
+/// what the dead left of one kind touches nothing of the other.
+const PRIVATE: &str = "lastcopy-kopia-";
+const CACHE: &str = "lastcopy-cache-";
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -34,29 +40,32 @@ enum Side {
 /// The files of both connections, in a directory of our own, gone with this.
 pub(crate) struct Connections {
     pub(crate) options: Options,
-    private: lastcopy_program::PrivateDir,
+    private: PrivateDir,
 }
 
 /// A connection that writes, with a cache that began with it: one that is older believes in what the storage has lost since. Each session
 /// has its own, so that none takes another's away.
 pub(crate) struct Writer {
-    dir: tempfile::TempDir,
+    /// What names the secrets of the storage: in the private directory.
+    config: tempfile::TempDir,
+    /// It may grow, and that one may lie in memory.
+    cache: PrivateDir,
 }
 
 impl Writer {
     fn config(&self) -> PathBuf {
-        self.dir.path().join("config")
+        self.config.path().join("config")
     }
 
     fn cache(&self) -> PathBuf {
-        self.dir.path().join("cache")
+        self.cache.path().join("cache")
     }
 }
 
 impl Connections {
     pub(crate) fn new(options: Options) -> Result<Self, DestinationError> {
         let failed = |source| DestinationError::Io { address: "a directory for kopia's connections".into(), source };
-        let private = lastcopy_program::PrivateDir::new("lastcopy-kopia-").map_err(failed)?;
+        let private = PrivateDir::new(PRIVATE).map_err(failed)?;
         Ok(Self { options, private })
     }
 
@@ -131,9 +140,7 @@ impl Connections {
     /// A connection that writes, with a cache of its own.
     pub(crate) fn writer(&self) -> Result<Result<Writer, String>, DestinationError> {
         let failed = |source| DestinationError::Io { address: "a directory for kopia's cache".into(), source };
-        // A cache may grow, and the other directory may lie in memory.
-        let dir = tempfile::Builder::new().prefix("lastcopy-kopia-cache-").tempdir().map_err(failed)?;
-        let (writer, first) = (Writer { dir }, self.config(Side::Writer));
+        let (writer, first) = (self.new_writer()?, self.config(Side::Writer));
         if let Some(config) = fs::read(&first).ok().and_then(|bytes| with_cache(&bytes, &writer.cache())) {
             write_private(&writer.config(), &config).map_err(failed)?;
             return Ok(Ok(writer));
@@ -143,6 +150,12 @@ impl Connections {
             fs::read(writer.config()).and_then(|config| write_private(&first, &config)).map_err(failed)?;
         }
         Ok(connected.map(|()| writer))
+    }
+
+    fn new_writer(&self) -> Result<Writer, DestinationError> {
+        let failed = |source| DestinationError::Io { address: "a directory for kopia's cache".into(), source };
+        let config = tempfile::tempdir_in(self.private.path()).map_err(failed)?;
+        Ok(Writer { config, cache: PrivateDir::for_much(CACHE).map_err(failed)? })
     }
 
     fn connect_as(&self, config: &Path, add: impl FnOnce(&mut Command)) -> Result<Result<(), String>, DestinationError> {
@@ -250,8 +263,7 @@ impl Connections {
         self.forget()?;
         let (input, argument) = self.token()?;
         // What it connects to by that is not kept: the next writer has a cache of its own.
-        let failed = |source| DestinationError::Io { address: "a directory for kopia's cache".into(), source };
-        let writer = Writer { dir: tempfile::tempdir().map_err(failed)? };
+        let writer = self.new_writer()?;
         let answer = self.write(&writer, input, &Watch::default(), |command| {
             command.args(["repository", "create", "from-config", argument, "--disable-repository-format-cache"]);
             cache_in(command, &writer.cache());
@@ -390,6 +402,15 @@ mod tests {
         assert_eq!((&changed["caching"]["cacheDirectory"], &changed["storage"]["type"]), (&"/own".into(), &"x".into()));
         for other in [&b"{}"[..], b"{\"caching\":{}}", b"", b"[]"] {
             assert_eq!(with_cache(other, Path::new("/own")), None);
+        }
+    }
+
+    /// All may lie in one place, where whoever makes one removes what begins like it.
+    #[test]
+    fn directories_of_one_kind_are_called_like_no_other() {
+        let kinds = [PRIVATE, CACHE, crate::push::STAGE];
+        for (number, kind) in kinds.iter().enumerate() {
+            assert!(kinds.iter().enumerate().all(|(other, name)| other == number || !name.starts_with(kind)), "{kind}");
         }
     }
 

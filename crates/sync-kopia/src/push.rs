@@ -6,6 +6,7 @@ use crate::retention;
 use crate::server::Snapshot;
 use crate::session::{Look, Session, each, lock};
 use crate::snapshot::Snapshots;
+use lastcopy_program::PrivateDir;
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place as At;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, VolumeFile, WorkList};
@@ -14,6 +15,8 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+/// How a directory is called in which a snapshot is laid out. What the dead left of these is bytes of files: the next one removes it.
+pub(crate) const STAGE: &str = "lastcopy-contents-";
 /// Bytes of contents without a file that are laid out for one snapshot.
 const STAGED: u64 = 256 << 20;
 
@@ -148,7 +151,7 @@ impl Pushing<'_> {
 
     fn push_some_contents(&self, items: Vec<PlanItem>) -> Result<(), DestinationError> {
         let failed = |source| DestinationError::Io { address: "a directory for contents".into(), source };
-        let stage = tempfile::Builder::new().prefix("lastcopy-contents-").tempdir().map_err(failed)?;
+        let stage = PrivateDir::for_much(STAGE).map_err(failed)?;
         let mut staged = Vec::new();
         for item in items {
             self.context.cancel.check()?;

@@ -11,7 +11,7 @@ use lastcopy_sync::{Destination, DestinationError, Probe};
 use lastcopy_sync_kopia::{Kopia, Options, Storage};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn probe(kopia: &Kopia) -> Result<Probe, DestinationError> {
     let (runtime, _context) = context();
@@ -193,4 +193,32 @@ fn the_password_is_written_nowhere() {
     let address = made.root().to_str().unwrap();
     assert!(holds(&arguments, "snapshot create") && holds(&files, address), "nothing was looked at");
     assert!(!holds(&arguments, password) && !holds(&files, password) && !holds(&files, kept));
+}
+
+/// A configuration of kopia's has the secrets of its storage in clear. All of them lie in one directory, in memory where there is such a place,
+/// into which nobody else can look; those of writers lay among temporary files once, and stayed there after a kill.
+#[test]
+fn configurations_lie_in_one_private_directory() {
+    if no_kopia("probe::configurations_lie_in_one_private_directory") {
+        return;
+    }
+    let onlooker = tempfile::tempdir().unwrap();
+    let program = program(onlooker.path(), ONLOOKER);
+    let node = Node::of(MadeRepository::with(|options| options.program = program));
+    node.write("a", b"bytes");
+    node.push();
+    let arguments = fs::read_to_string(onlooker.path().join("arguments")).unwrap();
+    let given = |name: &str| -> Vec<PathBuf> {
+        arguments.split_whitespace().filter_map(|argument| argument.strip_prefix(name)).map(PathBuf::from).collect()
+    };
+    let (configs, caches) = (given("--config-file="), given("--cache-directory="));
+    let private = |path: &Path| {
+        let is_private = |dir: &&Path| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lastcopy-kopia-"));
+        path.ancestors().find(is_private).map(Path::to_owned)
+    };
+    let reader = private(configs.iter().find(|config| config.ends_with("reader.config")).unwrap()).unwrap();
+    assert_eq!(fs::metadata(&reader).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(configs.iter().all(|config| private(config).as_ref() == Some(&reader)), "{configs:?}");
+    // A cache may be too large for memory.
+    assert!(!caches.is_empty() && caches.iter().all(|cache| private(cache).is_none()), "{caches:?}");
 }

@@ -323,12 +323,8 @@ fn confirmed(node: &Node, bytes: &[u8], depth: Depth) -> Vec<Answer> {
     Asking { store, volume: &volume, record: &record, destination, context }.ask(None, &[file], depth).unwrap()
 }
 
-/// What no volume has any more and a repair had from another destination is stored for no volume, and counts all the same.
-#[test]
-fn what_a_repair_had_from_elsewhere_counts() {
-    if no_kopia("retention::what_a_repair_had_from_elsewhere_counts") {
-        return;
-    }
+/// A node that repaired what no volume has any more, from another destination.
+fn repaired_from_elsewhere() -> Node {
     let (node, elsewhere) = (Node::new(), Arc::new(MadeRepository::new()));
     let second = node.rig.site_of(elsewhere, "elsewhere").unwrap();
     node.write("goes", b"only in the first snapshot");
@@ -341,7 +337,28 @@ fn what_a_repair_had_from_elsewhere_counts() {
     let others = vec![(node.rig.record(&second).unwrap(), second.liar.clone() as Arc<dyn Destination>)];
     let repaired = Repair { others, ..node.repair() }.run(|_| String::new()).unwrap();
     assert_eq!((repaired.lost, repaired.repaired), (1, 1), "{repaired:?}");
-    for extent in [Extent::Quick, Extent::All] {
-        assert_eq!(node.verify(extent).lost, 0, "{extent:?}");
+    node
+}
+
+/// What a repair had from another destination is stored for no volume, and counts all the same.
+#[test]
+fn what_a_repair_had_from_elsewhere_counts() {
+    if !no_kopia("retention::what_a_repair_had_from_elsewhere_counts") {
+        let node = repaired_from_elsewhere();
+        for extent in [Extent::Quick, Extent::All] {
+            assert_eq!(node.verify(extent).lost, 0, "{extent:?}");
+        }
     }
+}
+
+/// Bytes of files are laid out for kopia among temporary files. A kill left them there for ever; the next one who lays some out removes them.
+#[test]
+fn bytes_that_the_dead_laid_out_are_removed() {
+    if no_kopia("retention::bytes_that_the_dead_laid_out_are_removed") {
+        return;
+    }
+    let left = tempfile::Builder::new().prefix("lastcopy-contents-").tempdir().unwrap();
+    std::fs::write(left.path().join("bytes"), "somebody's").unwrap();
+    repaired_from_elsewhere();
+    assert!(!left.path().exists());
 }
