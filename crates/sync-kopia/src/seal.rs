@@ -100,13 +100,16 @@ pub(crate) fn seal(
         let reason = "a segment of this number is there already".into();
         return Err(DestinationError::Occupied { address: address(session, source), reason });
     }
+    let snapshots = Snapshots { session, epoch: at.epoch, context };
+    // A push that had nothing to send set none; and for kopia a head is a file like others, which rules of others may leave out.
+    snapshots.cut_off_contents(at.volume)?;
     store(session, source, &segment_file(sequence), &segment_pin(at.epoch, sequence), segment, watch)?;
     let local = |source| DestinationError::Io { address: "a temporary file".into(), source };
     let mut file = tempfile::tempfile().map_err(local)?;
     io::Write::write_all(&mut file, head).map_err(local)?;
     store(session, Source::Heads(at), HEAD_FILE, &head_pin(at.epoch, sequence), file, watch)?;
     // The newest was read back just now: that older ones stay where they are is no failure.
-    if let Err(error) = release_heads(&Snapshots { session, epoch: at.epoch, context }, at) {
+    if let Err(error) = release_heads(&snapshots, at) {
         context.progress.note(&format!("older heads there were not removed: {error}"));
     }
     Ok(())

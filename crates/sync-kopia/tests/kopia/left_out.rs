@@ -126,6 +126,23 @@ fn a_repository_that_came_into_the_volume_does_not_store_itself() {
     assert!(node.held(b"before") && node.held(b"beside"));
 }
 
+/// The first push of an empty volume stores a segment and a head, and nothing else: in a repository whose owner leaves out such files, every push
+/// failed. The policy that it sets is none about where the repository lies: a directory that is called like that is the volume's.
+#[test]
+fn rules_of_others_leave_out_no_head() {
+    if no_kopia("left_out::rules_of_others_leave_out_no_head") {
+        return;
+    }
+    let node = Node::new();
+    node.somebody(&["policy", "set", "--global", "--add-ignore=*.json", "--add-ignore=*.zst"]);
+    node.push();
+    let path = node.made.root().join("a.json");
+    let path = path.strip_prefix("/").unwrap().to_str().unwrap();
+    node.write(path, b"in a directory of that name");
+    node.push();
+    assert!(node.gate(path));
+}
+
 /// A file that cannot be read makes kopia fail, after it saved everything else.
 #[test]
 fn an_unreadable_file_is_excluded_and_holds_nothing_back() {
