@@ -140,10 +140,20 @@ fn record_lost(
     if !location.0.is_empty()
         && tx.sql.prepare_cached(elsewhere)?.execute((probed.destination, content, &location.0, probed.incarnation.as_str()))? > 0
     {
+        is_told_again(tx, content)?;
         return Ok(false);
     }
     let subject = Subject::content_there(probed.destination, content);
     alarms::raise(tx, AlarmKind::LostObject, subject, detail).map(|_| true)
+}
+
+/// A content lies somewhere else at a destination. What is gone from here was told there once, with the place where it lay; the next segment
+/// tells it again, or nobody would find it by that destination alone. What is present is told with its own place.
+fn is_told_again(tx: &Tx<'_>, content: ContentId) -> Result<()> {
+    let again = "UPDATE file SET changed_seq = ?1
+         WHERE volume IN (SELECT id FROM volume) AND content = ?2 AND until_seq IS NOT NULL";
+    tx.sql.change(again, (tx.seq()?, content))?;
+    Ok(())
 }
 
 /// A content that is being moved within a destination, because its place is needed.
@@ -228,7 +238,10 @@ impl Run<Sync> {
             let mut forget = tx.sql.prepare_cached(forget)?;
             let who = probed.incarnation.as_str();
             match found {
-                Ok(()) => Ok(forget.execute((at, &to.0, probed.destination, content, &from.0, who)).map(drop)?),
+                Ok(()) => {
+                    forget.execute((at, &to.0, probed.destination, content, &from.0, who))?;
+                    is_told_again(tx, content)
+                }
                 Err(detail) => {
                     forget.execute((at, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
                     record_lost(tx, probed, (content, from), detail, at).map(drop)
@@ -317,11 +330,14 @@ impl Run<EvidenceChange> {
             let overtaken = record_proven(tx, probed, proofs)?;
             for (_, at) in proofs.iter().enumerate().filter(|(place, _)| !overtaken.contains(place)) {
                 // Where it was lost, something else may have its place by now.
-                tx.sql.change(
+                let elsewhere = tx.sql.change(
                     "UPDATE receipt SET moved_to = ?1 WHERE destination = ?2 AND content = ?3 AND location <> ?1 AND incarnation = ?4
                      AND lost_at IS NOT NULL AND moved_to IS NULL",
                     (&at.location.0, probed.destination, at.content, probed.incarnation.as_str()),
                 )?;
+                if elsewhere > 0 {
+                    is_told_again(tx, at.content)?;
+                }
                 tx.sql.change(
                     "INSERT INTO evidence_log (at, run, event, destination, reason) VALUES (?, ?, 'repair', ?, ?)",
                     (tx.now, tx.run, probed.destination, at.proven.content().hash.to_string()),

@@ -316,6 +316,45 @@ fn an_index_learns_of_a_second_mirror() {
     machine.run(&["restore", "photos", "gone"]).expect(0);
 }
 
+/// Files were offloaded, and the mirror was told where they lie: at their paths. Then a push needed one place, and moved what was there to
+/// the history, and a repair stored what was lost elsewhere. Nobody told the mirror, so a recovery from it alone looked in the old places.
+#[test]
+fn what_moved_after_it_was_offloaded_is_found_by_the_mirror_alone() {
+    if no_rclone("mirror::what_moved_after_it_was_offloaded_is_found_by_the_mirror_alone") {
+        return;
+    }
+    let home = twice_mirrored(&[("foo/x", "below foo"), ("bar/y", "below bar"), ("stays", "here")]);
+    let config = fs::read_to_string(home.config()).unwrap();
+    home.write_config(&format!("{config}[volumes.photos.offload]\nrequire = [\"one\", \"two\"]\n"));
+    home.run(&["offload", "photos", "foo", "bar", "--yes"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    for directory in ["foo", "bar"] {
+        fs::remove_dir(home.volume("photos").join(directory)).unwrap();
+        home.write("photos", directory, format!("{directory} is a file").as_bytes());
+    }
+    // At one of the two, what is below `bar` is lost before it could be moved.
+    let one = home.destination("one");
+    fs::remove_file(one.join("photos/bar/y")).unwrap();
+    assert_eq!(home.json(&["verify", "one"]).expect(1).count("lost"), 1);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(home.json(&["destination", "repair", "one", "--yes"]).expect(0).count("repaired"), 1);
+    // There is nothing to send but that word.
+    assert_eq!(home.json(&["sync", "--to", "one"]).expect(0).count("stored"), 0);
+
+    let machine = Home::empty();
+    let (from, to) = (format!("file://{}", one.display()), machine.path("volumes"));
+    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    for path in ["foo/x", "bar/y"] {
+        let elsewhere = machine.path(path);
+        machine.json(&["restore", "photos", path, "--to", elsewhere.to_str().unwrap()]).expect(0);
+        let found = read_tree(&elsewhere);
+        let bytes = format!("below {}", &path[..3]);
+        assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [bytes.as_bytes()], "{path}");
+    }
+    assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
+}
+
 /// A version was lost, and its place has something else by now: a newer version, a directory, or a file where it needs a directory. A repair
 /// brings it back, and pushes nothing out of its place.
 #[test]
