@@ -23,6 +23,8 @@ pub struct Found {
     pub header: Header,
     /// The heads of other epochs whose pushes lie there, too, oldest first.
     pub older: Vec<FoundHead>,
+    /// The epochs that these continue, also those of which nothing lies there.
+    pub continues: BTreeSet<Id128>,
 }
 
 /// What a recovery that came to its end notes with its run.
@@ -48,7 +50,8 @@ impl Found {
         if head.place.epoch.to_string() == recovered {
             head.head().run > run || ended == RunStatus::Partial && head.head().run == run
         } else {
-            self.older.iter().any(|older| older.place.epoch.to_string() == recovered)
+            let older = self.older.iter().map(|older| older.place.epoch);
+            older.chain(self.continues.iter().copied()).any(|epoch| epoch.to_string() == recovered)
         }
     }
 }
@@ -123,7 +126,8 @@ pub fn recoverable(from: Recovering<'_>) -> Result<Recoverable, RestoreError> {
         let mut ordered = in_order(heads, &follows);
         while let Some(head) = ordered.pop() {
             if let Some(header) = newest_header(from, &head)? {
-                all.found.push(Found { head, header, older: ordered });
+                let continues = follows.into_values().filter(|epoch| *epoch != head.place.epoch).collect();
+                all.found.push(Found { head, header, older: ordered, continues });
                 break;
             }
             let Place { volume, epoch } = head.place;
@@ -147,10 +151,7 @@ fn newest_header(from: Recovering<'_>, head: &FoundHead) -> Result<Option<Header
 /// Which epoch each of these continues, as its full segment says.
 fn follows(from: Recovering<'_>, heads: &[FoundHead]) -> Result<BTreeMap<Id128, Id128>, RestoreError> {
     let mut follows = BTreeMap::new();
-    // The only one continues nothing that is here.
-    if let [_] = heads {
-        return Ok(follows);
-    }
+    // Also of the only one: what it continues may lie at another destination, from which an index knows it.
     for head in heads {
         // One whose links are broken says nothing; the clock has to do for it.
         let Some(header) = full_header(from, head)? else { continue };

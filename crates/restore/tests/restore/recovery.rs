@@ -1,7 +1,8 @@
 //! The index is lost, and a destination alone is enough.
 
 use crate::support::{World, damage, open_index, rel};
-use lastcopy_fs::Id128;
+use lastcopy_fs::{Id128, NoProgress};
+use lastcopy_index::IndexOptions;
 use lastcopy_restore::{RecoverReport, Recovering, recover_receipts, recoverable};
 use lastcopy_store::{
     DestinationKind, FileStatus, IdentityError, Incarnation, Location, Outcome, RunStatus, Store, Volume, VolumeClaim,
@@ -65,6 +66,12 @@ fn begin_anew_in(world: &World, state: &str) -> (Store, Volume, lastcopy_restore
     let (volume, run) = store.add_volume("photos", &disk, claim).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
     (store, volume, found)
+}
+
+/// Indexes a volume of another index.
+fn index(world: &World, store: &Store, volume: &Volume) {
+    let run = store.begin_index(volume).unwrap();
+    lastcopy_index::index(run, &IndexOptions::default(), &world.cancel, &NoProgress, |_| String::new()).unwrap();
 }
 
 #[test]
@@ -241,11 +248,7 @@ fn the_newest_word_counts_whichever_comes_first() {
         assert_eq!((holds("changed"), holds("later")), (Some(crate::support::content("three")), None));
         if indexed {
             fs::write(volume.path().join("here"), "one").unwrap();
-            let run = store.begin_index(&volume).unwrap();
-            lastcopy_index::index(run, &lastcopy_index::IndexOptions::default(), &world.cancel, &lastcopy_fs::NoProgress, |_| {
-                String::new()
-            })
-            .unwrap();
+            index(&world, &store, &volume);
         }
         let run = store.begin_restore(Some(&volume)).unwrap();
         world.recover_volume(run, "vault", &found).unwrap();
@@ -354,6 +357,32 @@ fn the_life_after_a_recovery_continues_the_one_before() {
     let all = anew.recoverable("vault").unwrap();
     let found: Vec<_> = all.found.iter().map(|found| (found.head.place.epoch, epochs(&found.older))).collect();
     assert_eq!(found, [(epoch, vec![before])]);
+}
+
+/// The life after a recovery pushed to another disk than the one before. Each disk knows one of the two, and only the header of the newer one
+/// says that it continues the older: its words were taken for older ones, and old versions came back as if all were well.
+#[test]
+fn a_life_counts_over_the_one_that_it_continues_wherever_that_lies() {
+    let world = lost();
+    let before = world.store.epoch().unwrap();
+    let (late, late_volume, found) = begin_anew_in(&world, "late");
+    let run = late.begin_restore(Some(&late_volume)).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
+    fs::write(volume.path().join("changed"), "six").unwrap();
+    index(&world, &store, &volume);
+    let world = World { store, ..world };
+    world.push_volume(&volume, "vault");
+    fs::remove_dir_all(world.temp.path().join(format!("vault/volumes/{}/{before}", volume.uuid()))).unwrap();
+
+    let found = world.recoverable("vault").unwrap().found.remove(0);
+    assert_eq!((epochs(&found.older), found.continues.len()), (Vec::new(), 1));
+    let run = late.begin_restore(Some(&late_volume)).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
+    let changed = late.file_at(late_volume.id(), &rel("changed")).unwrap().unwrap();
+    assert_eq!(changed.content, crate::support::content("six"));
 }
 
 /// Two lives that continue none of each other, as after a backup that was put back twice: their clock decides. Their times were compared
