@@ -2,7 +2,7 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recovered, Restore, Run, RunId, RunStatus};
+use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recording, Recovered, Restore, Run, RunId, RunStatus};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, Said, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError, Probe};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Seek;
 
-/// Lines that share a transaction.
+/// Lines that are recorded together.
 const BATCH: usize = 4096;
 
 /// A volume that can be recovered from a destination.
@@ -27,7 +27,7 @@ pub struct Found {
     pub continues: BTreeSet<Id128>,
 }
 
-/// What a recovery that came to its end notes with its run.
+/// What a recovery notes with its run, together with what it records.
 #[derive(Serialize, Deserialize)]
 struct Note {
     /// The life that it took up.
@@ -42,16 +42,14 @@ impl Found {
     }
 
     /// Whether this says something later than an earlier recovery did: of the same life, or of one that knows it as an older one.
-    /// One that met damage is heard again.
-    fn is_newer_than(&self, note: &str, ended: RunStatus) -> bool {
-        // Any other restore.
-        let Ok(Note { recovered, run }) = serde_json::from_str(note) else { return true };
+    /// One that met damage, or was stopped before its end, is heard again.
+    fn is_newer_than(&self, Note { recovered, run }: &Note, ended: RunStatus) -> bool {
         let head = &self.head;
-        if head.place.epoch.to_string() == recovered {
-            head.head().run > run || ended == RunStatus::Partial && head.head().run == run
+        if head.place.epoch.to_string() == *recovered {
+            head.head().run > *run || ended != RunStatus::Success && head.head().run == *run
         } else {
             let older = self.older.iter().map(|older| older.place.epoch);
-            older.chain(self.continues.iter().copied()).any(|epoch| epoch.to_string() == recovered)
+            older.chain(self.continues.iter().copied()).any(|epoch| epoch.to_string() == *recovered)
         }
     }
 }
@@ -59,7 +57,7 @@ impl Found {
 /// What a recovery found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecoverReport {
-    /// Paths that the index knows again.
+    /// Paths that the index knows by it, and did not know so before.
     pub files: u64,
     /// Segments that were read.
     pub segments: u64,
@@ -227,8 +225,10 @@ fn opened(from: Recovering<'_>, place: Place, link: &Link) -> Result<Result<(Fil
 ///
 /// A damaged segment does not stop the others: what it alone said is lost, and said so.
 ///
-/// Where the index knew the volume already, it has the last word: only paths that it does not know are added. Unless all that it knows came
-/// from recoveries: then the later head has it, and one that came to no end goes on.
+/// Where the index knew the volume already, it has the last word on what it saw itself: of that, only paths that it does not know are added.
+/// What it knows by earlier recoveries alone follows the later head.
+///
+/// All of it is recorded at once. The oldest words come first: who was stopped among them would leave an index that takes them for the last.
 pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
     match fill(&run, from, found) {
         Ok(report) => {
@@ -236,7 +236,7 @@ pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) ->
                 0 => Outcome::Success,
                 count => Outcome::Partial(format!("{count} segments are damaged or gone")),
             };
-            run.finish(&outcome, found.note().as_deref())?;
+            run.finish(&outcome, None)?;
             Ok(report)
         }
         Err(error) => Err(error.ends(run)),
@@ -244,76 +244,102 @@ pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) ->
 }
 
 fn fill(run: &Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
-    let (mut report, context) = (RecoverReport::default(), from.context);
-    let (place, header) = (found.head.place, &found.header);
-    let index_first =
-        run.known_by_recoveries()?.is_none_or(|noted| noted.iter().any(|(note, ended)| !found.is_newer_than(note, *ended)));
-    // It was checked when the head was read.
-    if let (Ok(node), false) = (found.head.document.node.parse(), index_first) {
-        run.continues(node, &header.node_name, place.epoch)?;
-    }
-    let layout = from.destination.layout(&header.volume_name);
-    report.names_all = index_first && layout != Layout::ByContent;
-    for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
-        let mut word = Word { kept: (life > 0).then(Kept::default), index_first };
-        let segments = chain(from, head, &mut report)?;
-        context.progress.phase("recovering", segments.len() as u64, 0);
-        for segment in segments {
-            context.cancel.check()?;
-            apply(run, from, segment, &layout, &mut word, &mut report)?;
-            context.progress.advance(1, 0);
-        }
-    }
-    report.files = run.store().count_known(run.volume().map(lastcopy_store::Volume::id))?;
+    let known = run.known_before()?;
+    let mut recoveries = known.noted.iter().filter_map(|(note, ended)| Some((serde_json::from_str(note).ok()?, *ended))).peekable();
+    let only_itself = known.otherwise && recoveries.peek().is_none();
+    let index_first = only_itself || recoveries.any(|(note, ended)| !found.is_newer_than(&note, ended));
+    let layout = from.destination.layout(&found.header.volume_name);
+    let names_all = (index_first || known.otherwise) && layout != Layout::ByContent;
+    let mut report = run.recovering(found.note().as_deref(), |recording| {
+        let mut filling =
+            Filling { recording, from, layout, index_first, report: RecoverReport { names_all, ..RecoverReport::default() } };
+        filling.fill(found)?;
+        Ok::<_, RestoreError>(filling.report)
+    })?;
+    report.files = run.count_recorded()?;
     Ok(report)
 }
 
-/// Records what a segment says.
-fn apply(
-    run: &Run<Restore>,
-    from: Recovering<'_>,
-    segment: File,
-    layout: &Layout,
-    word: &mut Word,
-    report: &mut RecoverReport,
-) -> Result<(), RestoreError> {
-    let mut batch = Vec::new();
-    let (mut failed, mut left_out) = (None, LeftOut::default());
-    let said = read(segment, &mut |said| {
+/// A recovery of a volume that is under way.
+struct Filling<'a, 'r> {
+    recording: &'a mut Recording<'r>,
+    from: Recovering<'a>,
+    layout: Layout,
+    /// Of what the index knew before, that has the last word.
+    index_first: bool,
+    report: RecoverReport,
+}
+
+impl Filling<'_, '_> {
+    fn fill(&mut self, found: &Found) -> Result<(), RestoreError> {
+        // It was checked when the head was read.
+        if let (Ok(node), false) = (found.head.document.node.parse(), self.index_first) {
+            self.recording.continues(node, &found.header.node_name, found.head.place.epoch)?;
+        }
+        for (life, head) in found.older.iter().chain([&found.head]).enumerate() {
+            // Before the first life there was none that it could contradict.
+            let mut kept = (life > 0).then(Kept::default);
+            let segments = chain(self.from, head, &mut self.report)?;
+            self.from.context.progress.phase("recovering", segments.len() as u64, 0);
+            for segment in segments {
+                self.apply(segment, kept.as_mut())?;
+                self.from.context.progress.advance(1, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what a segment says.
+    fn apply(&mut self, segment: File, mut kept: Option<&mut Kept>) -> Result<(), RestoreError> {
+        let mut batch = Vec::new();
+        let (mut failed, mut left_out) = (None, LeftOut::default());
+        let said = read(segment, &mut |said| {
+            batch.push(self.heard(said, kept.as_deref_mut()));
+            if batch.len() >= BATCH {
+                failed = self.record(&std::mem::take(&mut batch), &mut left_out).err();
+            }
+            failed.as_ref().map_or(Ok(()), |_| Err("recording failed".into()))
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.record(&batch, &mut left_out)?;
+        self.report.damaged.extend(left_out.damage());
+        match said {
+            Ok(_) => self.report.segments += 1,
+            Err(why) => {
+                self.from.still_there(&why)?;
+                self.report.damaged.push(format!("a segment is damaged: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, batch: &[Recovered], left_out: &mut LeftOut) -> Result<(), RestoreError> {
+        self.from.context.cancel.check()?;
+        left_out.add(&self.recording.say(batch)?);
+        Ok(())
+    }
+
+    /// What a line comes to, by a life that had these paths itself.
+    fn heard(&mut self, said: Said, kept: Option<&mut Kept>) -> Recovered {
         let status = match said.status {
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
-        let yields = word.kept.as_mut().is_some_and(|kept| !kept.has_had(&said.path, status));
+        let yields = kept.is_some_and(|kept| !kept.has_had(&said.path, status));
+        let Said { path, content, mtime_ns, mode, location, .. } = said;
         // Where the index has the last word on a path, the destination still has it on what it holds.
         if !yields {
-            report.elsewhere.remove(&said.path);
-            let at_its_path = said.location.0.is_empty() || said.location == layout.location(&said.path);
-            if report.names_all || !at_its_path || status == FileStatus::Missing {
-                let place = place_of(&said.path, said.location, status, layout);
-                report.elsewhere.extend(place.map(|at| (said.path.clone(), (said.content, at))));
+            self.report.elsewhere.remove(&path);
+            let at_its_path = location.0.is_empty() || location == self.layout.location(&path);
+            if self.report.names_all || !at_its_path || status == FileStatus::Missing {
+                let place = place_of(&path, location, status, &self.layout);
+                self.report.elsewhere.extend(place.map(|at| (path.clone(), (content, at))));
             }
         }
-        let Said { path, content, mtime_ns, mode, .. } = said;
-        batch.push(Recovered { path, content, mtime_ns, mode, status, yields, index_first: word.index_first });
-        if batch.len() >= BATCH {
-            failed = run.recovered(&std::mem::take(&mut batch)).map(|paths| left_out.add(&paths)).err();
-        }
-        failed.as_ref().map_or(Ok(()), |_| Err("recording failed".into()))
-    });
-    if let Some(error) = failed {
-        return Err(error.into());
+        Recovered { path, content, mtime_ns, mode, status, yields, index_first: self.index_first }
     }
-    left_out.add(&run.recovered(&batch)?);
-    report.damaged.extend(left_out.damage());
-    match said {
-        Ok(_) => report.segments += 1,
-        Err(why) => {
-            from.still_there(&why)?;
-            report.damaged.push(format!("a segment is damaged: {why}"));
-        }
-    }
-    Ok(())
 }
 
 /// Where files lie at their paths, the place of what a line says. Of a missing one, the line has to say it.
@@ -323,14 +349,6 @@ fn place_of(path: &RelPath, said: Location, status: FileStatus, layout: &Layout)
         (true, Layout::ByContent) => None,
         (true, Layout::ByPath { .. }) => (status == FileStatus::Offloaded).then(|| layout.location(path)),
     }
-}
-
-/// How the words of a life are taken.
-struct Word {
-    /// The paths that it had itself. Before the first life there was none that it could contradict.
-    kept: Option<Kept>,
-    /// Of what the index knew before, that has the last word.
-    index_first: bool,
 }
 
 /// Which paths a life had itself, by hashes of theirs.

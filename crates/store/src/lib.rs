@@ -53,7 +53,7 @@ pub use offloads::{DecideAgain, Intent, IntentState, Leaving, Settled};
 pub use policy::{AcceptedPolicy, AtLeast, Confirm, Method, Policy, Weakening};
 pub use proof::{Fingerprint, Proof, ProofError, ProofMethod, Proven, ReadBack, RemoteHash};
 pub use receipts::{Location, Moving, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
-pub use restores::{Recovered, Restored};
+pub use restores::{KnownBefore, Recording, Recovered, Restored};
 pub use retention::{Retained, RetainedFile};
 pub use runs::{
     Audit, BeginError, EvidenceChange, Index, Kind, Offload, Outcome, Restore, Run, RunRecord, RunStatus, Sync, Verify,

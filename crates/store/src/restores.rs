@@ -7,11 +7,11 @@ use crate::files::{
     self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present, is_of_another_size,
 };
 use crate::ids::{ContentId, FileId, VolumeId};
-use crate::runs::{Restore, Run, RunStatus};
+use crate::runs::{Restore, Run, RunStatus, Tx};
 use crate::store::{Store, current_epoch};
 use crate::volume::Volume;
 use lastcopy_fs::{Content, Id128, RelPath};
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Transaction};
 
 /// A file that was brought back to its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Recovered {
     pub status: FileStatus,
     /// Whether it says nothing of a path that is known already.
     pub yields: bool,
-    /// Whether it says nothing of a path that was known before this run.
+    /// Whether it says nothing of a path that was known before this run in any way. Else only a recovery's word gives way.
     pub index_first: bool,
 }
 
@@ -64,84 +64,47 @@ impl Run<Restore> {
         })
     }
 
-    /// Records what a destination says of some paths, in the order in which it says it: a later word supersedes an earlier one.
-    ///
-    /// The answer is those that were left out, because the index knows their content with another number of bytes.
-    pub fn recovered<'a>(&self, files: &'a [Recovered]) -> Result<Vec<&'a RelPath>> {
+    /// Records what a destination says of a volume, all of it in one transaction: the words of older lives and segments come first, and who is
+    /// stopped among them leaves none of those behind as if they were the last. `note` says what was recovered, and stays with the run
+    /// however that ends.
+    pub fn recovering<T, E: From<StoreError>>(
+        &self,
+        note: Option<&str>,
+        work: impl FnOnce(&mut Recording<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         let volume = self.own_volume()?;
-        self.write(|tx| {
-            let mut directories = DirectoryCache::new(volume);
-            let mut left_out = Vec::new();
-            for file in files {
-                if file.status == FileStatus::Present {
-                    return Err(StoreError::Refused("only a walk can find a file present".into()));
-                }
-                if is_of_another_size(tx.sql, file.content)? {
-                    left_out.push(&file.path);
-                    continue;
-                }
-                let content = content_id(tx.sql, file.content)?;
-                if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
-                    let yields = file.yields || file.index_first && known.present_since != tx.run;
-                    if yields || (known.content_id, known.status) == (content, file.status) {
-                        continue;
-                    }
-                    close_row(tx, known.id, FileStatus::Superseded)?;
-                }
-                let (directory, name) = split(&file.path)?;
-                let directory = directories.id(tx.sql, &directory)?;
-                let seen =
-                    Seen { size: file.content.size, mtime_ns: file.mtime_ns, ctime_ns: 0, inode: 0, mode: file.mode, racy: true };
-                let row = NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run };
-                let id = insert_present(tx, &row)?;
-                close_row(tx, id, file.status)?;
-            }
-            Ok(left_out)
-        })
+        let mut failed = None;
+        let recorded = self.write(|tx| {
+            let mut recording = Recording { store: self.store(), tx, volume, directories: DirectoryCache::new(volume) };
+            let value = work(&mut recording).map_err(|error| {
+                failed = Some(error);
+                StoreError::impossible("a recovery that ended early")
+            })?;
+            tx.sql.change("UPDATE run SET summary = ? WHERE id = ?", (note, tx.run))?;
+            Ok(value)
+        });
+        recorded.map_err(|error| failed.unwrap_or_else(|| error.into()))
     }
 
-    /// By which recoveries this index knows the volume: what those that came to their end noted, and how they ended. Nothing if it knows it by
-    /// anything else.
-    pub fn known_by_recoveries(&self) -> Result<Option<Vec<(String, RunStatus)>>> {
+    /// What this index knows of the volume already.
+    pub fn known_before(&self) -> Result<KnownBefore> {
         let volume = self.own_volume()?;
         self.store().read(|tx| {
-            let otherwise = "SELECT EXISTS (SELECT 1 FROM file f JOIN run r ON r.id = f.present_since
-                WHERE f.volume = ? AND (f.status IN ('present', 'quarantined') OR r.kind <> 'restore'))";
-            if tx.row(otherwise, [volume], |row| row.get(0))? {
-                return Ok(None);
-            }
-            let ended = "SELECT summary, status FROM run
-                WHERE volume = ? AND kind = 'restore' AND status IN ('success', 'partial') AND summary IS NOT NULL ORDER BY id";
-            let mut ended = tx.prepare_cached(ended)?;
-            let summaries = ended.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(Some(summaries.collect::<rusqlite::Result<_>>()?))
+            let otherwise = format!(
+                "SELECT EXISTS (SELECT 1 FROM file f JOIN run r ON r.id = f.present_since
+                 WHERE f.volume = ? AND (r.kind <> 'restore' OR f.status <> 'superseded' AND NOT {ONLY_TOLD}))"
+            );
+            let otherwise = tx.row(&otherwise, [volume], |row| row.get(0))?;
+            Ok(KnownBefore { otherwise, noted: noted(tx, volume)? })
         })
     }
 
-    /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.
-    pub fn continues(&self, node: Id128, node_name: &str, epoch: Id128) -> Result<()> {
+    /// How many paths stand as this run recorded them.
+    pub fn count_recorded(&self) -> Result<u64> {
         let volume = self.own_volume()?;
-        self.write(|tx| {
-            let (own_node, (_, current)) = (self.store().node(), current_epoch(tx.sql)?);
-            let known = tx.sql.row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?.is_some();
-            // Another life of this very node ends the current one as soon as its head is met; a row for it would end it here.
-            if epoch == current || (node == own_node && !known) {
-                return Ok(());
-            }
-            if !known {
-                tx.sql.change("INSERT OR IGNORE INTO node (uuid, name, is_self) VALUES (?, ?, 0)", (node.0, node_name))?;
-                tx.sql.change(
-                    "INSERT INTO epoch (uuid, node, began_at, reason) SELECT ?, id, ?, 'a volume was recovered from it' FROM node
-                     WHERE uuid = ?",
-                    (epoch.0, tx.now, node.0),
-                )?;
-            }
-            tx.sql.change(
-                "INSERT INTO evidence_log (at, run, event, volume, epoch, reason)
-                 SELECT ?, ?, 'epoch', ?, id, 'the volume was recovered from it' FROM epoch WHERE uuid = ?",
-                (tx.now, tx.run, volume, epoch.0),
-            )?;
-            Ok(())
+        self.store().read(|tx| {
+            let count = "SELECT count(*) FROM file WHERE volume = ? AND present_since = ? AND status <> 'superseded'";
+            Ok(tx.row(count, (volume, self.id()), |row| row.get(0))?)
         })
     }
 
@@ -149,6 +112,108 @@ impl Run<Restore> {
         let volume = self.volume().map(Volume::id);
         volume.ok_or_else(|| StoreError::impossible("a restore that changes a volume, without one"))
     }
+}
+
+/// What an index knew of a volume before a recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownBefore {
+    /// Whether it knows any path by anything else than recoveries.
+    pub otherwise: bool,
+    /// What earlier recoveries, and other restores, noted, and how they ended.
+    pub noted: Vec<(String, RunStatus)>,
+}
+
+/// Under this condition a row `f` stands by the word of a recovery alone: no walk saw the file, and nothing happened to it here.
+const ONLY_TOLD: &str = "(f.status IN ('offloaded', 'missing') AND f.status_run = f.present_since
+    AND EXISTS (SELECT 1 FROM run r WHERE r.id = f.present_since AND r.kind = 'restore'))";
+
+/// What the restores of a volume that ended noted. One that was stopped noted something only if its words are recorded.
+fn noted(tx: &Transaction<'_>, volume: VolumeId) -> Result<Vec<(String, RunStatus)>> {
+    let ended = "SELECT summary, status FROM run
+         WHERE volume = ? AND kind = 'restore' AND status <> 'running' AND summary IS NOT NULL ORDER BY id";
+    let mut ended = tx.prepare_cached(ended)?;
+    let summaries = ended.query_map([volume], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(summaries.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What a recovery records, in its one transaction.
+pub struct Recording<'a> {
+    store: &'a Store,
+    tx: &'a Tx<'a>,
+    volume: VolumeId,
+    directories: DirectoryCache,
+}
+
+impl std::fmt::Debug for Recording<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recording").field("volume", &self.volume).finish_non_exhaustive()
+    }
+}
+
+impl Recording<'_> {
+    /// Records what a destination says of some paths, in the order in which it says it: a later word supersedes an earlier one.
+    ///
+    /// The answer is those that were left out, because the index knows their content with another number of bytes.
+    pub fn say<'a>(&mut self, files: &'a [Recovered]) -> Result<Vec<&'a RelPath>> {
+        let mut left_out = Vec::new();
+        for file in files {
+            if file.status == FileStatus::Present {
+                return Err(StoreError::Refused("only a walk can find a file present".into()));
+            }
+            if is_of_another_size(self.tx.sql, file.content)? {
+                left_out.push(&file.path);
+            } else {
+                self.say_one(file)?;
+            }
+        }
+        Ok(left_out)
+    }
+
+    fn say_one(&mut self, file: &Recovered) -> Result<()> {
+        let (tx, volume) = (self.tx, self.volume);
+        let content = content_id(tx.sql, file.content)?;
+        if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
+            let yields = file.yields || known.present_since != tx.run && (file.index_first || !only_told(tx, known.id)?);
+            if yields || (known.content_id, known.status) == (content, file.status) {
+                return Ok(());
+            }
+            close_row(tx, known.id, FileStatus::Superseded)?;
+        }
+        let (directory, name) = split(&file.path)?;
+        let directory = self.directories.id(tx.sql, &directory)?;
+        let seen = Seen { size: file.content.size, mtime_ns: file.mtime_ns, ctime_ns: 0, inode: 0, mode: file.mode, racy: true };
+        let id = insert_present(tx, &NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run })?;
+        close_row(tx, id, file.status)
+    }
+
+    /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.
+    pub fn continues(&mut self, node: Id128, node_name: &str, epoch: Id128) -> Result<()> {
+        let (tx, own_node) = (self.tx, self.store.node());
+        let current = current_epoch(tx.sql)?.1;
+        let known = tx.sql.row("SELECT 1 FROM epoch WHERE uuid = ?", [epoch.0], |_| Ok(())).optional()?.is_some();
+        // Another life of this very node ends the current one as soon as its head is met; a row for it would end it here.
+        if epoch == current || (node == own_node && !known) {
+            return Ok(());
+        }
+        if !known {
+            tx.sql.change("INSERT OR IGNORE INTO node (uuid, name, is_self) VALUES (?, ?, 0)", (node.0, node_name))?;
+            tx.sql.change(
+                "INSERT INTO epoch (uuid, node, began_at, reason) SELECT ?, id, ?, 'a volume was recovered from it' FROM node
+                 WHERE uuid = ?",
+                (epoch.0, tx.now, node.0),
+            )?;
+        }
+        tx.sql.change(
+            "INSERT INTO evidence_log (at, run, event, volume, epoch, reason)
+             SELECT ?, ?, 'epoch', ?, id, 'the volume was recovered from it' FROM epoch WHERE uuid = ?",
+            (tx.now, tx.run, self.volume, epoch.0),
+        )?;
+        Ok(())
+    }
+}
+
+fn only_told(tx: &Tx<'_>, file: FileId) -> Result<bool> {
+    Ok(tx.sql.row(&format!("SELECT {ONLY_TOLD} FROM file f WHERE f.id = ?"), [file], |row| row.get(0))?)
 }
 
 fn split(path: &RelPath) -> Result<(RelPath, &[u8])> {
@@ -190,14 +255,6 @@ impl Store {
             return Ok(1);
         }
         Ok(self.select_files(volume, std::slice::from_ref(path), &statuses)?.len() as u64)
-    }
-
-    /// How many paths of a volume are known, whatever became of them.
-    pub fn count_known(&self, volume: Option<VolumeId>) -> Result<u64> {
-        self.read(|tx| {
-            let count = "SELECT count(*) FROM file WHERE volume = ? AND status <> 'superseded'";
-            Ok(tx.row(count, [volume], |row| row.get(0))?)
-        })
     }
 
     /// Some rows, in the order given.

@@ -281,7 +281,9 @@ fn close(
     summary: Option<&str>,
     now: Timestamp,
 ) -> Result<()> {
-    let update = "UPDATE run SET status = ?, ended_at = ?, error = ?, summary = ? WHERE id = ? AND status = 'running'";
+    // What a run noted together with what it recorded stays, however it ends.
+    let update =
+        "UPDATE run SET status = ?, ended_at = ?, error = ?, summary = ifnull(?, summary) WHERE id = ? AND status = 'running'";
     match sql.change(update, (status, now, error, summary, run))? {
         1 => Ok(()),
         _ => require_running(sql, run),

@@ -1,11 +1,11 @@
 //! The index is lost, and a destination alone is enough.
 
 use crate::support::{World, damage, open_index, rel};
-use lastcopy_fs::{Id128, NoProgress};
+use lastcopy_fs::{Cancel, Id128, NoProgress, Progress};
 use lastcopy_index::IndexOptions;
 use lastcopy_restore::{RecoverReport, Recovering, recover_receipts, recoverable};
 use lastcopy_store::{
-    DestinationKind, FileStatus, IdentityError, Incarnation, Location, Outcome, RunStatus, Store, Volume, VolumeClaim,
+    DestinationKind, FileStatus, IdentityError, Incarnation, Location, Outcome, Recovered, RunStatus, Store, Volume, VolumeClaim,
 };
 use lastcopy_sync::SyncError;
 use lastcopy_sync::conformance::{Liar, Lie};
@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A node that was lost, and a store that it had pushed to twice.
 fn lost() -> World {
@@ -66,6 +67,12 @@ fn begin_anew_in(world: &World, state: &str) -> (Store, Volume, lastcopy_restore
     let (volume, run) = store.add_volume("photos", &disk, claim).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
     (store, volume, found)
+}
+
+/// What a destination says of an offloaded file.
+fn said(path: &str, text: &str) -> Recovered {
+    let (content, status) = (crate::support::content(text), FileStatus::Offloaded);
+    Recovered { path: rel(path), content, mtime_ns: 0, mode: 0o644, status, yields: false, index_first: false }
 }
 
 /// Indexes a volume of another index.
@@ -176,17 +183,7 @@ fn an_older_word_changes_nothing() {
     let four = Some((crate::support::content("four"), FileStatus::Offloaded));
     // Cut short after the first segment, whose words are older: they do not stay.
     let run = store.begin_restore(Some(&volume)).unwrap();
-    let content = crate::support::content("three");
-    let three = lastcopy_store::Recovered {
-        path: rel("changed"),
-        content,
-        mtime_ns: 0,
-        mode: 0o644,
-        status: FileStatus::Offloaded,
-        yields: false,
-        index_first: false,
-    };
-    run.recovered(&[three]).unwrap();
+    run.recovering(None, |recording| recording.say(&[said("changed", "three")]).map(drop)).unwrap();
     drop(run);
     let run = store.begin_restore(Some(&volume)).unwrap();
     world.recover_volume(run, "vault", &found).unwrap();
@@ -195,7 +192,7 @@ fn an_older_word_changes_nothing() {
     fs::rename(&newest, &older).unwrap();
     let run = store.begin_restore(Some(&volume)).unwrap();
     let report = world.recover_volume(run, "vault", &behind).unwrap();
-    assert_eq!((report.segments, report.files), (1, 4));
+    assert_eq!((report.segments, report.files), (1, 0), "nothing is known again");
     assert_eq!(status("changed"), four);
     assert!(status("later").is_some());
 }
@@ -225,8 +222,8 @@ fn a_recovery_that_met_damage_still_counts() {
     }
 }
 
-/// The other way round: what is behind comes first, and the newest words have the last word all the same. Once an index knows more of the volume
-/// than recoveries told it, it has that; but of a path that is new to it, it takes the newest word, not the oldest.
+/// The other way round: what is behind comes first, and the newest words have the last word all the same, also once files are here. One file on
+/// the disk made the index the last word on every path, and old versions came back. What the index saw itself stays as it is.
 #[test]
 fn the_newest_word_counts_whichever_comes_first() {
     let world = lost();
@@ -234,8 +231,7 @@ fn the_newest_word_counts_whichever_comes_first() {
     world.index();
     world.push("vault");
     for indexed in [false, true] {
-        let state = format!("state {indexed}");
-        let (store, volume, found) = begin_anew_in(&world, &state);
+        let (store, volume, found) = begin_anew_in(&world, &format!("state {indexed}"));
         let mut behind = found.clone();
         let all = segments(&world);
         assert_eq!(all.len(), 3);
@@ -247,15 +243,91 @@ fn the_newest_word_counts_whichever_comes_first() {
         let holds = |path: &str| store.file_at(volume.id(), &rel(path)).unwrap().map(|file| file.content);
         assert_eq!((holds("changed"), holds("later")), (Some(crate::support::content("three")), None));
         if indexed {
-            fs::write(volume.path().join("here"), "one").unwrap();
+            fs::write(volume.path().join("here"), "edited").unwrap();
             index(&world, &store, &volume);
         }
         let run = store.begin_restore(Some(&volume)).unwrap();
-        world.recover_volume(run, "vault", &found).unwrap();
-        let changed = if indexed { "three" } else { "four" };
-        assert_eq!(holds("changed"), Some(crate::support::content(changed)), "indexed: {indexed}");
-        assert_eq!(holds("later"), Some(crate::support::content("six")), "indexed: {indexed}");
+        assert_eq!(world.recover_volume(run, "vault", &found).unwrap().files, 2, "of the others, it says what is known");
+        let here = if indexed { "edited" } else { "one" };
+        for (path, text) in [("changed", "four"), ("later", "six"), ("here", here)] {
+            assert_eq!(holds(path), Some(crate::support::content(text)), "{path}, indexed: {indexed}");
+        }
     }
+}
+
+/// An index that was never recovered has the last word on every path that it knows; but of one that is new to it, it takes the newest word,
+/// not the oldest.
+#[test]
+fn of_a_path_that_is_new_the_newest_word_counts() {
+    let world = lost();
+    let (store, volume, found) = begin_anew(&world);
+    fs::write(volume.path().join("here"), "edited").unwrap();
+    index(&world, &store, &volume);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
+    for (path, text) in [("changed", "four"), ("here", "edited")] {
+        assert_eq!(store.file_at(volume.id(), &rel(path)).unwrap().unwrap().content, crate::support::content(text), "{path}");
+    }
+}
+
+/// Asks to stop as soon as something came to an end.
+struct Stopping(Cancel);
+
+impl Progress for Stopping {
+    fn phase(&self, _: &'static str, _: u64, _: u64) {}
+    fn note(&self, _: &str) {}
+    fn advance(&self, _: u64, _: u64) {
+        self.0.cancel();
+    }
+}
+
+/// The oldest words come first, and were recorded as they came: who stopped a recovery in between was left with old versions, in an index that
+/// had known newer ones, and a restore brought them back as if all were well.
+#[test]
+fn a_recovery_that_is_stopped_leaves_no_old_words() {
+    let mut world = lost();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    world.recover_volume(run, "vault", &found).unwrap();
+    world.write("changed", "six");
+    world.index();
+    world.push("vault");
+    let newer = world.recoverable("vault").unwrap().found.remove(0);
+    let holds = |path: &str| store.file_at(volume.id(), &rel(path)).unwrap().map(|file| file.content);
+    world.progress = Arc::new(Stopping(world.cancel.clone()));
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let stopped = world.recover_volume(run, "vault", &newer).unwrap_err();
+    assert!(stopped.is_cancelled(), "{stopped}");
+    assert_eq!(holds("changed"), Some(crate::support::content("four")));
+    // It goes on as if nothing had been.
+    (world.cancel, world.progress) = (Cancel::new(), Arc::new(NoProgress));
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    world.recover_volume(run, "vault", &newer).unwrap();
+    assert_eq!(holds("changed"), Some(crate::support::content("six")));
+}
+
+/// Killed after its words were recorded, and before its run was closed, a recovery counts all the same: a destination that is behind does not
+/// get the last word.
+#[test]
+fn a_recovery_that_was_killed_at_its_end_still_counts() {
+    let world = lost();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let id = run.id();
+    world.recover_volume(run, "vault", &found).unwrap();
+    let note = store.run_record(id).unwrap().summary;
+    let mut behind = found.clone();
+    behind.head.document.segment = found.header.previous.clone().unwrap();
+    behind.head.document.run -= 1;
+
+    let (store, volume, _) = begin_anew_in(&world, "killed");
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    run.recovering(note.as_deref(), |recording| recording.say(&[said("changed", "four")]).map(drop)).unwrap();
+    drop(run);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    world.recover_volume(run, "vault", &behind).unwrap();
+    let changed = store.file_at(volume.id(), &rel("changed")).unwrap().unwrap();
+    assert_eq!(changed.content, crate::support::content("four"));
 }
 
 /// A damaged segment takes only its own words with it, and is named.
@@ -528,16 +600,8 @@ fn our_own_files_are_not_brought_back() {
     let paths =
         [".lastcopy/volume.toml", ".lastcopy/offload/1/x", ".lastcopy-destination.json", "below/.lastcopy-destination.json"];
     let run = world.store.begin_restore(Some(&world.volume())).unwrap();
-    let recovered = |path: &&str| lastcopy_store::Recovered {
-        path: rel(path),
-        content: crate::support::content("one"),
-        mtime_ns: 0,
-        mode: 0o644,
-        status: FileStatus::Offloaded,
-        yields: false,
-        index_first: false,
-    };
-    run.recovered(&paths.iter().map(recovered).collect::<Vec<_>>()).unwrap();
+    let said: Vec<_> = paths.iter().map(|path| said(path, "one")).collect();
+    run.recovering(None, |recording| recording.say(&said).map(drop)).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
     let wanted = lastcopy_restore::wanted_below(&world.store, world.volume().id(), &[rel("")], true).unwrap();
     let target = lastcopy_restore::Target::Home(world.volume());

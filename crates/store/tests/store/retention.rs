@@ -77,8 +77,8 @@ fn what_was_recovered_stays() {
     let run = node.store.begin_restore(Some(&volume)).unwrap();
     let content = hash_bytes(b"one");
     let status = lastcopy_store::FileStatus::Offloaded;
-    run.recovered(&[Recovered { path: rel("a"), content, mtime_ns: 0, mode: 0o644, status, yields: false, index_first: false }])
-        .unwrap();
+    let said = [Recovered { path: rel("a"), content, mtime_ns: 0, mode: 0o644, status, yields: false, index_first: false }];
+    run.recovering(None, |recording| recording.say(&said).map(drop)).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
     node.change_evidence(&vault, |run| {
         let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
