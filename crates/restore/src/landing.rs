@@ -143,7 +143,8 @@ impl Landing {
                     Some(stat) if seen.looks_like(&stat) => {
                         *seen = Seen::from_stat(&stat, now, self.filesystem.timestamp_step_ns());
                     }
-                    _ => seen.racy = true,
+                    Some(_) => seen.racy = true,
+                    None => *placed = Placed::Failed(io::Error::other("it was moved away again, for another file or by somebody")),
                 }
             }
         }

@@ -152,7 +152,7 @@ impl Restoring<'_> {
                     report.already += 1;
                     self.context.progress.advance(1, 0);
                 }
-                Ok(Standing::Other) if self.in_place && wanted.replaces => {
+                Ok(Standing::Other) if self.in_place && wanted.replaces && !self.is_above_others(&wanted)? => {
                     absent.entry(wanted.content_id).or_default().push(wanted);
                 }
                 Ok(Standing::Other) => {
@@ -163,6 +163,14 @@ impl Restoring<'_> {
             }
         }
         Ok(absent)
+    }
+
+    /// Whether the directory in its place holds files that the index takes for present: they do not make room for one that was there before.
+    fn is_above_others(&self, wanted: &Wanted) -> Result<bool, RestoreError> {
+        match &self.target {
+            Target::Home(volume) => Ok(self.store.has_present_below(volume.id(), &wanted.path)?),
+            Target::Elsewhere(_) => Ok(false),
+        }
     }
 
     /// A file that the index knows as offloaded or missing, and that is in its place with its bytes: somebody copied it back.

@@ -3,6 +3,7 @@
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, ContentHash, RelPath};
 use lastcopy_store::{ContentId, FileId, FileRecord, FileStatus, Store, StoreError, VolumeId};
+use std::collections::HashSet;
 
 /// A file that is to come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +45,18 @@ pub enum WantedList {
 }
 
 /// Which files of a volume come back for some paths: offloaded ones at and below them, missing ones only if they are named
-/// themselves. `everything` takes all that the index knows: for replacing what differs, and for restoring elsewhere.
+/// themselves. `everything` takes all that the index knows: for replacing what differs, and for restoring elsewhere. A missing file in whose
+/// way later ones would be, or that would be in theirs, is no part of it.
 pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everything: bool) -> Result<WantedList, RestoreError> {
     if everything {
-        let statuses = [FileStatus::Present, FileStatus::Offloaded, FileStatus::Missing];
-        return Ok(WantedList::Files(store.select_files(volume, below, &statuses)?));
+        let mut files = store.select_files(volume, below, &[FileStatus::Present, FileStatus::Offloaded])?;
+        for id in store.select_files(volume, below, &[FileStatus::Missing])? {
+            let file = store.file(id)?;
+            if below.contains(&file.path) || !store.gives_way(&file)? {
+                files.push(id);
+            }
+        }
+        return Ok(WantedList::Files(files));
     }
     let mut files = store.select_files(volume, below, &[FileStatus::Offloaded])?;
     for path in below {
@@ -56,6 +64,9 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
         let named = |file: &FileRecord| matches!(file.status, FileStatus::Missing | FileStatus::Present | FileStatus::Superseded);
         files.extend(store.last_known_at(volume, path)?.filter(named).map(|file| file.id));
     }
+    // A path may be named twice; it comes back once.
+    let mut known = HashSet::new();
+    files.retain(|file| known.insert(*file));
     Ok(WantedList::Files(files))
 }
 

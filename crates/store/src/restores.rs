@@ -257,6 +257,40 @@ impl Store {
         Ok(self.select_files(volume, std::slice::from_ref(path), &statuses)?.len() as u64)
     }
 
+    /// Whether a file that is gone stands where it cannot be together with what is known later: above or below a path that is on the disk or
+    /// offloaded, or that went missing after it.
+    pub fn gives_way(&self, file: &FileRecord) -> Result<bool> {
+        let (volume, counts) =
+            (file.volume, "n.status IN ('present', 'quarantined', 'offloaded') OR n.status = 'missing' AND n.id > ?");
+        if self.is_above(volume, &file.path, counts, file.id)? {
+            return Ok(true);
+        }
+        let is_later = |found: FileRecord| found.status != FileStatus::Missing || found.id > file.id;
+        let mut above = file.path.split().map(|(parent, _)| parent);
+        while let Some(path) = above {
+            if self.file_at(volume, &path)?.is_some_and(is_later) {
+                return Ok(true);
+            }
+            above = path.split().map(|(parent, _)| parent);
+        }
+        Ok(false)
+    }
+
+    /// Whether the index takes a file for present below a path.
+    pub fn has_present_below(&self, volume: VolumeId, path: &RelPath) -> Result<bool> {
+        self.is_above(volume, path, "n.status = 'present' AND n.id > ?", FileId(0))
+    }
+
+    fn is_above(&self, volume: VolumeId, path: &RelPath, counts: &str, than: FileId) -> Result<bool> {
+        let below = format!(
+            "SELECT EXISTS (SELECT 1 FROM directory d JOIN file n ON n.directory = d.id
+             WHERE d.volume = ? AND (d.path = ? OR d.path > ? AND d.path < ?) AND ({counts}))"
+        );
+        let path = path.as_bytes();
+        let (from, to) = ([path, b"/"].concat(), [path, b"0"].concat());
+        self.read(|tx| Ok(tx.row(&below, (volume, path, from, to, than), |row| row.get(0))?))
+    }
+
     /// Some rows, in the order given.
     pub fn files(&self, ids: &[FileId]) -> Result<Vec<FileRecord>> {
         self.read(|tx| ids.iter().map(|id| files::by_id(tx, *id)).collect())

@@ -128,6 +128,70 @@ fn in_place_keeps_what_was_in_the_way() {
     assert_eq!(fs::read_link(kept("link")).unwrap().to_str(), Some("nowhere"));
 }
 
+/// `foo` was a file once, and is a directory since. Both came back in place: the file pushed the directory aside, with what had just been put
+/// into it, and everything was said to be there.
+#[test]
+fn what_was_there_before_makes_no_room_for_itself() {
+    let world =
+        World::holding(&[("foo", "a file"), ("bar/y", "below bar"), ("stays", "1"), ("here", "2"), ("too", "3")], &["vault"]);
+    for old in ["foo", "bar/y"] {
+        fs::remove_file(world.path(old)).unwrap();
+    }
+    fs::remove_dir(world.path("bar")).unwrap();
+    world.index();
+    world.write("foo/x", "below foo");
+    world.write("bar", "a file now");
+    world.index();
+    world.push("vault");
+    let in_place = |below: &str| {
+        let wanted = wanted_below(&world.store, world.volume().id(), &[rel(below)], true).unwrap();
+        world.restore_with(&wanted, Target::Home(world.volume()), true, &["vault"]).0.unwrap()
+    };
+    let report = in_place("");
+    assert_eq!((report.restored, report.already, report.is_whole()), (0, 5, true), "{report:?}");
+    // By its name it is wanted, but the files that are there since do not go.
+    let report = in_place("foo");
+    assert_eq!((report.restored, report.already, report.refused), (0, 1, 1), "{report:?}");
+    let report = in_place("bar/y");
+    assert_eq!((report.restored, report.failed), (0, 1), "{report:?}");
+    fs::remove_dir_all(world.path("foo")).unwrap();
+    assert_eq!(in_place("").restored, 1);
+    assert_eq!((world.read("foo/x"), world.read("bar")), ("below foo".into(), "a file now".into()));
+    // Also once all of them are missing, the later ones come.
+    fs::remove_dir_all(world.path("foo")).unwrap();
+    world.index();
+    assert_eq!(in_place("").restored, 1);
+    assert_eq!(world.read("foo/x"), "below foo");
+}
+
+/// What one file of a restore moved out of the way of another is not there, and not said to be.
+#[test]
+fn what_had_to_go_again_did_not_come_back() {
+    let world = World::holding(&[("foo", "the same")], &["vault"]);
+    world.offload(&[b"foo"]);
+    let file = world.file("foo").id;
+    world.write("foo/x", "the same");
+    world.index();
+    world.offload(&[b"foo/x"]);
+    fs::remove_dir(world.path("foo")).unwrap();
+    let wanted = WantedList::Files(vec![world.file("foo/x").id, file]);
+    let report = world.restore_with(&wanted, Target::Home(world.volume()), true, &["vault"]).0.unwrap();
+    assert_eq!((report.restored, report.failed), (1, 1), "{report:?}");
+    assert_eq!((world.status("foo"), world.status("foo/x")), (FileStatus::Present, FileStatus::Offloaded));
+    assert_eq!(world.read("foo"), "the same");
+}
+
+/// A path that is named twice comes back once, and is in nobody's way.
+#[test]
+fn a_path_may_be_named_twice() {
+    let world = World::holding(&[("gone", "one"), ("stays", "two")], &["vault"]);
+    fs::remove_file(world.path("gone")).unwrap();
+    world.index();
+    let wanted = wanted_below(&world.store, world.volume().id(), &[rel("gone"), rel("gone")], false).unwrap();
+    let report = world.restore_with(&wanted, Target::Home(world.volume()), false, &["vault"]).0.unwrap();
+    assert_eq!((report.restored, report.is_whole()), (1, true), "{report:?}");
+}
+
 /// Put back by hand with the right bytes: it is there already, and known to be.
 #[test]
 fn what_was_copied_back_by_hand_is_there_already() {
