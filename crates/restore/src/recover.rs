@@ -2,7 +2,10 @@
 
 use crate::error::RestoreError;
 use lastcopy_fs::{Content, Id128, RelPath};
-use lastcopy_store::{FileStatus, Incarnation, Layout, Location, Outcome, Recording, Recovered, Restore, Run, RunId, RunStatus};
+use lastcopy_store::{
+    DestinationRecord, FileStatus, Incarnation, Layout, Location, Outcome, Recording, Recovered, Restore, Run, RunId, RunStatus,
+    Store, VolumeRecord,
+};
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, Said, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError, Probe};
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,25 @@ struct Note {
 impl Found {
     fn note(&self) -> Option<String> {
         serde_json::to_string(&Note { recovered: self.head.place.epoch.to_string(), run: self.head.head().run }).ok()
+    }
+
+    /// Whether an index that knows the volume has something to learn here, at a destination that it accepted: it does not, if it has files of
+    /// the volume on the disk, wrote this head or was recovered from it, and knows what the destination holds.
+    pub fn has_news(&self, store: &Store, volume: &VolumeRecord, destination: &DestinationRecord) -> Result<bool, RestoreError> {
+        let on_disk = [FileStatus::Present, FileStatus::Quarantined];
+        let told = self.head.place.epoch == store.epoch()? || self.is_taken_up(&store.noted_by_restores(volume.id)?);
+        Ok(!told
+            || store.select_files(volume.id, &[RelPath::root()], &on_disk)?.is_empty()
+            || store.count_receipts(destination.id)? == (0, 0, 0)
+            || store.lacks_receipts(volume.id, destination.id)?)
+    }
+
+    /// Whether a recovery from this head, or from a later one of its life, came to a good end.
+    fn is_taken_up(&self, noted: &[(String, RunStatus)]) -> bool {
+        let ended_well = noted.iter().filter(|(_, ended)| *ended == RunStatus::Success);
+        let epoch = self.head.place.epoch.to_string();
+        let mut notes = ended_well.filter_map(|(note, _)| serde_json::from_str::<Note>(note).ok());
+        notes.any(|note| note.recovered == epoch && note.run >= self.head.head().run)
     }
 
     /// Whether this says something later than an earlier recovery did: of the same life, or of one that knows it as an older one.

@@ -6,7 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::files::{
     self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present, is_of_another_size,
 };
-use crate::ids::{ContentId, FileId, VolumeId};
+use crate::ids::{ContentId, DestinationId, FileId, VolumeId};
 use crate::runs::{Restore, Run, RunStatus, Tx};
 use crate::store::{Store, current_epoch};
 use crate::volume::Volume;
@@ -246,6 +246,19 @@ impl Store {
             }
             Ok(selected)
         })
+    }
+
+    /// What the restores of a volume that ended noted, and how they ended: recoveries among them.
+    pub fn noted_by_restores(&self, volume: VolumeId) -> Result<Vec<(String, RunStatus)>> {
+        self.read(|tx| noted(tx, volume))
+    }
+
+    /// Whether an offloaded file of a volume has no receipt at a destination, in the incarnation that was accepted there last.
+    pub fn lacks_receipts(&self, volume: VolumeId, destination: DestinationId) -> Result<bool> {
+        let lacks = "SELECT EXISTS (SELECT 1 FROM file f WHERE f.volume = ?1 AND f.status = 'offloaded' AND NOT EXISTS
+            (SELECT 1 FROM receipt r JOIN destination d ON d.id = r.destination
+             WHERE d.id = ?2 AND r.content = f.content AND r.incarnation = d.incarnation))";
+        self.read(|tx| Ok(tx.row(lacks, (volume, destination), |row| row.get(0))?))
     }
 
     /// How many paths at or below one are known, whatever became of them.

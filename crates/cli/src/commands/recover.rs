@@ -9,7 +9,9 @@ use crate::output::Fields;
 use crate::words::{files, plural};
 use lastcopy_fs::{RelPath, escape};
 use lastcopy_restore::{Found, RecoverReport, Recovering, RestoreError, recover_receipts, recover_volume, recoverable};
-use lastcopy_store::{DESTINATION_MARKER, DestinationKind, FileStatus, Incarnation, Outcome, VolumeClaim};
+use lastcopy_store::{
+    DESTINATION_MARKER, DestinationKind, DestinationRecord, FileStatus, Incarnation, Outcome, VolumeClaim, VolumeRecord,
+};
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
 use lastcopy_sync_mirror::{Mirror, Options};
@@ -51,6 +53,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     refuse_illegal_names(&found)?;
     refuse_another_of_that_name(app, args, &origin)?;
     let taken = found.into_iter().map(|found| Ok((place(app, args, &found)?, found))).collect::<Result<Vec<_>>>()?;
+    let taken = with_news(app, &origin, &met, taken)?;
     for (place, found) in &taken {
         app.output.line(&format!(
             "{}: last pushed {} by `{}`, from {}; goes to {}",
@@ -175,6 +178,57 @@ fn refuse_another_of_that_name(app: &App, args: &RecoverArgs, origin: &Origin) -
     Ok(())
 }
 
+/// What an index that is there already knows of the destination.
+fn record(app: &App, origin: &Origin) -> Result<Option<DestinationRecord>> {
+    match &origin.name {
+        Some(name) if app.has_index()? => Ok(app.store()?.destination_record(name)?),
+        _ => Ok(None),
+    }
+}
+
+/// The volumes of which an index that is there already has something to learn. Said before anything is changed.
+fn with_news(app: &App, origin: &Origin, met: &Incarnation, taken: Vec<(PathBuf, Found)>) -> Result<Vec<(PathBuf, Found)>> {
+    if app.config().is_err() || !app.has_index()? {
+        return Ok(taken);
+    }
+    let record = record(app, origin)?.filter(|record| record.incarnation.as_ref() == Some(met));
+    let (mut news, mut known) = (Vec::new(), Vec::new());
+    for (place, found) in taken {
+        match app.store()?.volume_record(&found.header.volume_name)? {
+            Some(volume) => {
+                refuse_another_volume(&volume, &found)?;
+                let has_news = match &record {
+                    Some(record) => found.has_news(app.store()?, &volume, record)?,
+                    None => true,
+                };
+                if has_news { news.push((place, found)) } else { known.push(found.header.volume_name) }
+            }
+            None => news.push((place, found)),
+        }
+    }
+    if news.is_empty() {
+        let names: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+        return Err(CliError::new(Code::Refused, format!("all that is told there of {} is known already", names.join(", ")))
+            .hint("recover is for an index that lost it; to bring files back: `lastcopy restore`"));
+    }
+    for name in known {
+        app.output.note(&format!("{name}: all that is told there is known already"));
+    }
+    Ok(news)
+}
+
+/// One name cannot be two volumes'.
+fn refuse_another_volume(known: &VolumeRecord, found: &Found) -> Result<()> {
+    let (here, there) = (known.uuid, found.head.place.volume);
+    if here == there {
+        return Ok(());
+    }
+    let message = format!("`{}` here is volume {here}, and the one there is volume {there}", known.name);
+    Err(CliError::new(Code::Refused, message).hint(
+        "nothing was changed; take that one over with a configuration and an index of its own: --config FILE; or choose others with --volume",
+    ))
+}
+
 /// A name becomes a section of the configuration and a directory. One that no volume can have was written by somebody who wants to be
 /// elsewhere. Said before anything is changed.
 fn refuse_illegal_names(found: &[Found]) -> Result<()> {
@@ -257,12 +311,10 @@ fn fill(
 ) -> Result<Exit> {
     let context = app.context();
     let record = app.destination(name)?.0;
-    // What it holds is known already: then there is nothing to learn from it.
-    let is_known = record.incarnation.as_ref() == Some(met) && app.store()?.count_receipts(record.id)? != (0, 0, 0);
     let from = Recovering { destination, met, context: &context };
     let mut recovered = Vec::new();
     for (place, found) in taken {
-        let report = volume(app, from, found, place, is_known)?;
+        let report = volume(app, from, found, place)?;
         attention |= !report.damaged.is_empty();
         recovered.push((found, report));
     }
@@ -285,19 +337,13 @@ fn fill(
     Ok(if attention { Exit::Attention } else { Exit::Done })
 }
 
-fn volume(app: &App, from: Recovering<'_>, found: &Found, place: &Path, is_known: bool) -> Result<RecoverReport> {
+fn volume(app: &App, from: Recovering<'_>, found: &Found, place: &Path) -> Result<RecoverReport> {
     let name = &found.header.volume_name;
-    let known = app.store()?.volume_record(name)?;
-    // An interrupted recovery goes on; and where a second destination has copies of a volume, the index learns of them. Nothing that it
-    // knows itself is changed by that.
+    // Where a second destination has copies of a volume, the index learns of them. Nothing that it saw itself is changed by that.
     let on_disk = [FileStatus::Present, FileStatus::Quarantined];
-    if let Some(record) = &known {
-        let seen_here = !app.store()?.select_files(record.id, &[RelPath::root()], &on_disk)?.is_empty();
-        if record.uuid != found.head.place.volume || is_known && seen_here {
-            return Err(CliError::new(Code::Refused, format!("the index knows volume `{name}` already"))
-                .hint("recover is for an index that lost it; to bring files back: `lastcopy restore`"));
-        }
-        if seen_here {
+    if let Some(record) = app.store()?.volume_record(name)? {
+        refuse_another_volume(&record, found)?;
+        if !app.store()?.select_files(record.id, &[RelPath::root()], &on_disk)?.is_empty() {
             return volume_from(app, from, found);
         }
     }

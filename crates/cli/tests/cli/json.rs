@@ -209,7 +209,7 @@ fn every_other_command_keeps_to_the_form() {
         (&["evidence", "rewind", "photos", "usb", "--to", "0", "--dry-run"], 0),
         (&["policy", "accept", "photos", "--reason", "r"], 0),
         (&["volume", "move", "photos", home.volume("photos").to_str().unwrap()], 0),
-        (&["recover", "--from", &url, "--dry-run"], 0),
+        (&["recover", "--from", &url, "--dry-run"], 3),
         (&["alarms", "ack", &alarm, "--dry-run"], 0),
         (&["alarms", "ack", &alarm, "--yes"], 0),
         (&["destination", "repair", "usb", "--yes"], 0),

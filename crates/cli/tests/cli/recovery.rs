@@ -237,6 +237,43 @@ fn of_several_volumes_one_is_recovered() {
     assert_eq!(counts(&machine, "recovered"), (2, 0, 0));
 }
 
+/// A recovery of all volumes met one that is known already, and ended there: the others were left with paths and without a receipt, and then
+/// refused as known, for good.
+#[test]
+fn what_is_known_already_stops_no_other_volume() {
+    let home = Home::new(&Setup::usual().volume("music", &["usb"]));
+    for (volume, path) in [("photos", "a"), ("music", "b"), ("music", "c")] {
+        home.write(volume, path, &content(path));
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let machine = Home::empty();
+    let (usb, to) = (home.url("usb"), machine.path("volumes"));
+    let recover =
+        |more: &[&str]| machine.json(&[&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"], more].concat());
+    recover(&["--volume", "photos"]).expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    // Stopped when the paths of the other volume were known, and no receipt; then something comes to its disk.
+    let (objects, away) = (home.destination("usb").join("objects"), home.path("objects"));
+    fs::rename(&objects, &away).unwrap();
+    fs::write(&objects, "").unwrap();
+    recover(&[]).expect(4);
+    fs::remove_file(&objects).unwrap();
+    fs::rename(&away, &objects).unwrap();
+    write(&to.join("music/c"), &content("c"));
+    machine.json(&["index", "music"]).expect(0);
+
+    let rehearsed = recover(&["--dry-run"]).expect(0);
+    assert_eq!(rehearsed.count("volumes"), 1, "of photos, there is nothing to learn");
+    let recovered = recover(&[]).expect(0);
+    assert_eq!(recovered.count("volumes"), 1);
+    assert_eq!(machine.json(&["restore", "music"]).expect(0).count("restored"), 1);
+    assert_same_tree(&machine.tree("music"), &home.tree("music"));
+    for more in [&[] as &[&str], &["--dry-run"], &["--volume", "music"]] {
+        assert_eq!(recover(more).expect(3).error_code(), "refused", "{more:?}");
+    }
+}
+
 /// A segment that is damaged takes with it only what it alone said.
 #[test]
 fn a_damaged_segment_does_not_stop_a_recovery() {
