@@ -3,7 +3,7 @@
 use crate::app::{App, connect};
 use crate::args::RecoverArgs;
 use crate::commands::index::index_volume;
-use crate::config::{DestinationConfig, add_destination, add_volume, check_name};
+use crate::config::{DestinationConfig, add_destination, add_volume, check_name, resolved};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::words::{files, plural};
@@ -53,6 +53,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     refuse_illegal_names(&found)?;
     refuse_another_of_that_name(app, args, &origin)?;
     let taken = found.into_iter().map(|found| Ok((place(app, args, &found)?, found))).collect::<Result<Vec<_>>>()?;
+    refuse_overlap(app, &origin, &taken)?;
     let taken = with_news(app, &origin, &met, taken)?;
     for (place, found) in &taken {
         app.output.line(&format!(
@@ -86,6 +87,8 @@ struct Origin {
     /// Its name in the configuration, if it is there.
     name: Option<String>,
     destination: Arc<dyn Destination>,
+    /// Where it lies, if that is a directory here.
+    path: Option<PathBuf>,
 }
 
 /// By this file kopia knows a repository in a directory.
@@ -99,15 +102,16 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
         Some((found.0.clone(), found.1.kind()))
     };
     let known = |name: &str, kind: DestinationKind| -> Result<Origin> {
-        let destination = connect(app.destination_config(name)?)?;
-        Ok(Origin { kind, place: from.to_owned(), name: Some(name.to_owned()), destination })
+        let config = app.destination_config(name)?;
+        let (destination, path) = (connect(config)?, config.path.clone());
+        Ok(Origin { kind, place: from.to_owned(), name: Some(name.to_owned()), destination, path })
     };
     if let Some((name, kind)) = configured(&|config| config.url == from) {
         return known(&name, kind);
     }
     if !from.contains("://") && from.contains(':') {
         let destination = Arc::new(Mirror::new(Options::at(from)));
-        return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination });
+        return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination, path: None });
     }
     let path = crate::config::local_path(from).map_err(|error| {
         CliError::new(Code::Usage, error).hint("like file:///media/usb/lastcopy, or like cloudbox:backup for a mirror")
@@ -127,11 +131,11 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
         DestinationKind::Mirror => {
             let place = path.display().to_string();
             let destination = Arc::new(Mirror::new(Options::at(place.as_str())));
-            Origin { kind: DestinationKind::Mirror, place, name: None, destination }
+            Origin { kind: DestinationKind::Mirror, place, name: None, destination, path: Some(path) }
         }
         _ => {
             let destination = Arc::new(Cas::local(&path));
-            Origin { kind: DestinationKind::Cas, place: from.to_owned(), name: None, destination }
+            Origin { kind: DestinationKind::Cas, place: from.to_owned(), name: None, destination, path: Some(path) }
         }
     })
 }
@@ -184,6 +188,41 @@ fn record(app: &App, origin: &Origin) -> Result<Option<DestinationRecord>> {
         Some(name) if app.has_index()? => Ok(app.store()?.destination_record(name)?),
         _ => Ok(None),
     }
+}
+
+/// The checks that the configuration makes when it is loaded: once it is written, no command would take it any more.
+fn refuse_overlap(app: &App, origin: &Origin, taken: &[(PathBuf, Found)]) -> Result<()> {
+    let config = app.config().ok();
+    let (mut volumes, mut destinations) = (Vec::new(), Vec::new());
+    if let Some(config) = config {
+        volumes.extend(config.volumes.iter().map(|(name, volume)| (format!("volume `{name}`"), resolved(&volume.path))));
+        let paths = config.destinations.iter().filter_map(|(name, to)| Some((name, to.path.as_ref()?)));
+        destinations.extend(paths.map(|(name, path)| (format!("destination `{name}`"), resolved(path))));
+    }
+    if let (Some(path), None) = (&origin.path, &origin.name) {
+        let this = ("this destination".to_owned(), resolved(path));
+        refuse_together(&this, &volumes)?;
+        destinations.push(this);
+    }
+    for (place, found) in taken {
+        let name = &found.header.volume_name;
+        if config.is_none_or(|config| !config.volumes.contains_key(name)) {
+            let this = (format!("volume `{name}`"), resolved(place));
+            refuse_together(&this, &volumes)?;
+            refuse_together(&this, &destinations)?;
+            volumes.push(this);
+        }
+    }
+    Ok(())
+}
+
+fn refuse_together((what, path): &(String, PathBuf), others: &[(String, PathBuf)]) -> Result<()> {
+    let Some((other, there)) = others.iter().find(|(_, there)| path.starts_with(there) || there.starts_with(path)) else {
+        return Ok(());
+    };
+    let message = format!("{what} at {} and {other} at {} would overlap", path.display(), there.display());
+    Err(CliError::new(Code::Config, message)
+        .hint("nothing was changed; volumes and destinations must lie apart: say with --to where volumes go"))
 }
 
 /// The volumes of which an index that is there already has something to learn. Said before anything is changed.

@@ -259,12 +259,11 @@ impl Check {
         volume_spans: &BTreeMap<String, Range<usize>>,
         destination_spans: &BTreeMap<String, Range<usize>>,
     ) {
-        let place = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| canonical_parent(path));
         let span = |spans: &BTreeMap<String, Range<usize>>, name: &str| spans.get(name).cloned().unwrap_or_default();
         for (name, volume) in &config.volumes {
-            let path = place(&volume.path);
+            let path = resolved(&volume.path);
             for (other_name, other) in &config.volumes {
-                let other = place(&other.path);
+                let other = resolved(&other.path);
                 if name != other_name && path.starts_with(&other) && (path != other || name > other_name) {
                     self.wrong(
                         span(volume_spans, name),
@@ -275,7 +274,7 @@ impl Check {
             }
             for (destination_name, destination) in &config.destinations {
                 let Some(path_there) = &destination.path else { continue };
-                let other = place(path_there);
+                let other = resolved(path_there);
                 if other.starts_with(&path) {
                     self.wrong(
                         span(destination_spans, destination_name),
@@ -310,11 +309,11 @@ pub(crate) fn check_name(text: &str, what: &str) -> Result<(), (String, &'static
 }
 
 /// The path with as much of it resolved as exists.
-fn canonical_parent(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => std::fs::canonicalize(parent).unwrap_or_else(|_| canonical_parent(parent)).join(name),
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => resolved(parent).join(name),
         _ => path.to_owned(),
-    }
+    })
 }
 
 fn host_name() -> String {

@@ -10,7 +10,7 @@ mod template;
 pub use check::{Config, parse};
 pub(crate) use check::{
     DestinationConfig, HookConfig, KopiaConfig, KopiaPlace, MirrorConfig, PolicyConfig, Secret, VolumeConfig, Way, check_name,
-    load, local_path, locate,
+    load, local_path, locate, resolved,
 };
 pub use diagnostic::ConfigError;
 pub(crate) use edit::{add_destination, add_volume, set_volume_path, write_new};

@@ -274,6 +274,34 @@ fn what_is_known_already_stops_no_other_volume() {
     }
 }
 
+/// Places that `volume add` refuses were written into the configuration, and no command took it any more.
+#[test]
+fn a_recovery_writes_no_configuration_that_nobody_takes() {
+    let (home, tree) = with_history(&Setup::usual());
+    let (usb, inside) = (home.url("usb"), home.destination("usb").join("inside"));
+    let machine = Home::empty();
+    let docs = machine.path("docs");
+    let recover = |to: &Path, more: &[&str]| {
+        machine.json(&[&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"], more].concat())
+    };
+    for more in [&["--dry-run"] as &[&str], &[]] {
+        assert_eq!(recover(&inside, more).expect(2).error_code(), "config", "it would lie in the destination");
+        assert!(!machine.config().exists() && !inside.exists());
+    }
+    machine.write_config(&format!("[volumes.docs]\npath = {docs:?}\n"));
+    let before = fs::read(machine.config()).unwrap();
+    for more in [&["--dry-run"] as &[&str], &[]] {
+        assert_eq!(recover(&docs, more).expect(2).error_code(), "config", "it would lie in another volume");
+        assert_eq!(fs::read(machine.config()).unwrap(), before);
+    }
+    let around = home.destination("usb").parent().unwrap().to_owned();
+    machine.write_config(&format!("[volumes.docs]\npath = {around:?}\n"));
+    assert_eq!(recover(&machine.path("volumes"), &[]).expect(2).error_code(), "config", "the destination lies in a volume");
+    fs::remove_file(machine.config()).unwrap();
+    recover(&machine.path("volumes"), &[]).expect(0);
+    assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), tree.len() as u64);
+}
+
 /// A segment that is damaged takes with it only what it alone said.
 #[test]
 fn a_damaged_segment_does_not_stop_a_recovery() {
