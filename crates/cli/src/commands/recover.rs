@@ -52,6 +52,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     refuse_ambiguity(&found)?;
     refuse_illegal_names(&found)?;
     refuse_another_of_that_name(app, args, &origin)?;
+    refuse_another_identity(app, &origin, &met)?;
     let taken = found.into_iter().map(|found| Ok((place(app, args, &found)?, found))).collect::<Result<Vec<_>>>()?;
     refuse_overlap(app, &origin, &taken)?;
     let taken = with_news(app, &origin, &met, taken)?;
@@ -180,6 +181,20 @@ fn refuse_another_of_that_name(app: &App, args: &RecoverArgs, origin: &Origin) -
         return Err(CliError::new(Code::Refused, message).hint("nothing was changed; give this one a name of its own: --name NAME"));
     }
     Ok(())
+}
+
+/// A name that stands for one repository is not given to another one by the way. Said before anything is changed.
+fn refuse_another_identity(app: &App, origin: &Origin, met: &Incarnation) -> Result<()> {
+    let Some((name, record)) = origin.name.as_ref().zip(record(app, origin)?) else { return Ok(()) };
+    match record.incarnation {
+        Some(accepted) if accepted != *met => {
+            let message = format!("`{name}` stands for {accepted}, and {met} is there now");
+            Err(CliError::new(Code::IdentityChanged, message).hint(format!(
+                "nothing was changed; if this is the one from now on: `lastcopy destination adopt {name}`, then repeat this"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What an index that is there already knows of the destination.
@@ -367,8 +382,16 @@ fn fill(
     app.output.line(&format!("{name}: holds {}, unproven until verified", plural(contents, "content", "contents")));
     for (_, found) in taken {
         let open = app.volume(&found.header.volume_name)?;
-        // What the disk still has is found; what it lacks stays offloaded.
-        attention |= index_volume(app, &open, true)? != Exit::Done;
+        // What the disk still has is found; what it lacks stays offloaded. That files of an index which knew them are gone is not ours to accept.
+        attention |= match index_volume(app, &open, false) {
+            Ok(exit) => exit != Exit::Done,
+            Err(error) if error.code == Code::ImplausibleLoss => {
+                app.output.warn(&error.message);
+                app.output.note(&format!("  {}", error.hint.unwrap_or_default()));
+                true
+            }
+            Err(error) => return Err(error),
+        };
     }
     app.output.note(&format!("  next: `lastcopy verify {name}` proves what it holds, `lastcopy restore VOLUME` brings files back"));
     let fields = Fields::new().with("destination", name).with("volumes", taken.len()).with("contents", contents);

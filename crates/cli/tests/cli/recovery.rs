@@ -302,6 +302,51 @@ fn a_recovery_writes_no_configuration_that_nobody_takes() {
     assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), tree.len() as u64);
 }
 
+/// Another disk was at the place of a destination: its identity was accepted by the way, and all that was proven of the other one counted for
+/// nothing. That is a person's act, and so is giving up files that are gone.
+#[test]
+fn a_recovery_accepts_nothing_for_a_person() {
+    let (home, _) = with_history(&Setup::two_destinations());
+    let (another, _) = with_history(&Setup::usual());
+    let machine = Home::empty();
+    let to = machine.path("volumes");
+    let recover = |from: &str, more: &[&str]| {
+        machine.json(&[&["recover", "--from", from, "--to", to.to_str().unwrap(), "--yes"], more].concat())
+    };
+    let (usb, nas) = (home.url("usb"), home.url("nas"));
+    recover(&usb, &["--name", "usb"]).expect(0);
+    machine.json(&["verify", "usb"]).expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    let proven = counts(&machine, "usb");
+    let away = home.path("away");
+    fs::rename(home.destination("usb"), &away).unwrap();
+    fs::rename(another.destination("usb"), home.destination("usb")).unwrap();
+    for more in [&["--dry-run"] as &[&str], &[]] {
+        assert_eq!(recover(&usb, more).expect(3).error_code(), "identity-changed");
+    }
+    assert_eq!(counts(&machine, "usb"), proven);
+    // Once a person accepted it, its volume of that name is another one still.
+    machine.json(&["destination", "adopt", "usb", "--reason", "a new disk", "--yes"]).expect(0);
+    let ids = [&home, &another].map(|home| {
+        let marker = fs::read_to_string(home.volume("photos").join(".lastcopy/volume.toml")).unwrap();
+        marker.lines().find_map(|line| line.strip_prefix("volume = \"")).unwrap().trim_end_matches('"').to_owned()
+    });
+    for more in [&["--dry-run"] as &[&str], &[]] {
+        let refused = recover(&usb, more).expect(3);
+        let error = refused.error().to_string();
+        assert!(ids.iter().all(|id| error.contains(id)) && error.contains("--config"), "{error}");
+    }
+
+    // The disk of the volume is empty all of a sudden.
+    for path in machine.tree("photos").into_keys() {
+        fs::remove_file(to.join("photos").join(path)).unwrap();
+    }
+    let total = known(&machine)["total"].clone();
+    let recovered = recover(&nas, &["--name", "nas"]).expect(1);
+    assert!(recovered.ran.stderr.contains("files are gone"), "{}", recovered.ran);
+    assert_eq!(known(&machine)["total"], total, "what is gone was given up");
+}
+
 /// A segment that is damaged takes with it only what it alone said.
 #[test]
 fn a_damaged_segment_does_not_stop_a_recovery() {
