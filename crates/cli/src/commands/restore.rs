@@ -134,7 +134,7 @@ fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport) -> Ex
     let from: Vec<_> = report.from.iter().map(|from| format!("`{from}`")).collect();
     let from = if from.is_empty() { String::new() } else { format!(" from {}", from.join(", ")) };
     out.line(&format!(
-        "{name}: {} ({}) brought back{from}, {} there already, {} in the way of others, {} that nobody could give",
+        "{name}: {} ({}) brought back{from}, {} there already, {} in the way of others, {} that did not come back",
         files(report.restored),
         Size(report.bytes),
         grouped(report.already),
