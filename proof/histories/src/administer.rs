@@ -5,7 +5,7 @@ use crate::error::{Broken, Result, at};
 use crate::look;
 use crate::op::Op;
 use crate::word::{Dest, Vol};
-use crate::world::{World, copy_tree, remove_tree};
+use crate::world::{Accepted, World, copy_tree, remove_tree};
 use lastcopy_fs::{Dir, RelPath};
 use lastcopy_restore::{Recovering, Restoring, Target, recover_receipts, recover_volume, recoverable, wanted_below};
 use lastcopy_store::{Outcome, VolumeClaim, restore_index};
@@ -226,7 +226,10 @@ impl World {
         let lives = {
             let mut state = self.state();
             state.lives += 1;
-            state.accepted.clear();
+            // A process that was killed before this has lost nothing.
+            if !state.crashed {
+                state.accepted = Accepted::default();
+            }
             state.lives
         };
         let (here, lost) = (self.state_dir(), self.base.join(format!("saved/lost-{lives}")));

@@ -130,15 +130,11 @@ impl World {
         let store = self.store().map_err(|error| StoreError::Refused(error.to_string()))?;
         let record = store.register_destination(dest.name(), DestinationKind::Cas)?;
         let address = self.address(dest);
-        let armed = {
+        let (armed, accepted) = {
             let state = self.state();
-            state.armed[&state.places[&dest]].clone()
+            (state.armed[&state.places[&dest]].clone(), state.accepted.destinations.get(&dest).cloned())
         };
-        let confirming = confirming.map(|volume| Confirming {
-            volume,
-            destination: dest,
-            accepted: record.incarnation.as_ref().map(|incarnation| incarnation.as_str().to_owned()),
-        });
+        let confirming = confirming.map(|volume| Confirming { volume, destination: dest, accepted });
         Ok((record, Arc::new(Way::new(self, &address, armed, confirming))))
     }
 
@@ -221,8 +217,8 @@ impl World {
         if state.crashed {
             return;
         }
-        if state.accepted.get(&volume).is_none_or(|accepted| spec.weaker_than(accepted).is_none()) {
-            state.accepted.insert(volume, spec);
+        if state.accepted.policies.get(&volume).is_none_or(|accepted| spec.weaker_than(accepted).is_none()) {
+            state.accepted.policies.insert(volume, spec);
         }
     }
 
@@ -426,7 +422,7 @@ impl World {
     /// Writes down under which circumstances an offload begins.
     fn note_offload(&self, volume: Vol, configured: Option<Spec>, full: bool, confirmer: &Confirmer) {
         let Some(mut spec) = configured else { return };
-        let before = self.state().accepted.get(&volume).cloned();
+        let before = self.state().accepted.policies.get(&volume).cloned();
         let weaker = before.and_then(|before| spec.weaker_than(&before));
         if full {
             spec.asking = Asking::Full;
@@ -599,8 +595,11 @@ impl World {
     }
 
     fn init(self: &Arc<Self>, at: Dest) -> Result<()> {
+        self.state().step.accepting.insert(at);
         let (record, destination) = self.destination(at, None)?;
-        drop(told!(self, init(&self.store()?, &record, destination.as_ref(), &self.context())));
+        let done = init(&self.store()?, &record, destination.as_ref(), &self.context());
+        self.accept_what_was_told()?;
+        drop(told!(self, done));
         self.reach("a destination was initialised");
         Ok(())
     }
@@ -611,15 +610,21 @@ impl World {
             // Nobody takes a stranger for his own that is not even there.
             return Ok(());
         }
+        self.state().step.accepting.insert(at);
         let (record, destination) = self.destination(at, None)?;
-        drop(told!(self, adopt(&self.store()?, &record, destination.as_ref(), None, "adopted", &self.context())));
+        let done = adopt(&self.store()?, &record, destination.as_ref(), None, "adopted", &self.context());
+        self.accept_what_was_told()?;
+        drop(told!(self, done));
         self.reach("a destination was adopted");
         Ok(())
     }
 
     fn reset_destination(self: &Arc<Self>, at: Dest) -> Result<()> {
+        self.state().step.accepting.insert(at);
         let (record, destination) = self.destination(at, None)?;
-        let gone = told!(self, reset(&self.store()?, &record, destination.as_ref(), "reset", &self.context()));
+        let done = reset(&self.store()?, &record, destination.as_ref(), "reset", &self.context());
+        self.accept_what_was_told()?;
+        let gone = told!(self, done);
         self.reach(if gone { "a destination that is gone was reset" } else { "a destination was reset" });
         Ok(())
     }
@@ -649,7 +654,7 @@ impl World {
         store.accept_policy(of.id, &self.policy(&spec)?, "meant")?;
         let mut state = self.state();
         if !state.crashed {
-            state.accepted.insert(volume, spec);
+            state.accepted.policies.insert(volume, spec);
         }
         drop(state);
         self.reach("a policy was accepted");

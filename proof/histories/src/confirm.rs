@@ -17,25 +17,27 @@ pub(crate) struct Confirmer {
     volume: Vol,
     heads: HeadsOf,
     destinations: Vec<(Dest, DestinationRecord, Arc<dyn Destination>)>,
+    /// Who was accepted as each destination when it was made.
+    accepted: BTreeMap<Dest, String>,
     /// Why a destination could not be asked before.
     silent: RefCell<BTreeMap<DestinationId, String>>,
 }
 
 impl Confirmer {
     pub(crate) fn new(world: &Arc<World>, open: &Volume, volume: Vol) -> Result<Self> {
+        let accepted = world.state().accepted.destinations.clone();
         let mut destinations = Vec::new();
         for dest in Dest::ALL {
             let (record, way) = world.destination(*dest, Some(volume))?;
             destinations.push((*dest, record, way));
         }
         let heads = HeadsOf { id: open.id(), uuid: open.uuid(), name: open.name().to_owned() };
-        Ok(Self { world: world.clone(), volume, heads, destinations, silent: RefCell::default() })
+        Ok(Self { world: world.clone(), volume, heads, destinations, accepted, silent: RefCell::default() })
     }
 
     /// Who is accepted as each destination.
     pub(crate) fn accepted(&self) -> BTreeMap<Dest, String> {
-        let accepted = |record: &DestinationRecord| record.incarnation.as_ref().map(|incarnation| incarnation.as_str().to_owned());
-        self.destinations.iter().filter_map(|(dest, record, _)| Some((*dest, accepted(record)?))).collect()
+        self.accepted.clone()
     }
 
     /// Everything that is asked about lies aside: else a destination could be this very file by another way. But if somebody closed the

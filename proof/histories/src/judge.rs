@@ -220,6 +220,7 @@ fn judge_index(state: &mut State, store: &Store, open_run: bool) -> Result<()> {
     if running > usize::from(open_run) && !state.killed && store.running()?.len() > usize::from(open_run) {
         state.violated("a run has no terminal status after its command ended");
     }
+    judge_identities(state, store)?;
     if !state.step.proves {
         return Ok(());
     }
@@ -236,6 +237,18 @@ fn judge_index(state: &mut State, store: &Store, open_run: bool) -> Result<()> {
                     state.violated(format!("the vector of `{name}` claims `{path}`, and `{name}` never held it"));
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Who a destination is changes only where a person says so (I9).
+fn judge_identities(state: &mut State, store: &Store) -> Result<()> {
+    for record in store.destinations()? {
+        let Some(dest) = Dest::ALL.iter().copied().find(|dest| dest.name() == record.name) else { continue };
+        let (taken, accepted) = (record.incarnation.as_ref().map(|is| is.as_str()), state.accepted.destinations.get(&dest));
+        if taken != accepted.map(String::as_str) {
+            state.violated(format!("`{}` is taken for {taken:?}, and a person accepted {accepted:?} there", record.name));
         }
     }
     Ok(())

@@ -95,6 +95,8 @@ pub(crate) struct Step {
     pub(crate) movers: BTreeSet<Vol>,
     /// Volumes in which a restore was allowed to replace.
     pub(crate) in_place: BTreeSet<Vol>,
+    /// Destinations of which a person said in this step who they are.
+    pub(crate) accepting: BTreeSet<Dest>,
     /// Offloads.
     pub(crate) offloads: Vec<Offloading>,
     /// Who was asked what.

@@ -43,8 +43,14 @@ pub(crate) struct Writer {
     pub(crate) owed: Option<u64>,
 }
 
-/// What goes with one copy of an index: the oracle's own memory of what was accepted in it.
-pub(crate) type Accepted = BTreeMap<Vol, Spec>;
+/// What goes with one copy of an index: the oracle's own memory of what a person accepted in it. It is never read from the index.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Accepted {
+    /// The offload policy of each volume.
+    pub(crate) policies: BTreeMap<Vol, Spec>,
+    /// Who each destination is: the id in the marker of the repository that a person made or adopted there.
+    pub(crate) destinations: BTreeMap<Dest, String>,
+}
 
 /// Everything that changes.
 pub(crate) struct State {
@@ -77,7 +83,7 @@ impl State {
         let live = base.join("live");
         Ok(Self {
             terms: Vol::ALL.iter().map(|volume| (*volume, Terms::Both)).collect(),
-            accepted: BTreeMap::new(),
+            accepted: Accepted::default(),
             places: Dest::ALL.iter().map(|dest| (*dest, *dest)).collect(),
             real: Dest::ALL.iter().map(|disk| (*disk, live.join("places").join(disk.name()))).collect(),
             armed: Dest::ALL.iter().map(|disk| (*disk, Arc::default())).collect(),
@@ -156,7 +162,12 @@ impl World {
         self.clock.store(BEGINNING, Ordering::SeqCst);
         *self.state() = State::new(&self.base)?;
         self.open()?;
-        self.look_at_disks()
+        self.look_at_disks()?;
+        // Each disk carries what the set-up made there.
+        let mut state = self.state();
+        let made = Dest::ALL.iter().filter_map(|dest| Some((*dest, look::marker(&state.real[dest])?))).collect();
+        state.accepted.destinations = made;
+        Ok(())
     }
 
     pub(crate) fn live(&self) -> PathBuf {
@@ -260,6 +271,28 @@ impl World {
         }
     }
 
+    /// Whom a person told the tool in this step to take for a destination is whom the index names now. Nothing else changes who that is.
+    pub(crate) fn accept_what_was_told(&self) -> Result<()> {
+        if self.state().step.accepting.is_empty() {
+            return Ok(());
+        }
+        let records = self.store()?.destinations()?;
+        let mut state = self.state();
+        if state.crashed {
+            return Ok(());
+        }
+        for dest in state.step.accepting.clone() {
+            let record = records.iter().find(|record| record.name == dest.name());
+            state.accepted.destinations.remove(&dest);
+            if let Some(incarnation) = record.and_then(|record| record.incarnation.as_ref()) {
+                // A repository has one name: where a person gives it another one, the old one stands for nobody.
+                state.accepted.destinations.retain(|_, accepted| accepted != incarnation.as_str());
+                state.accepted.destinations.insert(dest, incarnation.as_str().to_owned());
+            }
+        }
+        Ok(())
+    }
+
     /// Does one operation, with what is to happen within it, and lets the oracle look. Gives what it found, if anything.
     pub fn step(self: &Arc<Self>, op: &Op, within: Vec<(Moment, u16, Op)>) -> Result<Option<String>> {
         let now_ms = self.clock.fetch_add(BETWEEN, Ordering::SeqCst) + BETWEEN;
@@ -280,6 +313,9 @@ impl World {
         }
         if self.state().crashed {
             self.begin_again_after_crash()?;
+        }
+        if op.needs_index() {
+            self.accept_what_was_told()?;
         }
         let waiting = std::mem::take(&mut self.state().waiting);
         for op in waiting {
