@@ -2,14 +2,16 @@
 
 use crate::commands::told;
 use crate::error::{Broken, Result, at};
+use crate::ledger::{Away, Offloaded};
 use crate::look;
 use crate::op::Op;
 use crate::word::{Dest, Vol};
-use crate::world::{Accepted, World, copy_tree, remove_tree};
+use crate::world::{Accepted, Index, State, World, copy_tree, remove_tree};
 use lastcopy_fs::{Dir, RelPath};
 use lastcopy_restore::{Recovering, Restoring, Target, recover_receipts, recover_volume, recoverable, wanted_below};
 use lastcopy_store::{Outcome, VolumeClaim, restore_index};
 use lastcopy_sync::Probe;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +82,7 @@ impl World {
         self.put_store(store);
         self.tell_news(Some(&news));
         self.reach("the index was restored from a backup");
-        self.state().accepted = accepted;
+        self.put_in_place(accepted);
         Ok(())
     }
 
@@ -109,9 +111,16 @@ impl World {
         }
         fs::copy(self.backup_file(), state.join("index.db")).map_err(at(&state))?;
         self.reach("the index was put back by hand");
-        self.state().accepted = accepted;
+        self.put_in_place(accepted);
         self.open()?;
         self.close_leftovers()
+    }
+
+    /// Another copy of the index is the index now, with all that a person accepted in it.
+    fn put_in_place(&self, accepted: Accepted) {
+        let mut state = self.state();
+        state.accepted = accepted;
+        state.index = Index::PutBack;
     }
 
     /// A copy may hold a run that went on when it was made; without the file of its lock, only a person can say that it is over.
@@ -157,6 +166,7 @@ impl World {
         let mut state = self.state();
         let accepted = std::mem::take(&mut state.accepted);
         state.accepted = state.clone.replace(accepted).unwrap_or_default();
+        state.index = Index::PutBack;
         drop(state);
         self.reach("somebody went on with the clone");
         self.open()?;
@@ -174,11 +184,17 @@ impl World {
         Ok(())
     }
 
-    /// To a directory where another file is in the way of one of them.
-    fn restore_elsewhere(self: &Arc<Self>, volume: Vol) -> Result<()> {
+    /// A directory outside of everything.
+    pub(crate) fn empty_elsewhere(&self) -> Result<PathBuf> {
         let target = self.base.join("elsewhere");
         remove_tree(&target)?;
         fs::create_dir_all(&target).map_err(at(&target))?;
+        Ok(target)
+    }
+
+    /// To a directory where another file is in the way of one of them.
+    fn restore_elsewhere(self: &Arc<Self>, volume: Vol) -> Result<()> {
+        let target = self.empty_elsewhere()?;
         let own = target.join("a.txt");
         fs::write(&own, "a file that was here before").map_err(at(&own))?;
         let before = look::file(&own)?;
@@ -200,7 +216,7 @@ impl World {
         }
         let found = look::tree(&target)?;
         let mut state = self.state();
-        let known: std::collections::BTreeSet<_> = state.ledger.ever.values().flatten().copied().collect();
+        let known: BTreeSet<_> = state.ledger.ever.values().flatten().copied().collect();
         let made_up = found.files.iter().find(|(path, file)| path.as_slice() != b"a.txt" && !known.contains(&file.hash));
         if let Some((path, _)) = made_up {
             let path = crate::word::escape(path);
@@ -229,6 +245,7 @@ impl World {
             // A process that was killed before this has lost nothing.
             if !state.crashed {
                 state.accepted = Accepted::default();
+                state.index = state.index.max(Index::Recovered);
             }
             state.lives
         };
@@ -263,9 +280,22 @@ impl World {
                 self.index(volume, true)?;
             }
         }
+        let mut state = self.state();
+        // Before this, it is one that was not recovered to the end: a person has to do that again.
+        if !state.crashed {
+            state.accepted.offloaded = told_by(&state, from);
+        }
+        drop(state);
         self.reach("an index was recovered");
         Ok(())
     }
+}
+
+/// What a destination can tell of what was offloaded: that of which it vouched itself, as who it is now.
+fn told_by(state: &State, from: Dest) -> BTreeSet<Offloaded> {
+    let marker = look::marker(&state.real[&state.places[&from]]);
+    let vouched = |away: &Away| marker.is_some() && away.vouched.values().any(|who| Some(who) == marker.as_ref());
+    state.ledger.offloaded.iter().filter(|(_, away)| vouched(away)).map(|(file, _)| file.clone()).collect()
 }
 
 /// What goes with an index, but for the database itself.

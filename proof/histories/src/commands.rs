@@ -243,7 +243,7 @@ impl World {
             Op::Verify { at, quick } => self.verify(*at, *quick),
             Op::Offload { volume, full } => self.offload(*volume, *full),
             Op::Undo { volume } => self.undo(*volume),
-            Op::Restore { volume, in_place } => self.restore(*volume, *in_place),
+            Op::Restore { volume, in_place } => self.restore(*volume, &[RelPath::root()], *in_place),
             Op::Audit { volume, deep } => self.audit(*volume, *deep),
             Op::Acknowledge => self.acknowledge(),
             Op::Repair { at } => self.repair(*at),
@@ -503,7 +503,8 @@ impl World {
         Ok(())
     }
 
-    fn restore(self: &Arc<Self>, volume: Vol, in_place: bool) -> Result<()> {
+    /// `restore` of all of a volume, or of what lies at and below some paths.
+    pub(crate) fn restore(self: &Arc<Self>, volume: Vol, below: &[RelPath], in_place: bool) -> Result<()> {
         let store = self.store()?;
         let sources = self.all_destinations()?;
         let Ok(open) = self.volume(volume) else { return Ok(()) };
@@ -522,7 +523,7 @@ impl World {
             }
         };
         self.tell_settled(&settled);
-        let wanted = told!(self, wanted_below(&store, open.id(), &[RelPath::root()], in_place));
+        let wanted = told!(self, wanted_below(&store, open.id(), below, in_place));
         let target = Target::Home(open.clone());
         let restoring = Restoring { store: &store, target, in_place, sources, context: self.context() };
         let report = told!(self, restoring.run(run, &wanted, |_| String::new()));

@@ -196,6 +196,7 @@ impl World {
         }
         let Ok(stat) = fs::symlink_metadata(&full) else { return Ok(()) };
         if !stat.is_dir() {
+            state.ledger.overtake(volume, path);
             let before = self.there(volume, path)?;
             fs::remove_file(&full).map_err(at(&full))?;
             state.ledger.take(volume, path, before);
@@ -210,6 +211,7 @@ impl World {
     /// A link to something outside that looks the same.
     fn link(&self, state: &mut State, volume: Vol, path: At) -> Result<()> {
         self.delete(state, volume, &path.bytes())?;
+        state.ledger.overtake(volume, &path.bytes());
         let full = self.file(volume, &path.bytes());
         let Some(parent) = full.parent() else { return Ok(()) };
         if fs::create_dir_all(parent).is_err() || !is_reached_plainly(&self.root(volume), &full) {

@@ -1,7 +1,7 @@
 //! The oracle: after each step it looks at every disk itself, and says what must not be.
 
 use crate::error::Result;
-use crate::ledger::{Offloading, Owed};
+use crate::ledger::{Offloading, Owed, Vouched};
 use crate::look::{self, Hash, Tree};
 use crate::policy::Asking;
 use crate::word::{Dest, Vol, escape};
@@ -86,9 +86,11 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
             *state.reached.entry("a file was kept").or_default() += 1;
         } else {
             match may_be_gone(state, &owed, now_ms) {
-                Ok(()) => {
+                Ok(vouched) => {
                     *state.reached.entry("a deletion was found right").or_default() += 1;
-                    state.ledger.gone(id);
+                    let key = (volume, owed.path.clone(), owed.hash);
+                    state.accepted.offloaded.insert(key);
+                    state.ledger.gone(id, vouched);
                 }
                 Err(why) => {
                     let path = escape(&owed.path);
@@ -147,19 +149,20 @@ fn came_back(state: &mut State, volume: Vol, tree: &Tree, of: Of) {
     }
 }
 
-/// Whether something that is owed may have been deleted in this step: an offload of its volume may, whose destinations held it.
-fn may_be_gone(state: &State, owed: &Owed, now_ms: i64) -> std::result::Result<(), String> {
+/// Whether something that is owed may have been deleted in this step: an offload of its volume may, whose destinations held it. Gives
+/// those that vouched.
+fn may_be_gone(state: &State, owed: &Owed, now_ms: i64) -> std::result::Result<Vouched, String> {
     let mut why = "nothing that may delete was begun".to_owned();
     for offloading in state.step.offloads.iter().filter(|offloading| offloading.volume == owed.volume) {
         match passes(state, owed, offloading, now_ms) {
-            Ok(()) => return Ok(()),
+            Ok(vouched) => return Ok(vouched),
             Err(refused) => why = refused,
         }
     }
     Err(why)
 }
 
-fn passes(state: &State, owed: &Owed, offloading: &Offloading, now_ms: i64) -> std::result::Result<(), String> {
+fn passes(state: &State, owed: &Owed, offloading: &Offloading, now_ms: i64) -> std::result::Result<Vouched, String> {
     if let Some(weaker) = &offloading.weaker {
         return Err(format!("the policy was weaker than the one accepted: {weaker}"));
     }
@@ -177,7 +180,9 @@ fn passes(state: &State, owed: &Owed, offloading: &Offloading, now_ms: i64) -> s
             return Err(format!("too few of {:?} vouched: {answers:?}", crate::world::names_of(of)));
         }
     }
-    Ok(())
+    let counted = offloading.spec.at_least.iter().flat_map(|(_, of)| of).chain(&offloading.spec.require);
+    let vouched = counted.filter(|dest| vouches(state, owed, offloading, **dest).is_ok());
+    Ok(vouched.filter_map(|dest| Some((*dest, offloading.accepted.get(dest)?.clone()))).collect())
 }
 
 /// Whether a destination held a content when it counted.

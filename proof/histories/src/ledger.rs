@@ -48,6 +48,21 @@ pub(crate) struct Disk {
     pub(crate) lost: BTreeMap<Hash, Lost>,
 }
 
+/// Who vouched for a content when it was deleted: destinations, and who each of them was then.
+pub(crate) type Vouched = BTreeMap<Dest, String>;
+
+/// A file that an offload deleted, by its path and what it held.
+pub(crate) type Offloaded = (Vol, Vec<u8>, Hash);
+
+/// What became of a file that an offload deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Away {
+    /// Who vouched for it: whoever did has a receipt, and can be asked for it.
+    pub(crate) vouched: Vouched,
+    /// Something happened at its path since, by a person's hand or because an older version came back.
+    pub(crate) overtaken: bool,
+}
+
 /// A destination was asked about a content at the moment of deletion, and this is what the oracle saw there then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
@@ -117,7 +132,7 @@ pub(crate) struct Ledger {
     /// Every content that ever was at a path by a person's hand.
     seen: BTreeMap<(Vol, Vec<u8>), BTreeSet<Hash>>,
     /// Contents that were deleted by offloads, and are to be restored.
-    pub(crate) offloaded: BTreeSet<(Vol, Vec<u8>, Hash)>,
+    pub(crate) offloaded: BTreeMap<Offloaded, Away>,
     /// Lengths of all contents that were ever seen.
     pub(crate) sizes: BTreeMap<Hash, u64>,
     /// The disks.
@@ -138,11 +153,19 @@ impl Ledger {
     /// A person put a content at a path. What was there before was dealt with.
     pub(crate) fn put(&mut self, volume: Vol, path: &[u8], hash: Hash) -> u64 {
         self.next += 1;
+        self.overtake(volume, path);
         let key = (volume, path.to_vec());
         self.owed.insert(self.next, Owed { volume, path: path.to_vec(), hash, loose: false, since: self.next });
         self.home.insert(key.clone(), self.next);
         self.seen.entry(key).or_default().insert(hash);
         self.next
+    }
+
+    /// What was offloaded at a path, or below it, is not what belongs there any more.
+    pub(crate) fn overtake(&mut self, volume: Vol, path: &[u8]) {
+        let at_or_below = |other: &[u8]| other.strip_prefix(path).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'));
+        let entries = self.offloaded.iter_mut().filter(|((of, other, _), _)| *of == volume && at_or_below(other));
+        entries.for_each(|(_, away)| away.overtaken = true);
     }
 
     /// What is owed at a path.
@@ -152,6 +175,7 @@ impl Ledger {
 
     /// A person took a path for something else. What he saw there is his to destroy; what lay aside at that moment is not.
     pub(crate) fn take(&mut self, volume: Vol, path: &[u8], there: Option<Found>) {
+        self.overtake(volume, path);
         let Some(id) = self.home.remove(&(volume, path.to_vec())) else { return };
         let Some(owed) = self.owed.get_mut(&id) else { return };
         if there.is_some_and(|there| there.hash == owed.hash) {
@@ -173,6 +197,7 @@ impl Ledger {
     /// A person renamed a file that was there.
     pub(crate) fn renamed(&mut self, volume: Vol, from: &[u8], to: &[u8], found: Found) {
         self.take(volume, to, None);
+        self.overtake(volume, from);
         self.next += 1;
         let since = self.next;
         let id = self.home.remove(&(volume, from.to_vec()));
@@ -203,14 +228,16 @@ impl Ledger {
         }
     }
 
-    /// What is owed is gone, as it may.
-    pub(crate) fn gone(&mut self, id: u64) {
+    /// What is owed is gone, as it may: these vouched for it.
+    pub(crate) fn gone(&mut self, id: u64, vouched: Vouched) {
         if let Some(owed) = self.owed.remove(&id) {
             let key = (owed.volume, owed.path);
+            // Another file may have taken its path while it lay aside.
+            let overtaken = self.home.get(&key).is_some_and(|home| *home != id) || owed.loose;
             if self.home.get(&key) == Some(&id) {
                 self.home.remove(&key);
             }
-            self.offloaded.insert((key.0, key.1, owed.hash));
+            self.offloaded.insert((key.0, key.1, owed.hash), Away { vouched, overtaken });
         }
     }
 

@@ -91,7 +91,7 @@ fn one(
             let state = world.state();
             soaked.offloaded = state.ledger.offloaded.len() as u64;
             let held = |hash| state.ledger.disks.values().any(|disk| disk.held.contains(hash));
-            soaked.lost_by_disks = state.ledger.offloaded.iter().filter(|(_, _, hash)| !held(hash)).count() as u64;
+            soaked.lost_by_disks = state.ledger.offloaded.keys().filter(|(_, _, hash)| !held(hash)).count() as u64;
         }
         if let Some(what) = found {
             let trail: Vec<_> = trail.iter().rev().take(25).rev().map(Op::to_string).collect();

@@ -1,14 +1,14 @@
 //! The little world of one history: a directory with volumes, destinations and an index, all real, on a file system in memory.
 
 use crate::error::{Broken, Result, at};
-use crate::ledger::{Asked, Ledger, Offloading, Step};
+use crate::ledger::{Asked, Ledger, Offloaded, Offloading, Step};
 use crate::look;
 use crate::moments::Moments;
 use crate::op::Op;
 use crate::policy::Spec;
 use crate::way::Armed;
 use crate::word::{Dest, Moment, Terms, Vol};
-use lastcopy_store::{Clock, Index, NewEpoch, Run, Store, StoreOptions, Timestamp};
+use lastcopy_store::{Clock, NewEpoch, Run, Store, StoreOptions, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -50,6 +50,19 @@ pub(crate) struct Accepted {
     pub(crate) policies: BTreeMap<Vol, Spec>,
     /// Who each destination is: the id in the marker of the repository that a person made or adopted there.
     pub(crate) destinations: BTreeMap<Dest, String>,
+    /// What was offloaded with it, or before it was copied: of what another copy of it offloaded, it knows nothing.
+    pub(crate) offloaded: BTreeSet<Offloaded>,
+}
+
+/// Which index a history goes on with: the one that it began with, or another one, from the one that forgets least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Index {
+    /// The one that it began with.
+    First,
+    /// One that was recovered from a destination.
+    Recovered,
+    /// A backup, or another machine's, at some time.
+    PutBack,
 }
 
 /// Everything that changes.
@@ -71,10 +84,12 @@ pub(crate) struct State {
     /// What a person's program waits for until the tool lets go of a file.
     pub(crate) waiting: Vec<Op>,
     pub(crate) writer: Option<Writer>,
-    pub(crate) open_run: Option<Run<Index>>,
+    pub(crate) open_run: Option<Run<lastcopy_store::Index>>,
     pub(crate) backup: Option<Accepted>,
     pub(crate) clone: Option<Accepted>,
     pub(crate) lives: u32,
+    /// Which index it is.
+    pub(crate) index: Index,
     pub(crate) outside: look::Fingerprint,
 }
 
@@ -99,6 +114,7 @@ impl State {
             backup: None,
             clone: None,
             lives: 0,
+            index: Index::First,
             outside: look::fingerprint(&base.join("outside"))?,
         })
     }
@@ -271,6 +287,16 @@ impl World {
         }
     }
 
+    /// Time goes on, and nothing was done yet.
+    pub(crate) fn begin_step(&self) {
+        let now_ms = self.clock.fetch_add(BETWEEN, Ordering::SeqCst) + BETWEEN;
+        let mut state = self.state();
+        state.ledger.latest_ms = state.ledger.latest_ms.max(now_ms);
+        state.ledger.tick += 1;
+        state.killed = false;
+        state.step = Step { tick: state.ledger.tick, now_ms, ..Step::default() };
+    }
+
     /// Whom a person told the tool in this step to take for a destination is whom the index names now. Nothing else changes who that is.
     pub(crate) fn accept_what_was_told(&self) -> Result<()> {
         if self.state().step.accepting.is_empty() {
@@ -295,14 +321,7 @@ impl World {
 
     /// Does one operation, with what is to happen within it, and lets the oracle look. Gives what it found, if anything.
     pub fn step(self: &Arc<Self>, op: &Op, within: Vec<(Moment, u16, Op)>) -> Result<Option<String>> {
-        let now_ms = self.clock.fetch_add(BETWEEN, Ordering::SeqCst) + BETWEEN;
-        {
-            let mut state = self.state();
-            state.ledger.latest_ms = state.ledger.latest_ms.max(now_ms);
-            state.ledger.tick += 1;
-            state.killed = false;
-            state.step = Step { tick: state.ledger.tick, now_ms, ..Step::default() };
-        }
+        self.begin_step();
         if op.is_command() {
             self.moments.begin(within);
             let done = self.perform(op);
