@@ -235,12 +235,7 @@ impl Destination for Cas {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            methods: vec![Method::ReadBack],
-            address: self.medium.address(),
-            device: self.medium.look_again().device(),
-            any_name: true,
-        }
+        Capabilities { methods: vec![Method::ReadBack], address: self.medium.address(), any_name: true }
     }
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {

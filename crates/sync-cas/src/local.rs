@@ -114,10 +114,6 @@ impl Medium for Local {
         Arc::new(Self::new(&self.path))
     }
 
-    fn device(&self) -> Option<u64> {
-        lastcopy_fs::disk_of(&self.path).ok().flatten()
-    }
-
     fn contains(&self, other: &Path) -> io::Result<bool> {
         self.existing_root()?.map_or(Ok(false), |root| root.holds(other))
     }

@@ -43,9 +43,6 @@ pub trait Medium: Send + Sync + 'static {
     /// first call of the operation opens it, and every later one must stay in what was opened then.
     fn look_again(&self) -> Arc<dyn Medium>;
 
-    /// The device that holds it.
-    fn device(&self) -> Option<u64>;
-
     /// Whether `path` lies in it.
     fn contains(&self, path: &std::path::Path) -> io::Result<bool>;
 

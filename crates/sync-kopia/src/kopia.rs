@@ -150,9 +150,7 @@ impl Destination for Kopia {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let local = self.0.options.storage.local_path();
-        let device = local.and_then(|root| lastcopy_fs::disk_of(&root).ok().flatten());
-        Capabilities { methods: vec![Method::ReadBack], address: self.0.options.storage.address(), device, any_name: false }
+        Capabilities { methods: vec![Method::ReadBack], address: self.0.options.storage.address(), any_name: false }
     }
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {

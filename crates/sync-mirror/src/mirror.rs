@@ -320,8 +320,7 @@ impl Destination for Mirror {
             (None, Verify::Auto) if self.local_root().is_some() => vec![Method::ReadBack],
             (None, Verify::Auto) => vec![Method::ReadBack, Method::RemoteHash, Method::Fingerprint],
         };
-        let device = self.local_root().and_then(|root| lastcopy_fs::disk_of(&root).ok().flatten());
-        Capabilities { methods, address: self.0.options.remote.clone(), device, any_name: false }
+        Capabilities { methods, address: self.0.options.remote.clone(), any_name: false }
     }
 
     fn accept_volume(&self, volume: &Volume) -> Result<(), DestinationError> {

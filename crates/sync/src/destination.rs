@@ -28,8 +28,6 @@ pub struct Capabilities {
     pub methods: Vec<Method>,
     /// Where it is, for people.
     pub address: String,
-    /// The disk that holds it, if it is a local directory and can be told: two destinations on one disk count once.
-    pub device: Option<u64>,
     /// Every name of a file can be kept exactly, also one that is not UTF-8. Otherwise such files are excluded.
     pub any_name: bool,
 }

@@ -338,10 +338,6 @@ impl Medium for Storage {
         })
     }
 
-    fn device(&self) -> Option<u64> {
-        self.local.device()
-    }
-
     fn contains(&self, path: &Path) -> io::Result<bool> {
         self.local.contains(path)
     }

@@ -9,7 +9,6 @@ use crate::output::Fields;
 use crate::words::plural;
 use lastcopy_store::{Incarnation, Method, VolumeError};
 use lastcopy_sync::{DestinationError, Probe};
-use std::os::unix::fs::MetadataExt;
 
 pub(crate) fn run(app: &App, command: &ConfigCommand) -> Result<Exit> {
     match command {
@@ -50,7 +49,7 @@ fn check_volume(app: &App, name: &str, new: bool) -> Result<u64> {
     if volume.sync_to.is_empty() {
         wrong.push("it is pushed nowhere".into());
     }
-    let device = std::fs::metadata(&volume.path).map(|metadata| metadata.dev()).ok();
+    let device = lastcopy_fs::disk_of(&volume.path).ok().flatten();
     let sharing = sharing(app.config()?, device, None);
     app.output.line(&format!("volume {name}: {}{}", volume.path.display(), if wrong.is_empty() { ": ok" } else { "" }));
     tell(app, &wrong);

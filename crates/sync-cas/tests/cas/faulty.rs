@@ -164,10 +164,6 @@ impl Medium for Faulty {
         Arc::new(Self { honest: self.honest.look_again(), ..self.clone() })
     }
 
-    fn device(&self) -> Option<u64> {
-        self.honest.device()
-    }
-
     fn contains(&self, path: &Path) -> io::Result<bool> {
         self.honest.contains(path)
     }

@@ -9,7 +9,6 @@ use lastcopy_sync_mirror::{Options, Verify};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -89,10 +88,9 @@ impl DestinationConfig {
         }
     }
 
-    /// The device that holds it, if it is a directory of this machine that is there now. Nobody is asked, and no secret is read.
+    /// The disk that holds it, if it is a directory of this machine that is there now. Nobody is asked, and no secret is read.
     pub(crate) fn device(&self) -> Option<u64> {
-        let found = std::fs::metadata(self.path.as_ref()?).ok()?;
-        found.is_dir().then(|| found.dev())
+        lastcopy_fs::disk_of(self.path.as_ref()?).ok().flatten()
     }
 
     /// Whether nothing ever tells what fails together with it: it has no label, and is no directory of this machine. Such a directory
