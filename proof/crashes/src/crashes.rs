@@ -11,6 +11,8 @@ use std::fmt;
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
+    /// Where each row of points begins.
+    pub offset: usize,
     /// Of the one-file offload, each so many-th call.
     pub one: usize,
     /// Of the other workloads, each so many-th call.
@@ -32,6 +34,7 @@ pub struct Extent {
 impl Extent {
     /// What fits in three minutes on two cores.
     pub const QUICK: Self = Self {
+        offset: 0,
         one: 1,
         others: 3,
         mirrors: 24,
@@ -43,6 +46,7 @@ impl Extent {
     };
     /// Everything.
     pub const LONG: Self = Self {
+        offset: 0,
         one: 1,
         others: 1,
         mirrors: 1,
@@ -56,9 +60,8 @@ impl Extent {
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { one, others, mirrors, repositories, all_repositories, pairs: (first, second), finish, finish_repositories } =
-            self;
-        let which = if *all_repositories { "those with a repository" } else { REPOSITORIES };
+        let Self { one, others, mirrors, repositories, pairs: (first, second), finish, finish_repositories, .. } = self;
+        let which = if self.all_repositories { "those with a repository" } else { REPOSITORIES };
         write!(
             f,
             "killed before each {}call of {TWICE} that changes something, each {}one of the other workloads, each {}one of those with a \
@@ -76,7 +79,7 @@ impl fmt::Display for Extent {
     }
 }
 
-/// Workloads are small; one of which fewer calls are seen is not what it should be.
+/// A recovery is small; one of which fewer calls are seen is not what it should be.
 const FEWEST_CALLS: usize = 8;
 
 /// The workload whose recovery is killed, too.
@@ -183,13 +186,13 @@ fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>
         Second::Cas => extent.others,
     };
     let finish = if workload.second == Second::Kopia { extent.finish_repositories } else { extent.finish };
-    let points: Vec<_> = strided(changes(reference), stride)
+    let points: Vec<_> = strided(changes(reference), stride, extent.offset)
         .into_iter()
         .enumerate()
         .map(|(place, at)| Point { workload, at, then: None, finish: workload.name == TWICE || place.is_multiple_of(finish) })
         .collect();
     let what = format!("{}, {}: {all} calls change something", workload.name, workload.about);
-    try_all(workers, &points, all.div_ceil(stride).max(FEWEST_CALLS.div_ceil(stride)), &what, say)
+    try_all(workers, &points, workload.fewest.all() / stride, &what, say)
 }
 
 /// The first command after the crash is killed at every call, too. How many it makes depends on the first crash.
@@ -197,7 +200,7 @@ fn pairs(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>)
     let workload = reference.workload;
     let (first, second) = extent.pairs;
     let Some(recovery) = workload.recover.first() else { return Ok(Totals::default()) };
-    let crashes = strided(changes(reference), first);
+    let crashes = strided(changes(reference), first, extent.offset);
     let counted = workers.spread(&crashes, &|place, at| {
         place.begin(workload)?;
         place.home().step(&workload.command, Plan::KillBefore(*at))?;
@@ -208,13 +211,14 @@ fn pairs(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>)
     let mut points = Vec::new();
     for (number, (at, calls)) in crashes.iter().zip(counted).enumerate() {
         // Another second call for each first one, so that strides miss none for ever.
-        for then in calls.into_iter().skip(number % second.max(1)).step_by(second.max(1)) {
+        for then in strided(calls.into_iter(), second, number + extent.offset) {
             let finish = points.len().is_multiple_of(extent.finish);
             points.push(Point { workload, at: *at, then: Some(then), finish });
         }
     }
     let what = format!("{}, and then `{}`: {all} pairs after {} crashes", workload.name, recovery.line, crashes.len());
-    try_all(workers, &points, FEWEST_CALLS.max(all / second.max(1) / 2), &what, say)
+    let fewest = workload.fewest.all() / first.max(1) * FEWEST_CALLS / second.max(1);
+    try_all(workers, &points, fewest, &what, say)
 }
 
 /// Tries points, of which at least so many must be there and nearly all must kill something.

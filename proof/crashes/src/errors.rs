@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::home::said;
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, nth, references, shown, tell};
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, nth, references, shown, strided, tell};
 use crate::workload::{Second, Workload};
 use lastcopy_stepper::{Ended, Plan, Report};
 use std::fmt;
@@ -63,6 +63,8 @@ impl Fault {
 /// How much is tried: of all faults at all calls, each so many-th.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
+    /// Where the row of points begins.
+    pub offset: usize,
     /// The stride.
     pub stride: usize,
     /// Whether workloads are tried, too, whose second destination another program writes. Its calls fail like lastcopy's own.
@@ -73,9 +75,9 @@ pub struct Extent {
 
 impl Extent {
     /// What fits in two minutes on two cores.
-    pub const QUICK: Self = Self { stride: 23, programs: false, finish: 8 };
+    pub const QUICK: Self = Self { offset: 0, stride: 23, programs: false, finish: 8 };
     /// Everything.
-    pub const LONG: Self = Self { stride: 1, programs: true, finish: 4 };
+    pub const LONG: Self = Self { offset: 0, stride: 1, programs: true, finish: 4 };
 }
 
 impl fmt::Display for Extent {
@@ -194,7 +196,7 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
     }
     let began = std::time::Instant::now();
     let all = points(reference, fault);
-    let mut chosen: Vec<_> = all.iter().step_by(extent.stride).copied().collect();
+    let mut chosen = strided(all.iter().copied(), extent.stride, extent.offset);
     chosen.iter_mut().step_by(extent.finish).for_each(|point| point.finish = true);
     let tried = workers.spread(&chosen, &|place, point| point.run(place))?;
     let findings = chosen.iter().zip(&tried).filter(|(_, tried)| !tried.wrong.is_empty());
@@ -213,7 +215,7 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
     ));
     // Each call can fail with each error, once and from then on; not each can be short.
     let errors = FAULTS.iter().filter(|one| **one != Fault::Short && fault.is_none_or(|fault| fault == **one)).count();
-    let fewest = (reference.calls.len() * errors * 2).div_ceil(extent.stride).max(1);
+    let fewest = workload.fewest.all() * errors * 2 / extent.stride;
     // Threads may come in another order, and a run end a few calls sooner.
     if chosen.len() < fewest || injected * 10 < chosen.len() * 9 {
         totals.failed += 1;

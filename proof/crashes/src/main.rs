@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use lastcopy_crashes::errors::{FAULTS, Fault, Lasting};
 use lastcopy_crashes::place::Place;
-use lastcopy_crashes::sweep::{Totals, Workers, scratch};
+use lastcopy_crashes::sweep::{Totals, Workers, offset_of_commit, scratch};
 use lastcopy_crashes::workload::{WORKLOADS, Workload, named};
 use lastcopy_crashes::{crashes, errors};
 use std::error::Error;
@@ -62,9 +62,23 @@ struct Which {
     /// Every point, instead of what fits in a few minutes
     #[arg(long)]
     long: bool,
+    /// Where each row of points begins, of which only some are tried [default: a number that the commit decides]
+    #[arg(long, value_name = "N")]
+    offset: Option<usize>,
     /// Only this workload
     #[arg(long, value_parser = workload)]
     workload: Option<&'static Workload>,
+}
+
+impl Which {
+    /// Says where rows begin, so that a run can be repeated.
+    fn offset(&self) -> usize {
+        let offset = self.offset.unwrap_or_else(offset_of_commit);
+        if !self.long {
+            say(&format!("rows of points begin at --offset {offset}"));
+        }
+        offset
+    }
 }
 
 fn workload(name: &str) -> Result<&'static Workload, String> {
@@ -118,6 +132,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
         }
         Sweep::Crashes { which, .. } => {
             let extent = if which.long { crashes::Extent::LONG } else { crashes::Extent::QUICK };
+            let extent = crashes::Extent { offset: which.offset(), ..extent };
             say(&format!("{extent}"));
             crashes::sweep(&workers, extent, which.workload, &say)?
         }
@@ -127,6 +142,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
         }
         Sweep::Errors { which, fault, .. } => {
             let extent = if which.long { errors::Extent::LONG } else { errors::Extent::QUICK };
+            let extent = errors::Extent { offset: which.offset(), ..extent };
             say(&format!("{extent}"));
             errors::sweep(&workers, extent, which.workload, *fault, &say)?
         }

@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::place::Place;
-use crate::workload::{Goal, Second, WORKLOADS, Workload};
+use crate::workload::{Fewest, Goal, Second, WORKLOADS, Workload};
 use lastcopy_stepper::{Ended, Kind, Plan};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -103,6 +104,8 @@ pub fn chosen(wanted: impl Fn(&Workload) -> bool, say: Say<'_>) -> (Vec<&'static
 pub struct Counted {
     /// Its number.
     pub number: u64,
+    /// Whether a program makes it that lastcopy started.
+    pub of_child: bool,
     /// What it is to files.
     pub kind: Kind,
     /// Whether it can write less than it is to.
@@ -144,9 +147,25 @@ pub fn references(workers: &Workers, workloads: &[&'static Workload]) -> Result<
         let calls = report.calls.iter().filter_map(|call| {
             let number = call.number?;
             let (shown, passing) = (call.to_string(), workload.second == Second::Kopia && place.home().is_passing(call));
-            Some(Counted { number, kind: call.kind, can_be_short: call.can_be_short(), passing, shown })
+            let (of_child, can_be_short) = (call.process != report.process, call.can_be_short());
+            Some(Counted { number, of_child, kind: call.kind, can_be_short, passing, shown })
         });
-        Ok(Reference { workload, calls: calls.collect(), wrong })
+        let calls: Vec<_> = calls.collect();
+        wrong.extend(too_few(workload, &calls));
+        Ok(Reference { workload, calls, wrong })
+    })
+}
+
+/// What a workload calls changes at least so much, itself and by the program that writes its second destination: else the sweeps over its
+/// calls would try next to nothing, and pass.
+fn too_few(workload: &Workload, calls: &[Counted]) -> Option<String> {
+    let change = calls.iter().filter(|call| call.kind == Kind::Change && !call.passing);
+    let (of_child, own): (Vec<_>, Vec<_>) = change.partition(|call| call.of_child);
+    let Fewest { own: fewest, of_child: fewest_of_child } = workload.fewest;
+    let enough = own.len() >= fewest && of_child.len() >= fewest_of_child;
+    (!enough).then(|| {
+        let (own, of_child) = (own.len(), of_child.len());
+        format!("{own} calls change something, and {of_child} of its child; at least {fewest} and {fewest_of_child} were expected")
     })
 }
 
@@ -168,9 +187,18 @@ pub fn shown(place: &Place, workload: &Workload) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// Every so many of some numbers.
-pub fn strided<T>(all: impl Iterator<Item = T>, stride: usize) -> Vec<T> {
-    all.step_by(stride.max(1)).collect()
+/// Every so many of a row, from the one at which the offset begins.
+pub fn strided<T>(all: impl Iterator<Item = T>, stride: usize, offset: usize) -> Vec<T> {
+    let stride = stride.max(1);
+    all.skip(offset % stride).step_by(stride).collect()
+}
+
+/// Where strides begin at this commit: at another point than at most others, so that no point is left out for ever; and at the same one
+/// each time. Where there is no commit, at the first.
+pub fn offset_of_commit() -> usize {
+    let asked = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "HEAD"]).output();
+    let hash = asked.ok().filter(|git| git.status.success()).and_then(|git| String::from_utf8(git.stdout).ok());
+    hash.and_then(|hash| usize::from_str_radix(hash.get(..6)?, 16).ok()).unwrap_or(0)
 }
 
 /// Which of a row are taken, as in "each 7. one"; or nothing for every single one.

@@ -78,6 +78,24 @@ pub struct Workload {
     pub shown_by: &'static [Step],
     /// What must be true then.
     pub done: Goal,
+    /// How many calls change something, at least: about four fifths of what was counted when this was written.
+    pub fewest: Fewest,
+}
+
+/// At least so many calls change something in a workload's command.
+#[derive(Debug, Clone, Copy)]
+pub struct Fewest {
+    /// Of the program itself.
+    pub own: usize,
+    /// Of the programs that it starts, but for those to their own connections, logs and caches.
+    pub of_child: usize,
+}
+
+impl Fewest {
+    /// Of all of them.
+    pub fn all(self) -> usize {
+        self.own + self.of_child
+    }
 }
 
 /// After every workload, at points where there is time: everything is proven and comes back as it was.
@@ -302,6 +320,8 @@ const BASE: Workload = Workload {
     goal: Goal::Pushed,
     shown_by: &[],
     done: Goal::Nothing,
+    // Each says its own.
+    fewest: Fewest { own: usize::MAX, of_child: 0 },
 };
 
 /// Every workload, the shortest names for those that matter most.
@@ -315,6 +335,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync"), step("offload photos big.bin --yes", &[0, 2])],
         goal: Goal::Left,
         done: Goal::Left,
+        fewest: Fewest { own: 86, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -325,6 +346,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes")],
         goal: Goal::Left,
         done: Goal::Left,
+        fewest: Fewest { own: 108, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -335,6 +357,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("offload --undo {aside}"), zero("index")],
         goal: Goal::Home,
         done: Goal::Aside,
+        fewest: Fewest { own: 90, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -346,6 +369,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("offload --undo {aside}"), zero("index")],
         goal: Goal::Home,
         done: Goal::Home,
+        fewest: Fewest { own: 146, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -358,6 +382,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes"), step("offload photos --yes", &[0, 2])],
         goal: Goal::Left,
         done: Goal::Left,
+        fewest: Fewest { own: 78, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -369,6 +394,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("restore photos")],
         goal: Goal::Home,
         done: Goal::Home,
+        fewest: Fewest { own: 86, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -378,6 +404,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[zero("index"), zero("sync")],
         shown_by: &[zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 67, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -387,6 +414,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[zero("index"), zero("sync")],
         shown_by: &[zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 73, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -396,6 +424,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("sync"),
         recover: &[zero("index"), zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 178, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -405,6 +434,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("sync"),
         recover: &[zero("index"), zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 92, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -413,6 +443,7 @@ pub const WORKLOADS: &[Workload] = &[
         prepare: damaged,
         command: step("verify --all", &[1]),
         recover: &[zero("index"), step("verify --all", &[0, 1]), zero("sync")],
+        fewest: Fewest { own: 80, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -434,6 +465,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         shown_by: &[zero("restore photos")],
         done: Goal::Home,
+        fewest: Fewest { own: 343, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -442,6 +474,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("db backup {home}/backup.db"),
         whole: Some("backup.db"),
         recover: &[zero("index"), zero("sync")],
+        fewest: Fewest { own: 65, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -462,6 +495,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         shown_by: &[zero("db check")],
         done: Goal::Nothing,
+        fewest: Fewest { own: 101, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -472,6 +506,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("sync"),
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 141, of_child: 42 },
         ..BASE
     },
     Workload {
@@ -482,6 +517,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("sync"),
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 136, of_child: 32 },
         ..BASE
     },
     Workload {
@@ -494,6 +530,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes")],
         goal: Goal::Left,
         done: Goal::Left,
+        fewest: Fewest { own: 96, of_child: 2 },
         ..BASE
     },
     Workload {
@@ -506,6 +543,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("restore photos --from nas")],
         goal: Goal::Home,
         done: Goal::Home,
+        fewest: Fewest { own: 75, of_child: 2 },
         ..BASE
     },
     Workload {
@@ -516,6 +554,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("sync --to nas"),
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 66, of_child: 83 },
         ..BASE
     },
     Workload {
@@ -526,6 +565,7 @@ pub const WORKLOADS: &[Workload] = &[
         command: zero("sync --to nas"),
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 63, of_child: 64 },
         ..BASE
     },
     Workload {
@@ -545,6 +585,7 @@ pub const WORKLOADS: &[Workload] = &[
         ],
         goal: Goal::Pushed,
         done: Goal::Home,
+        fewest: Fewest { own: 51, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -557,6 +598,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Pushed,
         shown_by: &[zero("sync")],
         done: Goal::Pushed,
+        fewest: Fewest { own: 52, of_child: 82 },
         ..BASE
     },
     Workload {
@@ -571,6 +613,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         shown_by: &[zero("restore photos --from nas")],
         done: Goal::Home,
+        fewest: Fewest { own: 44, of_child: 16 },
         ..BASE
     },
     Workload {
@@ -583,6 +626,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync"), zero("offload photos . --yes")],
         goal: Goal::Left,
         done: Goal::Left,
+        fewest: Fewest { own: 93, of_child: 0 },
         ..BASE
     },
     Workload {
@@ -595,6 +639,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("restore photos --from nas")],
         goal: Goal::Home,
         done: Goal::Home,
+        fewest: Fewest { own: 90, of_child: 0 },
         ..BASE
     },
 ];

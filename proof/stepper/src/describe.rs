@@ -82,6 +82,7 @@ pub(crate) fn describe(thread: pid_t, shape: &Shape, registers: &user_regs_struc
     let call = Call {
         number,
         thread,
+        process: process_of(thread),
         name,
         kind,
         targets,
@@ -95,6 +96,13 @@ pub(crate) fn describe(thread: pid_t, shape: &Shape, registers: &user_regs_struc
     };
     debug_assert!(kind != Kind::Note || call.length.is_none());
     Some((call, looks))
+}
+
+/// The process of a thread that stands still.
+fn process_of(thread: pid_t) -> pid_t {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    process.unwrap_or(thread)
 }
 
 /// Whether that is a file of a file system that keeps files, or could become one.

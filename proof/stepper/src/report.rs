@@ -96,6 +96,8 @@ pub struct Call {
     pub number: Option<u64>,
     /// The thread that made it.
     pub thread: i32,
+    /// The process of that thread: another one than the report's, if it is of a child.
+    pub process: i32,
     /// Its name, as in the manual.
     pub name: &'static str,
     /// What it is to files.
@@ -178,6 +180,8 @@ pub enum Ended {
 pub struct Report {
     /// How it ended.
     pub ended: Ended,
+    /// The process that was started.
+    pub process: i32,
     /// The calls, in the order in which they began. The last one of a run that the plan killed is the one that was not made.
     pub calls: Vec<Call>,
     /// How many of them count.

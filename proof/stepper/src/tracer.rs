@@ -52,7 +52,7 @@ fn trace(mut command: Command, plan: Plan) -> Result<Report, StepError> {
     let (stdout, stderr) = (collected(stdout)?, collected(stderr)?);
     followed?;
     let ended = tracer.killed.or(tracer.ended).ok_or(StepError::NotExecuted)?;
-    Ok(Report { ended, calls: tracer.calls, counted: tracer.counted, injected: tracer.injected, stdout, stderr })
+    Ok(Report { ended, process: root, calls: tracer.calls, counted: tracer.counted, injected: tracer.injected, stdout, stderr })
 }
 
 fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<io::Result<Vec<u8>>> {

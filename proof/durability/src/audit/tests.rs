@@ -45,6 +45,7 @@ impl Trace {
         let call = Call {
             number: Some(1),
             thread: 1,
+            process: 1,
             name,
             kind,
             targets,

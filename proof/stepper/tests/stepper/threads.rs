@@ -47,6 +47,7 @@ fn calls_of_all_threads_are_counted() {
     let calls: Vec<_> = report.calls.iter().filter(|call| call.targets[0].path.starts_with(&here)).collect();
     assert_eq!(calls.len(), THREADS * 2);
     assert_eq!(calls.iter().map(|call| call.thread).collect::<HashSet<_>>().len(), THREADS);
+    assert!(calls.iter().all(|call| call.process == report.process));
 }
 
 /// Whichever threads they are of: as many calls are made as were allowed.
