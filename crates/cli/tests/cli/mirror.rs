@@ -337,7 +337,7 @@ fn what_moved_after_it_was_offloaded_is_found_by_the_mirror_alone() {
     fs::remove_file(one.join("photos/bar/y")).unwrap();
     assert_eq!(home.json(&["verify", "one"]).expect(1).count("lost"), 1);
     home.run(&["index"]).expect(0);
-    home.run(&["sync"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
     assert_eq!(home.json(&["destination", "repair", "one", "--yes"]).expect(0).count("repaired"), 1);
     // There is nothing to send but that word.
     assert_eq!(home.json(&["sync", "--to", "one"]).expect(0).count("stored"), 0);
