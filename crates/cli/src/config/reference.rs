@@ -34,7 +34,7 @@ pub(super) const KEYS: [Key; 37] = [
         "exclude",
         "list of patterns",
         "none",
-        "What is left out, in gitignore syntax. A `.lastcopyignore` file in any directory of the tree works, too.",
+        "What is left out, in gitignore syntax. A `.lastcopyignore` file in any directory of the tree works, too. A destination of kind `kopia` stores the whole tree all the same.",
     ),
     key("volumes.NAME", "cross_mounts", "true or false", "false", "Whether what is mounted below the path belongs to it."),
     key("volumes.NAME", "offload", "table", "none", "The offload policy. Without it, nothing of the volume is ever deleted."),
