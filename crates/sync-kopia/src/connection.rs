@@ -159,6 +159,12 @@ impl Connections {
     }
 
     fn connect_as(&self, config: &Path, add: impl FnOnce(&mut Command)) -> Result<Result<(), String>, DestinationError> {
+        if self.options.storage.has_cache() {
+            return Err(DestinationError::Unsupported(format!(
+                "{} has rclone keep a cache on this machine, which would give back what has rotted there: take `--vfs-cache-mode` out of it",
+                self.options.storage.address()
+            )));
+        }
         let (input, argument) = match self.options.storage.file() {
             Some(file) => (Input::Nothing, flag("file", file)),
             None => {

@@ -264,6 +264,15 @@ impl Storage {
         }
     }
 
+    /// Whether a person's own connection has rclone keep what passes through it on this machine: that would answer for what has rotted.
+    pub(crate) fn has_cache(&self) -> bool {
+        let Some(storage) = self.file().and_then(stored_by).filter(|_| self.is_rclone()) else { return false };
+        let words =
+            ["rcloneArgs", "rcloneEnv"].into_iter().flat_map(|given| storage["config"][given].as_array().into_iter().flatten());
+        let mut words = words.filter_map(Value::as_str).map(|word| word.to_ascii_lowercase().replace('-', "_"));
+        words.any(|word| word.contains("vfs_cache_mode"))
+    }
+
     /// The configuration file of a person's own connection, if it is given by that.
     pub(crate) fn file(&self) -> Option<&Path> {
         if let Where::File(file) = &self.0 { Some(file) } else { None }
@@ -370,6 +379,21 @@ mod tests {
         let keys = [("bucket", "b"), ("access-key", "k"), ("secret-access-key", "s")];
         let bucket = Storage::new("s3", options(&keys)).unwrap();
         assert_eq!(decoded(&bucket)["storage"]["config"]["endpoint"], "s3.amazonaws.com");
+    }
+
+    #[test]
+    fn a_cache_of_rclones_is_seen() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let has_cache = |kind: &str, config: Value| {
+            std::fs::write(file.path(), json!({ "storage": { "type": kind, "config": config } }).to_string()).unwrap();
+            Storage::of_file(file.path().to_owned()).has_cache()
+        };
+        assert!(has_cache("rclone", json!({ "rcloneArgs": ["--vfs-cache-mode", "full"] })));
+        assert!(has_cache("rclone", json!({ "rcloneArgs": ["--vfs-cache-mode=writes"] })));
+        assert!(has_cache("rclone", json!({ "rcloneEnv": ["RCLONE_VFS_CACHE_MODE=full"] })));
+        assert!(!has_cache("rclone", json!({ "remotePath": "box:x", "rcloneArgs": ["--bwlimit", "8M"] })));
+        assert!(!has_cache("filesystem", json!({ "path": "/x" })));
+        assert!(!Storage::directory_at("/x").unwrap().has_cache());
     }
 
     #[test]

@@ -161,6 +161,21 @@ fn a_configuration_file_of_a_persons_is_only_read() {
     drop(Inside::new(made.root().to_owned(), made.root().parent().unwrap().join("other")));
 }
 
+/// A person's own connection may have rclone keep a cache on this machine. What that gives back proves nothing: such a one is refused, and says why.
+#[test]
+fn a_connection_with_a_cache_of_rclones_is_refused() {
+    if no_kopia("probe::a_connection_with_a_cache_of_rclones_is_refused") {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("repository.config");
+    let arguments = ["--vfs-cache-mode", "full"];
+    let storage = serde_json::json!({ "type": "rclone", "config": { "remotePath": home.path(), "rcloneArgs": arguments } });
+    fs::write(&file, serde_json::json!({ "storage": storage }).to_string()).unwrap();
+    let answer = probe(&Kopia::new(Options { storage: Storage::of_file(file), ..options(home.path()) }));
+    assert!(matches!(&answer, Err(DestinationError::Unsupported(why)) if why.contains("--vfs-cache-mode")), "{answer:?}");
+}
+
 /// Starts kopia, and keeps what it was told and what lies beside its configuration by then.
 const ONLOOKER: &str = r#"#!/bin/sh
 dir=$(dirname "$0")
