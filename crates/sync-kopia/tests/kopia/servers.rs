@@ -1,5 +1,6 @@
 //! Repositories behind servers on this machine, each over a local directory.
 
+use crate::broken::program;
 use crate::context;
 use crate::inside::PASSWORD;
 use crate::node::Node;
@@ -200,7 +201,7 @@ fn webdav() {
 const CACHED: &str = "servers::what_rclone_keeps_here_proves_nothing";
 
 /// kopia starts rclone for its storage of that kind. Told by a person's environment to keep a cache, rclone gave back from this machine what had
-/// rotted there, and the read-back of a push and every verify after it proved the cache.
+/// rotted there, and every verify proved the cache.
 #[test]
 fn what_rclone_keeps_here_proves_nothing() {
     if no_server(CACHED) {
@@ -217,9 +218,18 @@ fn what_rclone_keeps_here_proves_nothing() {
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
 }
 
-/// Turns a byte of the pack round that holds a content, with size and time as they were: that has to be lost.
+/// Starts kopia, whose rclone keeps nothing until the file `later` is there: a push through such a cache may fail by itself.
+const KEEPS_LATER: &str = r#"#!/bin/sh
+[ -e "$(dirname "$0")/later" ] || export RCLONE_VFS_CACHE_MODE=off
+exec kopia "$@"
+"#;
+
+/// Turns a byte of the pack round that holds a content, with size and time as they were, after it passed through once: it has to be lost.
 fn rots_behind_rclone() {
+    let programs = tempfile::tempdir().unwrap();
+    let program = program(programs.path(), KEEPS_LATER);
     let made = MadeRepository::with(|options| {
+        options.program = program;
         let Some(root) = options.storage.local_path() else { return };
         let remote = BTreeMap::from([("remote-path".to_owned(), root.into())]);
         options.storage = Storage::new("rclone", remote).unwrap();
@@ -228,6 +238,8 @@ fn rots_behind_rclone() {
     let bytes = vec![7; 5000];
     node.write("a", &bytes);
     node.push();
+    std::fs::write(programs.path().join("later"), "").unwrap();
+    assert_eq!(node.verify(Extent::All).lost, 0);
     let content = hash_bytes(&bytes);
     let pack = node.made.inside.piece(&node.made.object(content).unwrap()).unwrap().0;
     let time = std::fs::metadata(&pack).unwrap().modified().unwrap();
