@@ -516,7 +516,7 @@ fn needed_where_keys_are_usually_kept() {
     home.run(&["sync"]).expect(0);
     let text = fs::read_to_string(home.config()).unwrap();
     let far = "[destinations.box]\nkind = \"mirror\"\nremote = \"far:x\"\nrclone = { type = \"sftp\", host = \"far\" }\n";
-    let asks = format!("index_password = {{ command = [\"echo\", \"pass\"] }}\n");
+    let asks = "index_password = { command = [\"echo\", \"pass\"] }\n";
     for (place, section) in [(".ssh", far.to_owned()), (".password-store", format!("{far}{asks}"))] {
         let link = home.path(place);
         std::os::unix::fs::symlink(home.volume("photos").join("keys"), &link).unwrap();
