@@ -91,7 +91,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { arguments: _ } => tests::command(&std::env::args().skip(2).collect::<Vec<_>>()),
         Command::Bench(args) => bench::run(&args),
         Command::Proof(proof) => proofs::command(&proof),
-        Command::Conformance => tests::command(&tests::CONFORMANCE.map(str::to_owned)),
+        Command::Conformance => tests::conformance(),
         Command::Planted(args) => planted::command(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
