@@ -150,10 +150,15 @@ impl World {
             Some((count, of)) => Some(AtLeast { count: *count, of: ids(of)? }),
             None => None,
         };
-        let domains = match &at_least {
+        let mut domains: BTreeMap<_, _> = match &at_least {
             Some(at_least) => at_least.of.iter().map(|id| (*id, format!("place {id}"))).collect(),
             None => BTreeMap::new(),
         };
+        // Under one label, those that stand in one place.
+        let together = ids(&spec.together)?;
+        if let Some(label) = together.first().and_then(|first| domains.get(first)).cloned() {
+            together.iter().for_each(|id| drop(domains.insert(*id, label.clone())));
+        }
         Ok(Policy {
             require: ids(&spec.require)?,
             at_least,
@@ -363,7 +368,7 @@ impl World {
 
     fn offload(self: &Arc<Self>, volume: Vol, full: bool) -> Result<()> {
         // What is configured from here on is the next command's.
-        let configured = self.spec(volume);
+        let (configured, terms) = (self.spec(volume), self.terms(volume));
         let Ok(open) = self.volume(volume) else { return Ok(()) };
         let Some(policy) = open.configured_policy().cloned() else {
             self.reach("an offload without a policy was refused");
@@ -390,7 +395,7 @@ impl World {
             return Ok(());
         }
         self.moments.at(Moment::Planned);
-        self.note_offload(volume, configured.clone(), full, &confirmer);
+        self.note_offload(volume, terms, full, &confirmer);
         let run = told!(self, store.begin_offload(&open));
         self.accepts(volume, configured);
         self.moves(volume);
@@ -420,15 +425,15 @@ impl World {
     }
 
     /// Writes down under which circumstances an offload begins.
-    fn note_offload(&self, volume: Vol, configured: Option<Spec>, full: bool, confirmer: &Confirmer) {
-        let Some(mut spec) = configured else { return };
+    fn note_offload(&self, volume: Vol, terms: Terms, full: bool, confirmer: &Confirmer) {
+        let Some(mut spec) = terms.spec() else { return };
         let before = self.state().accepted.policies.get(&volume).cloned();
         let weaker = before.and_then(|before| spec.weaker_than(&before));
         if full {
             spec.asking = Asking::Full;
         }
         let now_ms = self.state().step.now_ms;
-        self.offload_begins(Offloading { volume, spec, weaker, accepted: confirmer.accepted(), now_ms });
+        self.offload_begins(Offloading { volume, terms, spec, weaker, accepted: confirmer.accepted(), now_ms });
     }
 
     fn tell_file(&self, report: &FileReport) {

@@ -4,7 +4,8 @@ use crate::error::Result;
 use crate::ledger::{Offloading, Owed, Vouched};
 use crate::look::{self, Hash, Tree};
 use crate::policy::Asking;
-use crate::word::{Dest, Vol, escape};
+use crate::situations::deletion_under;
+use crate::word::{Dest, Terms, Vol, escape};
 use crate::world::{State, World};
 use lastcopy_store::{ReceiptLevel, RunStatus, Selection, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,8 +87,8 @@ fn judge_volume(state: &mut State, volume: Vol, tree: &Tree, now_ms: i64) {
             *state.reached.entry("a file was kept").or_default() += 1;
         } else {
             match may_be_gone(state, &owed, now_ms) {
-                Ok(vouched) => {
-                    *state.reached.entry("a deletion was found right").or_default() += 1;
+                Ok((terms, vouched)) => {
+                    *state.reached.entry(deletion_under(terms)).or_default() += 1;
                     let key = (volume, owed.path.clone(), owed.hash);
                     state.accepted.offloaded.insert(key);
                     state.ledger.gone(id, vouched);
@@ -150,12 +151,12 @@ fn came_back(state: &mut State, volume: Vol, tree: &Tree, of: Of) {
 }
 
 /// Whether something that is owed may have been deleted in this step: an offload of its volume may, whose destinations held it. Gives
-/// those that vouched.
-fn may_be_gone(state: &State, owed: &Owed, now_ms: i64) -> std::result::Result<Vouched, String> {
+/// under which terms, and those that vouched.
+fn may_be_gone(state: &State, owed: &Owed, now_ms: i64) -> std::result::Result<(Terms, Vouched), String> {
     let mut why = "nothing that may delete was begun".to_owned();
     for offloading in state.step.offloads.iter().filter(|offloading| offloading.volume == owed.volume) {
         match passes(state, owed, offloading, now_ms) {
-            Ok(vouched) => return Ok(vouched),
+            Ok(vouched) => return Ok((offloading.terms, vouched)),
             Err(refused) => why = refused,
         }
     }
@@ -175,8 +176,9 @@ fn passes(state: &State, owed: &Owed, offloading: &Offloading, now_ms: i64) -> s
         vouches(state, owed, offloading, *dest).map_err(|why| format!("`{}` {why}", dest.name()))?;
     }
     if let Some((least, of)) = &offloading.spec.at_least {
-        let answers: Vec<_> = of.iter().map(|dest| vouches(state, owed, offloading, *dest)).collect();
-        if answers.iter().filter(|answer| answer.is_ok()).count() < *least {
+        let answers: Vec<_> = of.iter().map(|dest| (*dest, vouches(state, owed, offloading, *dest))).collect();
+        let vouching: Vec<_> = answers.iter().filter(|(_, answer)| answer.is_ok()).map(|(dest, _)| *dest).collect();
+        if offloading.spec.places(&vouching) < *least {
             return Err(format!("too few of {:?} vouched: {answers:?}", crate::world::names_of(of)));
         }
     }

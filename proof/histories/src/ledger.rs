@@ -2,7 +2,7 @@
 
 use crate::look::{Found, Hash, Object};
 use crate::policy::Spec;
-use crate::word::{Dest, Vol};
+use crate::word::{Dest, Terms, Vol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A content that a person put somewhere, and neither deleted nor overwrote.
@@ -88,6 +88,8 @@ pub(crate) struct Offloading {
     /// Of which volume.
     pub(crate) volume: Vol,
     /// Under which policy.
+    pub(crate) terms: Terms,
+    /// What that means.
     pub(crate) spec: Spec,
     /// In what it was weaker than the one accepted.
     pub(crate) weaker: Option<String>,

@@ -36,7 +36,7 @@ pub use generate::history;
 pub use op::{Op, parse, print};
 pub use random::Random;
 pub use shrink::shrink;
-pub use situations::{REQUIRED, missing};
+pub use situations::{missing, required};
 pub use soak::{Soaked, soak};
 pub use word::{At, Dest, Lying, Moment, Storing, Terms, Vol, Word};
 pub use world::World;

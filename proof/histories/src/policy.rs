@@ -20,6 +20,8 @@ pub(crate) struct Spec {
     pub(crate) require: Vec<Dest>,
     /// And so many of these.
     pub(crate) at_least: Option<(usize, Vec<Dest>)>,
+    /// These stand in one place: of `at_least` they count as one.
+    pub(crate) together: Vec<Dest>,
     /// Evidence is no older than so many milliseconds.
     pub(crate) age_ms: i64,
     /// How they are asked.
@@ -36,13 +38,22 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 impl Terms {
     /// What is meant; nothing where there is no policy.
     pub(crate) fn spec(self) -> Option<Spec> {
-        let base = Spec { require: vec![Dest::Vault], at_least: None, age_ms: 30 * DAY, asking: Asking::Quick, grace_ms: 0 };
+        let base = Spec {
+            require: vec![Dest::Vault],
+            at_least: None,
+            together: Vec::new(),
+            age_ms: 30 * DAY,
+            asking: Asking::Quick,
+            grace_ms: 0,
+        };
+        let two_of_three = Spec { require: Vec::new(), at_least: Some((2, Dest::ALL.to_vec())), ..base.clone() };
         let both = Spec { require: vec![Dest::Vault, Dest::Cloud], ..base.clone() };
         Some(match self {
             Self::Vault => base,
             Self::Both => both,
             Self::BothFull => Spec { asking: Asking::Full, ..both },
-            Self::TwoOfThree => Spec { require: Vec::new(), at_least: Some((2, Dest::ALL.to_vec())), ..base },
+            Self::TwoOfThree => two_of_three,
+            Self::TwoPlaces => Spec { together: vec![Dest::Cloud, Dest::Far], ..two_of_three },
             Self::VaultAndOne => Spec { at_least: Some((1, vec![Dest::Cloud, Dest::Far])), ..base },
             Self::Offline => Spec { asking: Asking::Offline, ..base },
             Self::BothGrace => Spec { grace_ms: DAY, ..both },
@@ -54,12 +65,18 @@ impl Terms {
 }
 
 impl Spec {
+    /// In how many places some destinations stand.
+    pub(crate) fn places(&self, dests: &[Dest]) -> usize {
+        let together = dests.iter().filter(|dest| self.together.contains(dest)).count();
+        dests.len() - together.saturating_sub(1)
+    }
+
     /// In what it lets something pass that `old` stops: found by trying every set of destinations that may vouch.
     pub(crate) fn weaker_than(&self, old: &Self) -> Option<String> {
         let passes = |spec: &Self, vouching: &[Dest]| {
-            let count = |of: &[Dest]| of.iter().filter(|dest| vouching.contains(dest)).count();
+            let vouches = |of: &[Dest]| of.iter().copied().filter(|dest| vouching.contains(dest)).collect::<Vec<_>>();
             spec.require.iter().all(|dest| vouching.contains(dest))
-                && spec.at_least.as_ref().is_none_or(|(least, of)| count(of) >= *least)
+                && spec.at_least.as_ref().is_none_or(|(least, of)| spec.places(&vouches(of)) >= *least)
         };
         for set in 0..1_u8 << Dest::ALL.len() {
             let vouching: Vec<_> =
@@ -94,6 +111,10 @@ mod tests {
         check(Terms::Both, Terms::TwoOfThree, false);
         check(Terms::TwoOfThree, Terms::Vault, true);
         check(Terms::VaultAndOne, Terms::TwoOfThree, false);
+        check(Terms::TwoOfThree, Terms::TwoPlaces, true);
+        check(Terms::TwoPlaces, Terms::TwoOfThree, false);
+        check(Terms::VaultAndOne, Terms::TwoPlaces, false);
+        check(Terms::TwoPlaces, Terms::Vault, true);
         check(Terms::Offline, Terms::Vault, true);
         check(Terms::Vault, Terms::VaultGrace, true);
         check(Terms::Vault, Terms::VaultFresh, true);

@@ -1,11 +1,11 @@
 //! The situations that histories have to reach: a run that misses one has not looked where it should.
 
+use crate::word::Terms;
 use std::collections::BTreeMap;
 
 /// What every quick run reaches. Bytes that change under unchanged metadata are not among them: kernels of today (seen with 6.18) stamp a file
 /// that is stored to through a mapping, in memory, too, and nothing else that a program can do leaves no trace.
-pub const REQUIRED: &[&str] = &[
-    "a deletion was found right",
+const REQUIRED: &[&str] = &[
     "a destination lied",
     "a destination that is gone was reset",
     "a destination was adopted",
@@ -77,7 +77,30 @@ pub const REQUIRED: &[&str] = &[
     "the process was killed",
 ];
 
+/// That a deletion was found right under these terms: each of them is reached, or that one is not looked at.
+pub(crate) fn deletion_under(terms: Terms) -> &'static str {
+    match terms {
+        Terms::Vault => "a deletion was found right: vault",
+        Terms::Both => "a deletion was found right: both",
+        Terms::BothFull => "a deletion was found right: both-full",
+        Terms::TwoOfThree => "a deletion was found right: two-of-three",
+        Terms::TwoPlaces => "a deletion was found right: two-places",
+        Terms::VaultAndOne => "a deletion was found right: vault-and-one",
+        Terms::Offline => "a deletion was found right: offline",
+        Terms::BothGrace => "a deletion was found right: both-grace",
+        Terms::VaultGrace => "a deletion was found right: vault-grace",
+        Terms::VaultFresh => "a deletion was found right: vault-fresh",
+        Terms::Nothing => "a deletion was found right: nothing",
+    }
+}
+
+/// All that must be reached.
+pub fn required() -> Vec<&'static str> {
+    let terms = Terms::ALL.iter().filter(|terms| **terms != Terms::Nothing);
+    REQUIRED.iter().copied().chain(terms.map(|terms| deletion_under(*terms))).collect()
+}
+
 /// Which of them were not reached.
 pub fn missing(reached: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
-    REQUIRED.iter().copied().filter(|situation| !reached.contains_key(situation)).collect()
+    required().into_iter().filter(|situation| !reached.contains_key(situation)).collect()
 }

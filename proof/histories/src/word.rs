@@ -70,6 +70,8 @@ names! {
     BothFull = "both-full",
     /// Two of the three, each in a place of its own.
     TwoOfThree = "two-of-three",
+    /// Two of the three, of which cloud and far are in one place, and count as one.
+    TwoPlaces = "two-places",
     /// Vault must vouch, and one of the other two.
     VaultAndOne = "vault-and-one",
     /// Vault, on evidence alone.

@@ -448,9 +448,14 @@ impl World {
         self.state().reached.clone()
     }
 
-    /// Volumes that are configured to be pushed and offloaded.
+    /// The offload policy that is configured for a volume.
+    pub(crate) fn terms(&self, volume: Vol) -> Terms {
+        self.state().terms.get(&volume).copied().unwrap_or(Terms::Nothing)
+    }
+
+    /// What it means.
     pub(crate) fn spec(&self, volume: Vol) -> Option<Spec> {
-        self.state().terms.get(&volume).and_then(|terms| terms.spec())
+        self.terms(volume).spec()
     }
 }
 
