@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::io::{self, Write};
 use std::time::Instant;
 
-/// The shipped model has to be explored as far as this at least.
+/// The first search of the shipped model has to come as far as this at least. It is not the sum of all of them: they share states.
 const AT_LEAST: usize = 700_000;
 
 /// How much is explored, and told.
@@ -30,7 +30,7 @@ pub struct Report {
     pub passed: u64,
     /// The others.
     pub failed: u64,
-    /// States of the shipped model.
+    /// States of the shipped model, in the first and widest search.
     pub states: usize,
 }
 
@@ -189,19 +189,20 @@ fn searches(long: bool) -> Vec<(String, Bounds)> {
 
 fn machines(teller: &mut Teller<'_>) -> io::Result<()> {
     writeln!(teller.out, "one node")?;
-    let (mut all, mut reached) = (BTreeSet::new(), BTreeSet::new());
+    let (mut all, mut reached, mut first) = (BTreeSet::new(), BTreeSet::new(), None);
     let searches = searches(teller.size.long);
     for (name, bounds) in &searches {
         let explored = explore(Machine::new(*bounds, None), teller.size.threads);
         teller.whole(&format!("  {name}"), &explored)?;
-        teller.report.states += explored.states;
+        first.get_or_insert(explored.states);
         all.extend(explored.situations);
         reached.extend(explored.reached);
     }
     teller.situations(&all, &reached)?;
-    let states = teller.report.states;
+    let states = first.unwrap_or(0);
+    teller.report.states = states;
     teller.count(states >= AT_LEAST);
-    writeln!(teller.out, "  {states} states of the shipped model, of {AT_LEAST} that it must be at least")?;
+    writeln!(teller.out, "  {states} states of the shipped model in the first search, of {AT_LEAST} that it must be at least")?;
     for guard in Guard::ALL {
         let kinds = guard.against();
         let faults = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
