@@ -45,6 +45,18 @@ impl Audit {
 
     /// A command that ended well.
     pub(crate) fn follow(&mut self, line: &str, calls: &[Call]) {
+        self.go_through(calls, Some(line));
+        let ended = format!("`{line}` ended");
+        self.require(Area::Evidence, &ended);
+        self.require(Area::Person, &ended);
+    }
+
+    /// What was killed, or is none of ours: nothing that it leaves need be durable, and whoever comes next must not count on it.
+    pub(crate) fn follow_unjudged(&mut self, calls: &[Call]) {
+        self.go_through(calls, None);
+    }
+
+    fn go_through(&mut self, calls: &[Call], judged: Option<&str>) {
         let mut moments: Vec<_> = calls
             .iter()
             .flat_map(|call| {
@@ -56,18 +68,19 @@ impl Audit {
         for (_, moment) in moments {
             match moment {
                 Moment::Begins(call) => {
-                    self.judge(line, call);
+                    if let Some(line) = judged {
+                        self.judge(line, call);
+                    }
                     self.ledger.begin(call);
                 }
                 Moment::Returns(call) => {
-                    self.count(call);
+                    if judged.is_some() {
+                        self.count(call);
+                    }
                     self.ledger.end(call);
                 }
             }
         }
-        let ended = format!("`{line}` ended");
-        self.require(Area::Evidence, &ended);
-        self.require(Area::Person, &ended);
     }
 
     pub(crate) fn verdict(self) -> Verdict {

@@ -1,7 +1,7 @@
 //! A home for the program under test: directories, environment, configuration, and its command lines run in it.
 
 use anyhow::{Context, Result, bail, ensure};
-use lastcopy_stepper::{Plan, Report};
+use lastcopy_stepper::{Ended, Plan, Report};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -99,6 +99,16 @@ impl Home {
         let well = output.status.code().is_some_and(|code| exits.contains(&code));
         ensure!(well, "`{line}` ended with {}, not {exits:?}: {}", output.status, said.trim());
         Ok(())
+    }
+
+    /// Copies the objects of the second destination to the first one, under the stepper, as a person does.
+    pub(crate) fn copy_objects(&self) -> Result<Report> {
+        let [to, from] = DESTINATIONS.map(|name| self.destinations().join(name).join("objects"));
+        let mut command = Command::new("cp");
+        command.arg("-r").arg("--").arg(from).arg(to).stdin(Stdio::null());
+        let report = lastcopy_stepper::run(command, Plan::Count)?;
+        ensure!(report.ended == Ended::Exited(0), "`cp` ended with {:?}", report.ended);
+        Ok(report)
     }
 
     /// Runs a line under the stepper.

@@ -8,7 +8,7 @@ use crate::home::{DESTINATIONS, Home};
 use crate::report::{Totals, spread};
 use crate::tree::{self, noise};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use lastcopy_stepper::{Ended, Plan};
+use lastcopy_stepper::{Call, Ended, Plan};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,28 @@ struct Workload {
     before: &'static [&'static str],
     /// What a person or a disk does then.
     meanwhile: fn(&Home, Files) -> Result<()>,
+    /// What is followed before the commands, and does not make durable what it leaves.
+    left: Left,
     /// The commands that are followed. Each must succeed.
     lines: &'static [&'static str],
     /// Deletions and moves of a person's files, as multiples of the number of files.
     deletions: u64,
     moves: u64,
+}
+
+/// What is followed first. Of what it leaves nobody knows whether it is durable, and the commands that find it must not count on it.
+#[derive(Clone, Copy)]
+enum Left {
+    Nothing,
+    /// By a push to the first destination that was killed after the first call of this kind.
+    ByKilledSync(fn(&Areas, &Call) -> bool),
+    /// By somebody who copied the objects of the second destination to the first one.
+    ByHand,
+}
+
+/// A directory for objects is made.
+fn makes_directory(areas: &Areas, call: &Call) -> bool {
+    call.name.starts_with("mkdir") && call.targets.first().is_some_and(|made| areas.is_object(&made.path))
 }
 
 /// The person's files: so many directories, with two files each.
@@ -104,8 +121,21 @@ fn index_lost(home: &Home, _: Files) -> Result<()> {
     fs::remove_dir_all(home.data()).context("the index is not there")
 }
 
-const BASE: Workload =
-    Workload { name: "", policy: "", files: FEW, before: PUSHED, meanwhile: nothing, lines: &[], deletions: 0, moves: 0 };
+const BASE: Workload = Workload {
+    name: "",
+    policy: "",
+    files: FEW,
+    before: PUSHED,
+    meanwhile: nothing,
+    left: Left::Nothing,
+    lines: &[],
+    deletions: 0,
+    moves: 0,
+};
+
+const INDEXED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index"];
+const PUSHED_TO_ONE: &[&str] =
+    &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync --to nas"];
 
 /// The directories above the index are made on the way. Once, of several that were missing only the lowest was made durable: a power
 /// cut could have taken the whole index, after files had been deleted on its word.
@@ -121,6 +151,25 @@ const FROM_NOTHING: &[&str] = &[
 
 const WORKLOADS: &[Workload] = &[
     Workload { name: "push and offload", before: &[], lines: FROM_NOTHING, deletions: 1, moves: 1, ..BASE },
+    Workload {
+        name: "push again after a kill that left a directory",
+        before: INDEXED,
+        left: Left::ByKilledSync(makes_directory),
+        lines: &["sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "push many objects that somebody copied there",
+        files: MANY,
+        before: PUSHED_TO_ONE,
+        left: Left::ByHand,
+        lines: &["sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
     Workload { name: "push and offload many", files: MANY, before: &[], lines: FROM_NOTHING, deletions: 1, moves: 1, ..BASE },
     Workload {
         name: "push again and offload",
@@ -232,8 +281,8 @@ const WORKLOADS: &[Workload] = &[
 ];
 
 impl Workload {
-    /// Follows the commands in a directory of their own.
-    fn follow(&self, dir: &Path, binary: &Path) -> Result<Verdict> {
+    /// A home in a directory of its own, with everything that comes before.
+    fn prepare(&self, dir: &Path, binary: &Path) -> Result<Home> {
         fs::create_dir(dir)?;
         let home = Home::new(dir, dir, binary)?;
         home.make(self.policy)?;
@@ -242,7 +291,43 @@ impl Workload {
             home.run(line, &[0])?;
         }
         (self.meanwhile)(&home, self.files)?;
+        Ok(home)
+    }
+
+    /// A home in which a push was killed after a call, and what that push did. Which number the next call has is seen where the push ends;
+    /// threads may come in another order, so it is tried a few times.
+    fn killed_sync(&self, dir: &Path, binary: &Path, after: fn(&Areas, &Call) -> bool) -> Result<(Home, Vec<Call>)> {
+        const PUSH: &str = "sync --to usb";
+        let is_left = |home: &Home, call: &Call| call.succeeded() && after(&Areas::of(home), call);
+        for _ in 0..10 {
+            let whole = self.prepare(dir, binary)?;
+            let report = whole.step(PUSH, Plan::Count)?;
+            let number = report.calls.iter().filter(|call| is_left(&whole, call)).find_map(|call| call.number);
+            let number = number.context("the push made no such call")?;
+            fs::remove_dir_all(dir)?;
+            let home = self.prepare(dir, binary)?;
+            let report = home.step(PUSH, Plan::KillBefore(number + 1))?;
+            if report.ended == Ended::Killed && report.calls.iter().any(|call| is_left(&home, call)) {
+                return Ok((home, report.calls));
+            }
+            fs::remove_dir_all(dir)?;
+        }
+        bail!("the push was not killed where it was to be")
+    }
+
+    /// Follows the commands in a directory of their own.
+    fn follow(&self, dir: &Path, binary: &Path) -> Result<Verdict> {
+        let (home, left) = match self.left {
+            Left::Nothing => (self.prepare(dir, binary)?, Vec::new()),
+            Left::ByKilledSync(after) => self.killed_sync(dir, binary, after)?,
+            Left::ByHand => {
+                let home = self.prepare(dir, binary)?;
+                let left = home.copy_objects()?.calls;
+                (home, left)
+            }
+        };
         let mut audit = Audit::new(Areas::of(&home));
+        audit.follow_unjudged(&left);
         for line in self.lines {
             let report = home.step(line, Plan::Count)?;
             if report.ended != Ended::Exited(0) {
