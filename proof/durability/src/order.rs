@@ -43,6 +43,11 @@ enum Left {
     ByHand,
 }
 
+/// An object gets its name.
+fn names_object(areas: &Areas, call: &Call) -> bool {
+    call.name.starts_with("rename") && call.targets.get(1).is_some_and(|to| areas.is_object(&to.path))
+}
+
 /// A directory for objects is made.
 fn makes_directory(areas: &Areas, call: &Call) -> bool {
     call.name.starts_with("mkdir") && call.targets.first().is_some_and(|made| areas.is_object(&made.path))
@@ -155,6 +160,24 @@ const WORKLOADS: &[Workload] = &[
         name: "push again after a kill that left a directory",
         before: INDEXED,
         left: Left::ByKilledSync(makes_directory),
+        lines: &["sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "push again after a kill that left an object",
+        before: INDEXED,
+        left: Left::ByKilledSync(names_object),
+        lines: &["sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "push objects that somebody copied there",
+        before: PUSHED_TO_ONE,
+        left: Left::ByHand,
         lines: &["sync", "offload photos . --yes"],
         deletions: 1,
         moves: 1,
