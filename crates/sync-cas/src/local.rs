@@ -249,6 +249,11 @@ impl Medium for Local {
             }
             changed.changed(&to)?;
         }
+        if singly {
+            // So are the directories: a push that was killed may have made them, or a person who copied objects here.
+            changed.changed(self.make_dir(OBJECTS)?.as_ref())?;
+            changed.changed(self.root()?.as_ref())?;
+        }
         if singly { changed.sync() } else { sync_all() }
     }
 
