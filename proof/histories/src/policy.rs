@@ -114,7 +114,8 @@ mod tests {
         check(Terms::TwoOfThree, Terms::TwoPlaces, true);
         check(Terms::TwoPlaces, Terms::TwoOfThree, false);
         check(Terms::VaultAndOne, Terms::TwoPlaces, false);
-        check(Terms::TwoPlaces, Terms::Vault, true);
+        // Two of these places are always the vault and another one.
+        check(Terms::TwoPlaces, Terms::Vault, false);
         check(Terms::Offline, Terms::Vault, true);
         check(Terms::Vault, Terms::VaultGrace, true);
         check(Terms::Vault, Terms::VaultFresh, true);
