@@ -36,10 +36,10 @@ pub(crate) fn needed_files(config: &Config) -> Vec<PathBuf> {
     files.extend(std::env::vars_os().filter(|(name, _)| ours(name)).flat_map(|(_, value)| named_among(&value)));
     files.extend(std::env::current_exe().ok());
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let mut keys: Vec<_> =
-        config.destinations.values().filter(|destination| is_far(destination)).flat_map(|_| OF_SERVERS).collect();
-    keys.dedup();
-    let mut places: Vec<_> = keys.into_iter().filter_map(|keys| Some(home.as_ref()?.join(keys))).collect();
+    let mut places = Vec::new();
+    if config.destinations.values().any(is_far) {
+        places.extend(OF_SERVERS.into_iter().filter_map(|keys| Some(home.as_ref()?.join(keys))));
+    }
     if config.destinations.values().any(asks_a_program) {
         let of_passwords = |(usual, variable): (&str, &str)| {
             std::env::var_os(variable).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(usual)))
@@ -61,18 +61,7 @@ fn is_far(destination: &DestinationConfig) -> bool {
 
 /// Whether a program gives one of its passwords.
 fn asks_a_program(destination: &DestinationConfig) -> bool {
-    let is_command = |secret: &Secret| matches!(secret, Secret::Command(_));
-    match &destination.way {
-        Way::Cas => false,
-        Way::Mirror(mirror) => mirror.secrets.values().chain(&mirror.index_password).any(is_command),
-        Way::Kopia(kopia) => {
-            let of_storage = match &kopia.place {
-                KopiaPlace::Storage { secrets, .. } => secrets.values().any(is_command),
-                KopiaPlace::ConfigFile(_) => false,
-            };
-            of_storage || is_command(&kopia.password)
-        }
-    }
+    destination.secrets().iter().any(|(_, secret)| matches!(secret, Secret::Command(_)))
 }
 
 /// The files below a directory. What cannot be looked at is not there.

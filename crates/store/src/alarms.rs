@@ -68,6 +68,10 @@ pub struct Alarm {
     pub acknowledged: Option<String>,
 }
 
+/// The alarm of a kind on a subject, while it stands.
+const STANDING: &str = "ended_at IS NULL AND kind = ?
+    AND ifnull(destination, 0) = ifnull(?, 0) AND ifnull(content, 0) = ifnull(?, 0) AND ifnull(file, 0) = ifnull(?, 0)";
+
 /// Raises an alarm, unless the same one stands. Says whether it is new.
 pub(crate) fn raise(tx: &Tx<'_>, kind: AlarmKind, subject: Subject, detail: &str) -> Result<bool> {
     let insert = "INSERT OR IGNORE INTO alarm (kind, destination, content, file, detail, raised_at, raised_by)
@@ -78,18 +82,16 @@ pub(crate) fn raise(tx: &Tx<'_>, kind: AlarmKind, subject: Subject, detail: &str
 
 /// Ends an alarm because this run proved the opposite.
 pub(crate) fn end(tx: &Tx<'_>, kind: AlarmKind, subject: Subject) -> Result<()> {
-    let update = "UPDATE alarm SET ended_at = ?, ended_by = ? WHERE ended_at IS NULL
-         AND kind = ? AND ifnull(destination, 0) = ifnull(?, 0) AND ifnull(content, 0) = ifnull(?, 0) AND ifnull(file, 0) = ifnull(?, 0)";
-    tx.sql.prepare_cached(update)?.execute((tx.now, tx.run, kind, subject.destination, subject.content, subject.file))?;
+    let update = format!("UPDATE alarm SET ended_at = ?, ended_by = ? WHERE {STANDING}");
+    tx.sql.prepare_cached(&update)?.execute((tx.now, tx.run, kind, subject.destination, subject.content, subject.file))?;
     Ok(())
 }
 
 /// Whether an alarm stands.
 pub(crate) fn stands(tx: &Tx<'_>, kind: AlarmKind, subject: Subject) -> Result<bool> {
-    let standing = "SELECT EXISTS (SELECT 1 FROM alarm WHERE ended_at IS NULL
-         AND kind = ? AND ifnull(destination, 0) = ifnull(?, 0) AND ifnull(content, 0) = ifnull(?, 0) AND ifnull(file, 0) = ifnull(?, 0))";
+    let standing = format!("SELECT EXISTS (SELECT 1 FROM alarm WHERE {STANDING})");
     let values = (kind, subject.destination, subject.content, subject.file);
-    Ok(tx.sql.prepare_cached(standing)?.query_row(values, |row| row.get(0))?)
+    Ok(tx.sql.prepare_cached(&standing)?.query_row(values, |row| row.get(0))?)
 }
 
 impl Store {
