@@ -112,8 +112,20 @@ fn record_one(tx: &Tx<'_>, probed: &Probed, proof: &ProvenAt) -> Result<()> {
     if rows != 1 {
         return Err(StoreError::Refused(format!("a proof of {} is no proof of content {content}", proven.content().hash)));
     }
+    displaced(tx, probed, (*content, location))?;
     // What was lost is there again.
     alarms::end(tx, AlarmKind::LostObject, Subject::content_there(probed.destination, *content))
+}
+
+/// A place by its path holds one content. What else was proven to lie there is elsewhere, or nowhere: a push that was killed between a move and
+/// its record moved it, or somebody exchanged the file. It counts no more until it is proven again.
+fn displaced(tx: &Tx<'_>, probed: &Probed, (content, location): (ContentId, &Location)) -> Result<()> {
+    let lower = "UPDATE receipt SET level = 'stored', checked_at = ?
+         WHERE destination = ? AND location = ? AND length(location) > 0 AND content <> ? AND incarnation = ?
+         AND level = 'verified' AND lost_at IS NULL";
+    let values = (tx.now, probed.destination, &location.0, content, probed.incarnation.as_str());
+    tx.sql.prepare_cached(lower)?.execute(values)?;
+    Ok(())
 }
 
 /// Says whether the content is lost with that: the destination may hold it at another place.

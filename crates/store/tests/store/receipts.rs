@@ -477,3 +477,27 @@ fn a_move_without_proof_is_counted_again() {
     let push = Push::begin(&node.store, &volume, &vault);
     assert_eq!(push.run.moving(&push.probed, &from, &third).unwrap(), []);
 }
+
+/// A push was killed between a move and its record; the next one found the place free, and put something else there.
+#[test]
+fn a_place_holds_one_content() {
+    let (node, volume, vault) = pushed();
+    let push = Push::begin(&node.store, &volume, &vault);
+    let record = |word| push.run.record(&push.probed, &[at(&node, word, "photos/a")]).unwrap();
+    let counts = |word| {
+        node.store
+            .receipts_of(node.content(word))
+            .unwrap()
+            .iter()
+            .any(|receipt| receipt.location.0 == b"photos/a" && receipt.level == ReceiptLevel::Verified)
+    };
+    record("one");
+    assert!(counts("one"));
+    record("two");
+    assert!(counts("two"));
+    assert!(!counts("one"), "something else lies there by now");
+    // Where a content is its own address, all of them share the empty place.
+    push.run.record(&push.probed, &[at(&node, "one", ""), at(&node, "two", "")]).unwrap();
+    let own = |word| node.store.receipts_of(node.content(word)).unwrap().into_iter().find(|receipt| receipt.location.0.is_empty());
+    assert_eq!(own("one").unwrap().level, ReceiptLevel::Verified);
+}
