@@ -50,6 +50,7 @@ const STEPS: &[Step] = &[
     Step { name: "random histories", run: |tools| proof(Proof::Histories, tools) },
     Step { name: "crashes", run: |tools| proof(Proof::Crashes, tools) },
     Step { name: "errors", run: |tools| proof(Proof::Errors, tools) },
+    Step { name: "edits", run: |tools| proof(Proof::Edits, tools) },
     Step { name: "order of durability", run: |tools| proof(Proof::Order, tools) },
     Step { name: "power cuts", run: |tools| proof(Proof::Power, tools) },
     Step { name: "races", run: |tools| proof(Proof::Races, tools) },

@@ -23,6 +23,8 @@ pub(crate) enum Proof {
     Crashes(Arguments),
     /// Errors and short writes at every such call
     Errors(Arguments),
+    /// A person changes a file before every such call
+    Edits(Arguments),
     /// What is not durable yet when a file of a person's is deleted
     Order(Arguments),
     /// Power cuts, on file systems in files
@@ -48,6 +50,7 @@ impl Proof {
             Self::Histories(Arguments { arguments }) => ("lastcopy-histories", &[], arguments),
             Self::Crashes(Arguments { arguments }) => ("lastcopy-crashes", &["crashes"], arguments),
             Self::Errors(Arguments { arguments }) => ("lastcopy-crashes", &["errors"], arguments),
+            Self::Edits(Arguments { arguments }) => ("lastcopy-crashes", &["edits"], arguments),
             Self::Order(Arguments { arguments }) => ("lastcopy-durability", &["order"], arguments),
             Self::Power(Arguments { arguments }) => ("lastcopy-durability", &["power"], arguments),
             Self::Races(Arguments { arguments }) => ("lastcopy-races", &[], arguments),

@@ -144,7 +144,7 @@ impl Point {
 }
 
 /// Whatever fails, it says so: no crash, no endless loop, no claim that the command line was wrong.
-fn ended_well(report: &Report) -> Vec<String> {
+pub(crate) fn ended_well(report: &Report) -> Vec<String> {
     match report.ended {
         Ended::Exited(0 | 1 | 3 | 4) => Vec::new(),
         ended => vec![format!("ended with {ended:?}: {}", said(&report.stdout, &report.stderr).trim())],

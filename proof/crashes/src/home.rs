@@ -3,7 +3,7 @@
 use crate::repository;
 use crate::workload::Second;
 use crate::{ProofError, Result};
-use lastcopy_stepper::{Call, Plan, Report};
+use lastcopy_stepper::{Call, Plan, Report, Surroundings};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -181,11 +181,16 @@ impl Home {
 
     /// Runs the one command line of a step under the stepper.
     pub fn step(&self, step: &Step, plan: Plan) -> Result<Report> {
+        self.step_among(step, plan, Surroundings::default())
+    }
+
+    /// The same, with something around it.
+    pub fn step_among(&self, step: &Step, plan: Plan, surroundings: Surroundings<'_>) -> Result<Report> {
         let lines = self.lines(step)?;
         let [words] = lines.as_slice() else {
             return Err(ProofError::Preparation(format!("`{}` stands for {} commands here", step.line, lines.len())));
         };
-        Ok(lastcopy_stepper::run(self.command(words), plan)?)
+        Ok(lastcopy_stepper::run_among(self.command(words), plan, surroundings)?)
     }
 }
 

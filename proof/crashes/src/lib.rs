@@ -18,6 +18,7 @@
 //! A kill shows what a crash of the program leaves; it cannot show what a power cut does to what was never synced.
 
 pub mod crashes;
+pub mod edits;
 pub mod errors;
 pub mod home;
 pub mod oracle;

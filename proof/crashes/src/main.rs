@@ -1,11 +1,12 @@
 //! `lastcopy-crashes`: the sweeps, for people and for continuous integration.
 
 use clap::{Args, Parser, Subcommand};
+use lastcopy_crashes::edits::{EDITS, Edit};
 use lastcopy_crashes::errors::{FAULTS, Fault, Lasting};
 use lastcopy_crashes::place::Place;
 use lastcopy_crashes::sweep::{Totals, Workers, offset_of_commit, scratch};
 use lastcopy_crashes::workload::{WORKLOADS, Workload, named};
-use lastcopy_crashes::{crashes, errors};
+use lastcopy_crashes::{crashes, edits, errors};
 use std::error::Error;
 use std::io::Write;
 use std::num::NonZero;
@@ -55,6 +56,17 @@ enum Sweep {
         #[arg(long, requires = "at")]
         from_then_on: bool,
     },
+    /// A person changes a file before every call
+    Edits {
+        #[command(flatten)]
+        which: Which,
+        /// Only before this call
+        #[arg(long, requires = "workload", requires = "edit")]
+        at: Option<u64>,
+        /// Only this edit
+        #[arg(long, value_parser = edit)]
+        edit: Option<Edit>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +103,11 @@ fn fault(name: &str) -> Result<Fault, String> {
     FAULTS.iter().find(|fault| fault.name() == name).copied().ok_or_else(|| format!("there are {}", names()))
 }
 
+fn edit(name: &str) -> Result<Edit, String> {
+    let names = || EDITS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    EDITS.iter().find(|(known, _)| *known == name).map(|(_, edit)| *edit).ok_or_else(|| format!("there are {}", names()))
+}
+
 /// That nobody reads on is no reason to crash.
 fn say(line: &str) {
     drop(writeln!(std::io::stdout().lock(), "{line}"));
@@ -114,6 +131,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
         let name = match cli.sweep {
             Sweep::Crashes { .. } => "crashes",
             Sweep::Errors { .. } => "errors",
+            Sweep::Edits { .. } => "edits",
         };
         say(&format!("skipped: {name}: {error}\n0 passed, 0 failed, 1 skipped"));
         std::process::exit(0);
@@ -145,6 +163,15 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
             let extent = errors::Extent { offset: which.offset(), ..extent };
             say(&format!("{extent}"));
             errors::sweep(&workers, extent, which.workload, *fault, &say)?
+        }
+        Sweep::Edits { which: Which { workload: Some(workload), .. }, at: Some(at), edit: Some(edit) } => {
+            edits::again(&mut place, edits::Point { workload, edit: *edit, at: *at, finish: true }, &say)?
+        }
+        Sweep::Edits { which, edit, .. } => {
+            let extent = if which.long { edits::Extent::LONG } else { edits::Extent::QUICK };
+            let extent = edits::Extent { offset: which.offset(), ..extent };
+            say(&format!("{extent}"));
+            edits::sweep(&workers, extent, which.workload, *edit, &say)?
         }
     })
 }

@@ -28,6 +28,22 @@ pub struct Expected {
     dispensable: BTreeSet<String>,
     /// Objects there that do not hash to their names.
     damaged: BTreeMap<&'static str, BTreeSet<String>>,
+    /// Other bytes at these paths that must be kept like the originals, but need not be in their places: somebody wrote them there, or
+    /// something else where they belong.
+    besides: Vec<(PathBuf, blake3::Hash)>,
+    /// Bytes that a person replaced or removed. They may come up again, and need not.
+    given_up: Vec<(PathBuf, blake3::Hash)>,
+}
+
+/// What a person did to a file.
+#[derive(Debug, Clone)]
+pub struct Edited {
+    /// Which.
+    pub path: PathBuf,
+    /// What was there, and is given up.
+    pub replaced: Option<blake3::Hash>,
+    /// What was written there.
+    pub written: Option<blake3::Hash>,
 }
 
 /// What a volume holds of the files, by where it is.
@@ -119,8 +135,16 @@ impl Expected {
     /// What a prepared home must keep. `originals` are the files that were there at any time and are to be kept.
     pub fn of(home: &Home, originals: Tree, leaving: &dyn Fn(&Path) -> bool, second: Second) -> Result<Self> {
         let leaving = originals.keys().filter(|path| leaving(path)).cloned().collect();
-        let mut expected =
-            Self { originals, leaving, second, held: BTreeMap::new(), dispensable: BTreeSet::new(), damaged: BTreeMap::new() };
+        let mut expected = Self {
+            originals,
+            leaving,
+            second,
+            held: BTreeMap::new(),
+            dispensable: BTreeSet::new(),
+            damaged: BTreeMap::new(),
+            besides: Vec::new(),
+            given_up: Vec::new(),
+        };
         for destination in DESTINATIONS {
             let (intact, damaged) = objects(home, destination, second)?;
             expected.held.insert(destination, intact);
@@ -139,28 +163,50 @@ impl Expected {
         }
     }
 
+    /// These bytes, too, are to be kept, wherever below their paths.
+    pub fn keep_besides(&mut self, besides: Vec<(PathBuf, blake3::Hash)>) {
+        self.besides.extend(besides);
+    }
+
+    /// What must be kept after a person did something to a file.
+    #[must_use]
+    pub fn edited(mut self, Edited { path, replaced, written }: Edited) -> Self {
+        self.besides.extend(self.originals.remove(&path).map(|original| (path.clone(), original.hash)));
+        if let Some(replaced) = replaced {
+            self.besides.retain(|(place, hash)| (place, *hash) != (&path, replaced));
+            self.given_up.push((path.clone(), replaced));
+        }
+        self.besides.extend(written.map(|written| (path, written)));
+        self
+    }
+
+    /// Whether these bytes were at that place at any time.
+    fn was_there(&self, path: &Path, hash: blake3::Hash) -> bool {
+        let others = || self.besides.iter().chain(&self.given_up).any(|(place, other)| place == path && *other == hash);
+        self.originals.get(path).is_some_and(|original| original.hash == hash) || others()
+    }
+
     /// Looks at everything. What is said is wrong.
     pub fn check(&self, home: &Home) -> Result<Vec<String>> {
         let mut wrong = Vec::new();
         let disk = Disk::read(home)?;
         let held: Vec<_> = DESTINATIONS.iter().map(|name| objects(home, name, self.second)).collect::<Result<_>>()?;
-        for (path, original) in &self.originals {
-            let name = original.hash.to_hex();
+        let originals = self.originals.iter().map(|(path, original)| (path, original.hash));
+        for (path, hash) in originals.chain(self.besides.iter().map(|(path, hash)| (path, *hash))) {
+            let name = hash.to_hex();
             let at_all = held.iter().all(|(intact, _)| intact.contains(name.as_str()));
             let held_elsewhere = self.leaving.contains(path) && at_all;
-            if !disk.holds(path, original.hash) && !held_elsewhere {
+            if !disk.holds(path, hash) && !held_elsewhere {
                 wrong.push(format!("{}: its content is lost, or held by too few", path.display()));
             }
         }
         for (path, seen) in &disk.places {
-            match self.originals.get(path) {
-                Some(original) if original.hash == seen.hash => {}
-                Some(_) => wrong.push(format!("{}: holds bytes that nobody wrote there", path.display())),
-                None => wrong.push(format!("{}: nobody wrote a file there", path.display())),
+            if !self.was_there(path, seen.hash) {
+                wrong.push(format!("{}: holds bytes that nobody wrote there", path.display()));
             }
         }
         for (path, seen) in disk.aside.iter().chain(&disk.kept) {
-            if self.originals.get(path).is_none_or(|original| original.hash != seen.hash) {
+            if !self.was_there(path, seen.hash) {
                 wrong.push(format!("{}: is aside or kept with bytes that were never there", path.display()));
             }
         }
@@ -193,7 +239,9 @@ impl Expected {
         }
         // A store names its objects by their bytes.
         if kind != Second::Cas {
-            let written = |object: &str| self.originals.values().any(|original| original.hash.to_hex().as_str() == object);
+            let others = || self.besides.iter().chain(&self.given_up).map(|(_, hash)| *hash);
+            let all = || self.originals.values().map(|original| original.hash).chain(others());
+            let written = |object: &str| all().any(|hash| hash.to_hex().as_str() == object);
             let before = |object: &str| {
                 self.dispensable.contains(object) || self.held.get(destination).is_some_and(|held| held.contains(object))
             };
@@ -211,14 +259,16 @@ impl Expected {
         })
     }
 
-    /// That nothing is aside, kept or arriving.
+    /// That nothing is aside or arriving, and nothing kept but where something else has its place.
     pub fn check_settled(&self, home: &Home) -> Result<Vec<String>> {
         let disk = Disk::read(home)?;
         let names = |files: &[(PathBuf, tree::Seen)], what: &str| -> Vec<String> {
             files.iter().map(|(path, _)| format!("{} is still {what}", path.display())).collect()
         };
         let mut wrong = names(&disk.aside, "aside");
-        wrong.extend(names(&disk.kept, "among the kept files"));
+        let others = |path: &Path| self.besides.iter().chain(&self.given_up).any(|(place, _)| place == path);
+        let kept: Vec<_> = disk.kept.into_iter().filter(|(path, _)| !others(path)).collect();
+        wrong.extend(names(&kept, "among the kept files"));
         Ok(wrong)
     }
 

@@ -36,9 +36,11 @@ impl Place {
         if !self.prepared.contains_key(workload.name) {
             tree::remove(self.home.root())?;
             self.home.make(workload.policy, workload.second)?;
-            let mut preparing = Preparing { home: &self.home, originals: Tree::new() };
+            let mut preparing = Preparing { home: &self.home, originals: Tree::new(), besides: Vec::new() };
             (workload.prepare)(&mut preparing)?;
-            let mut expected = Expected::of(&self.home, preparing.originals, &workload.leaving, workload.second)?;
+            let Preparing { originals, besides, .. } = preparing;
+            let mut expected = Expected::of(&self.home, originals, &workload.leaving, workload.second)?;
+            expected.keep_besides(besides);
             if workload.releases {
                 expected.keep_originals_alone();
             }

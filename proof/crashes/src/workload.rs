@@ -6,7 +6,7 @@ use crate::tree::{self, Tree, noise, path_of};
 use crate::{ProofError, Result};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What must be true once a workload's work is done, besides what must always be true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct Workload {
     pub lead: &'static [Step],
     /// The command that is killed, or made to fail.
     pub command: Step,
+    /// The file that a person changes meanwhile, where that is tried.
+    pub edited: &'static str,
     /// A file of the home that must be there all the time.
     pub stays: Option<&'static str>,
     /// A file of the home that must be a whole index whenever it exists.
@@ -131,6 +133,8 @@ pub struct Preparing<'a> {
     pub home: &'a Home,
     /// What must be kept.
     pub originals: Tree,
+    /// Other bytes at these paths that must be kept, too, though not in their places.
+    pub besides: Vec<(PathBuf, blake3::Hash)>,
 }
 
 impl Preparing<'_> {
@@ -290,6 +294,17 @@ fn partly_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.run("sync", 0)
 }
 
+/// Pushed, and then changed by a person who wants the old bytes back.
+fn written_over(preparing: &mut Preparing<'_>) -> Result<()> {
+    pushed(preparing)?;
+    for path in ["a.txt", "2019/b"] {
+        let mistake = noise(path.as_bytes(), 1000);
+        preparing.write(path.as_bytes(), &mistake)?;
+        preparing.besides.push((path.into(), blake3::hash(&mistake)));
+    }
+    Ok(())
+}
+
 /// A machine whose index is gone; its configuration and what was not offloaded are still there.
 fn index_lost(preparing: &mut Preparing<'_>) -> Result<()> {
     partly_offloaded(preparing)?;
@@ -314,6 +329,7 @@ const BASE: Workload = Workload {
     releases: false,
     lead: &[],
     command: zero("index"),
+    edited: "2019/b",
     stays: Some("data/lastcopy/index.db"),
     whole: None,
     recover: &[],
@@ -331,6 +347,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "one file is offloaded",
         leaving: |path| path == Path::new(ONE),
         command: zero("offload photos big.bin --yes"),
+        edited: ONE,
         // Nothing left to offload is no such path.
         recover: &[NEXT_INDEX, zero("sync"), step("offload photos big.bin --yes", &[0, 2])],
         goal: Goal::Left,
@@ -395,6 +412,17 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         done: Goal::Home,
         fewest: Fewest { own: 86, of_child: 0 },
+        ..BASE
+    },
+    Workload {
+        name: "restore-in-place",
+        about: "files that a person changed get their old bytes back, and the new ones are kept",
+        prepare: written_over,
+        command: zero("restore photos a.txt 2019/b --in-place"),
+        recover: &[zero("restore photos a.txt 2019/b --in-place"), NEXT_INDEX],
+        goal: Goal::Nothing,
+        done: Goal::Home,
+        fewest: Fewest { own: 60, of_child: 0 },
         ..BASE
     },
     Workload {

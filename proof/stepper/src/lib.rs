@@ -43,7 +43,7 @@ mod sys;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 mod tracer;
 
-pub use report::{Call, Ended, FileType, Injected, Inode, Kind, Plan, Report, StepError, Target};
+pub use report::{Call, Ended, FileType, Injected, Inode, Kind, Plan, Report, StepError, Surroundings, Target};
 
 use std::process::Command;
 
@@ -51,14 +51,19 @@ use std::process::Command;
 ///
 /// Its stdin is empty unless the caller sets it; stdout and stderr are read into the report.
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
-pub fn run(command: Command, plan: Plan) -> Result<Report, StepError> {
-    tracer::run(command, plan)
+pub fn run_among(command: Command, plan: Plan, surroundings: Surroundings<'_>) -> Result<Report, StepError> {
+    tracer::run(command, plan, surroundings)
 }
 
 /// There is a stepper for Linux on x86-64 only.
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")))]
-pub fn run(_command: Command, _plan: Plan) -> Result<Report, StepError> {
+pub fn run_among(_command: Command, _plan: Plan, _surroundings: Surroundings<'_>) -> Result<Report, StepError> {
     Err(StepError::Unsupported)
+}
+
+/// [`run_among`] with nobody and nothing special around it.
+pub fn run(command: Command, plan: Plan) -> Result<Report, StepError> {
+    run_among(command, plan, Surroundings::default())
 }
 
 /// Whether programs can be stepped here, by stepping one that does nothing. Some sandboxes forbid it.

@@ -11,6 +11,9 @@ pub enum Plan {
     Count,
     /// All processes are killed just before this call is made.
     KillBefore(u64),
+    /// The thread that is to make this call waits until [`Surroundings::meanwhile`] is through, and so does every other one that comes to a
+    /// call which counts.
+    PauseBefore(u64),
     /// Calls are not made and fail instead.
     Fail {
         /// The first of them.
@@ -27,6 +30,27 @@ pub enum Plan {
         /// How many of them: 1 is the next one, `u64::MAX` all from then on.
         calls: u64,
     },
+}
+
+/// What goes on around a program.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What somebody does while the program waits, where the plan says so.
+    pub meanwhile: &'a (dyn Fn() + Sync),
+    /// Whether file systems are such that have no rename which refuses to replace: every call that asks for that fails with `EINVAL`.
+    pub no_exclusive_rename: bool,
+}
+
+impl Default for Surroundings<'_> {
+    fn default() -> Self {
+        Self { meanwhile: &|| {}, no_exclusive_rename: false }
+    }
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("no_exclusive_rename", &self.no_exclusive_rename).finish_non_exhaustive()
+    }
 }
 
 /// What a call is to files.
@@ -186,8 +210,10 @@ pub struct Report {
     pub calls: Vec<Call>,
     /// How many of them count.
     pub counted: u64,
-    /// How many of them were made to fail, or shortened.
+    /// How many of them were made to fail, or shortened; not those that fail because of the surroundings.
     pub injected: u64,
+    /// Whether it waited for somebody, as the plan said.
+    pub paused: bool,
     /// What it wrote on stdout.
     pub stdout: Vec<u8>,
     /// What it wrote on stderr.

@@ -4,7 +4,7 @@ use crate::calls::{Length, Shape, shape};
 use crate::describe::{Look, arguments, buffers, describe};
 use crate::filter;
 use crate::program::can_be_executed;
-use crate::report::{Call, Ended, Injected, Kind, Plan, Report, StepError};
+use crate::report::{Call, Ended, Injected, Kind, Plan, Report, StepError, Surroundings};
 use crate::sys::{self, Event, Resume};
 use libc::{pid_t, user_regs_struct};
 use std::collections::{HashMap, HashSet};
@@ -17,12 +17,12 @@ const ENDLESS: u64 = 20_000;
 
 /// The system tells the thread that started a program, and no other, of what it does; so each run has a thread of its own, and
 /// several can go on at a time.
-pub(crate) fn run(command: Command, plan: Plan) -> Result<Report, StepError> {
-    let traced = thread::spawn(move || trace(command, plan)).join();
+pub(crate) fn run(command: Command, plan: Plan, surroundings: Surroundings<'_>) -> Result<Report, StepError> {
+    let traced = thread::scope(|scope| scope.spawn(|| trace(command, plan, surroundings)).join());
     traced.unwrap_or_else(|_| Err(StepError::Trace(io::Error::other("the tracer ended early"))))
 }
 
-fn trace(mut command: Command, plan: Plan) -> Result<Report, StepError> {
+fn trace(mut command: Command, plan: Plan, surroundings: Surroundings<'_>) -> Result<Report, StepError> {
     can_be_executed(&command)?;
     sys::trace_and_filter(&mut command, filter::build());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,12 +34,14 @@ fn trace(mut command: Command, plan: Plan) -> Result<Report, StepError> {
     let stderr = child.stderr.take().map(drain);
     let mut tracer = Tracer {
         plan,
+        surroundings,
         root,
         threads: HashSet::from([root]),
         pending: HashMap::new(),
         calls: Vec::new(),
         counted: 0,
         injected: 0,
+        paused: false,
         clock: 0,
         ended: None,
         killed: None,
@@ -52,7 +54,8 @@ fn trace(mut command: Command, plan: Plan) -> Result<Report, StepError> {
     let (stdout, stderr) = (collected(stdout)?, collected(stderr)?);
     followed?;
     let ended = tracer.killed.or(tracer.ended).ok_or(StepError::NotExecuted)?;
-    Ok(Report { ended, process: root, calls: tracer.calls, counted: tracer.counted, injected: tracer.injected, stdout, stderr })
+    let Tracer { calls, counted, injected, paused, .. } = tracer;
+    Ok(Report { ended, process: root, calls, counted, injected, paused, stdout, stderr })
 }
 
 fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<io::Result<Vec<u8>>> {
@@ -79,14 +82,16 @@ struct Pending {
     restore: Option<user_regs_struct>,
 }
 
-struct Tracer {
+struct Tracer<'a> {
     plan: Plan,
+    surroundings: Surroundings<'a>,
     root: pid_t,
     threads: HashSet<pid_t>,
     pending: HashMap<pid_t, Pending>,
     calls: Vec<Call>,
     counted: u64,
     injected: u64,
+    paused: bool,
     /// Calls that began or returned.
     clock: u64,
     /// How the program itself ended.
@@ -95,7 +100,7 @@ struct Tracer {
     killed: Option<Ended>,
 }
 
-impl Tracer {
+impl Tracer<'_> {
     /// The program stops by itself once it was executed, before its first instruction.
     fn start(&mut self) -> Result<(), StepError> {
         match sys::wait()? {
@@ -188,6 +193,10 @@ impl Tracer {
         let mut pending = Pending { call: place, looks, restore: None };
         match act {
             Act::Make => {}
+            Act::Pause => {
+                self.paused = true;
+                (self.surroundings.meanwhile)();
+            }
             Act::Kill => {
                 self.killed = Some(Ended::Killed);
                 self.kill_all();
@@ -203,6 +212,9 @@ impl Tracer {
                 }
             }
         }
+        if self.is_unknown(&self.calls[place]) {
+            return self.answer(thread, place, registers, libc::EINVAL);
+        }
         self.pending.insert(thread, pending);
         sys::resume(thread, Resume::ToReturn, 0)
     }
@@ -211,6 +223,7 @@ impl Tracer {
     fn act(&self, call: &Call) -> Act {
         let Some(number) = call.number else { return Act::Make };
         match self.plan {
+            Plan::PauseBefore(at) if number == at => Act::Pause,
             Plan::KillBefore(at) if number == at => Act::Kill,
             Plan::Fail { from, calls, errno } if number >= from && number - from < calls => Act::Fail(errno),
             Plan::Short { from, calls } if number >= from && self.injected < calls && call.can_be_short() => Act::Shorten,
@@ -218,9 +231,19 @@ impl Tracer {
         }
     }
 
-    /// A call without a number is not made; its answer is what the register holds.
-    fn fail(&mut self, thread: pid_t, place: usize, mut registers: user_regs_struct, errno: i32) -> io::Result<()> {
+    /// Whether file systems such as these do not know what a call asks for.
+    fn is_unknown(&self, call: &Call) -> bool {
+        let exclusive = call.name == "renameat2" && call.flags.is_some_and(|flags| flags & u64::from(libc::RENAME_NOREPLACE) != 0);
+        self.surroundings.no_exclusive_rename && exclusive
+    }
+
+    fn fail(&mut self, thread: pid_t, place: usize, registers: user_regs_struct, errno: i32) -> io::Result<()> {
         self.injected += 1;
+        self.answer(thread, place, registers, errno)
+    }
+
+    /// A call without a number is not made; its answer is what the register holds.
+    fn answer(&mut self, thread: pid_t, place: usize, mut registers: user_regs_struct, errno: i32) -> io::Result<()> {
         let call = &mut self.calls[place];
         call.injected = Some(Injected::Errno(errno));
         call.result = Some(-i64::from(errno));
@@ -257,6 +280,7 @@ impl Tracer {
 
 enum Act {
     Make,
+    Pause,
     Kill,
     Fail(i32),
     Shorten,

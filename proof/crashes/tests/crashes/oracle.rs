@@ -1,7 +1,7 @@
 //! What the oracle finds, and what it leaves alone.
 
 use lastcopy_crashes::home::{DESTINATIONS, Home};
-use lastcopy_crashes::oracle::Expected;
+use lastcopy_crashes::oracle::{Edited, Expected};
 use lastcopy_crashes::tree;
 use lastcopy_crashes::workload::Second;
 use std::fs;
@@ -96,10 +96,42 @@ fn bytes_that_nobody_wrote_are_found() {
     world.check(&["leaves: holds bytes that nobody wrote there"]);
     let world = World::new();
     fs::write(world.path("dir/new"), STAYS).unwrap();
-    world.check(&["dir/new: nobody wrote a file there"]);
+    world.check(&["dir/new: holds bytes that nobody wrote there"]);
     let world = World::new();
     tree::write(&world.path(".lastcopy/offload/3/leaves"), STAYS).unwrap();
     world.check(&["leaves: is aside or kept with bytes that were never there"]);
+}
+
+/// A person wrote over one file, and made another one where one was set aside.
+#[test]
+fn what_a_person_did_meanwhile_is_expected() {
+    let (new, more) = (b"new".as_slice(), b"more".as_slice());
+    let mut world = World::new();
+    fs::write(world.path("dir/stays"), new).unwrap();
+    world.check(&["dir/stays: its content is lost", "dir/stays: holds bytes that nobody wrote there"]);
+    let edited = |path: &str, replaced: Option<&[u8]>, written: &[u8]| Edited {
+        path: path.into(),
+        replaced: replaced.map(blake3::hash),
+        written: Some(blake3::hash(written)),
+    };
+    world.expected = world.expected.clone().edited(edited("dir/stays", Some(STAYS), new));
+    world.check(&[]);
+    world.move_to("dir/stays", ".lastcopy/kept/12/dir/stays");
+    world.check(&[]);
+    assert!(world.expected.check_settled(&world.home).unwrap().is_empty(), "it may stay there");
+    // What was given up may be brought back.
+    fs::write(world.path("dir/stays"), STAYS).unwrap();
+    world.check(&[]);
+    fs::remove_file(world.path(".lastcopy/kept/12/dir/stays")).unwrap();
+    world.check(&["dir/stays: its content is lost"]);
+    // Where nothing was replaced, both must be kept.
+    let mut world = World::new();
+    world.move_to("dir/stays", ".lastcopy/offload/12/dir/stays");
+    fs::write(world.path("dir/stays"), more).unwrap();
+    world.expected = world.expected.clone().edited(edited("dir/stays", None, more));
+    world.check(&[]);
+    fs::remove_file(world.path(".lastcopy/offload/12/dir/stays")).unwrap();
+    world.check(&["dir/stays: its content is lost"]);
 }
 
 #[test]

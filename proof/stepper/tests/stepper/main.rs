@@ -6,5 +6,6 @@ mod counting;
 mod failing;
 mod killing;
 mod log;
+mod meeting;
 mod shell;
 mod threads;

@@ -1,6 +1,6 @@
 //! A shell in a directory of its own.
 
-use lastcopy_stepper::{Plan, Report, run};
+use lastcopy_stepper::{Plan, Report, Surroundings, run_among};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,9 +21,13 @@ impl Shell {
     }
 
     pub(crate) fn run(&self, script: &str, plan: Plan) -> Report {
+        self.run_among(script, plan, Surroundings::default())
+    }
+
+    pub(crate) fn run_among(&self, script: &str, plan: Plan, surroundings: Surroundings<'_>) -> Report {
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).current_dir(self.path()).env("LC_ALL", "C");
-        run(command, plan).unwrap()
+        run_among(command, plan, surroundings).unwrap()
     }
 
     /// Names and bytes of what is there; of a directory, nothing but its name.
