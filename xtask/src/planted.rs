@@ -57,7 +57,8 @@ struct Bug {
     replace: String,
     #[serde(flatten)]
     place: Tests,
-    /// The tests of which one has to fail.
+    /// The tests of which one has to fail; none where a program of the harness has to.
+    #[serde(default)]
     tests: Vec<String>,
     /// A program without which these tests are skipped; so is the bug.
     needs: Option<String>,
@@ -66,19 +67,25 @@ struct Bug {
     sample: bool,
 }
 
-/// Where tests are: in the library, or one of the integration tests of a package.
+/// Where tests are: in the library, or one of the integration tests of a package. Or the package is a program of the harness, which has to
+/// find something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Tests {
     package: String,
     target: Option<String>,
+    /// What the program is run with.
+    run: Option<Vec<String>>,
 }
 
 impl Tests {
     fn words(&self) -> Vec<&str> {
         match &self.target {
+            _ if self.run.is_some() => {
+                vec!["build", "--locked", "--workspace", "--exclude", "xtask", "--bin", "lastcopy", "--bin", &self.package]
+            }
             // Of the whole workspace, in which such names are unique: what it was built with can be used again.
-            Some(target) => vec!["--locked", "--workspace", "--exclude", "xtask", "--test", target],
-            None => vec!["--locked", "--package", &self.package, "--lib"],
+            Some(target) => vec!["test", "--locked", "--workspace", "--exclude", "xtask", "--test", target],
+            None => vec!["test", "--locked", "--package", &self.package, "--lib"],
         }
     }
 }
@@ -164,7 +171,8 @@ impl Bug {
             std::fs::read_to_string(root.join(&self.file)).with_context(|| format!("{}: {}", self.name, self.file.display()))?;
         let found = text.matches(&self.find).count();
         ensure!(found == 1, "{}: its text stands {found} times in {}", self.name, self.file.display());
-        ensure!(self.find != self.replace && !self.tests.is_empty(), "{}: it changes nothing, or names no test", self.name);
+        let noticed = self.place.run.is_some() == self.tests.is_empty();
+        ensure!(self.find != self.replace && noticed, "{}: it changes nothing, or names no test", self.name);
         Ok(())
     }
 }
@@ -266,6 +274,10 @@ impl Scratch {
         let named: BTreeSet<_> = bugs.iter().filter(|bug| bug.place == *place).flat_map(|bug| &bug.tests).collect();
         let tests: Vec<_> = named.into_iter().map(String::as_str).collect();
         let (totals, _) = self.test(place, &tests)?;
+        if place.run.is_some() {
+            ensure!(totals.passed > 0 && totals.failed == 0, "without a bug, {} ends with {totals}", place.package);
+            return Ok(());
+        }
         let expected = Totals { passed: tests.len() as u64, ..Totals::default() };
         ensure!(totals == expected, "without a bug, {} of {} tests of {} passed", totals.passed, tests.len(), place.package);
         Ok(())
@@ -301,13 +313,22 @@ impl Scratch {
     }
 
     fn builds(&self, place: &Tests) -> Result<bool> {
-        let mut build = self.cargo(&[&["test", "--no-run"], place.words().as_slice()].concat());
+        let no_run: &[&str] = if place.run.is_some() { &[] } else { &["--no-run"] };
+        let mut build = self.cargo(&[place.words().as_slice(), no_run].concat());
         Ok(build.status().with_context(|| line(&build))?.success())
     }
 
     /// Runs some tests of a place. Without a status, they never ended.
     fn test(&self, place: &Tests, tests: &[&str]) -> Result<(Totals, Option<ExitStatus>)> {
-        let mut command = self.cargo(&[&["test"], place.words().as_slice(), &["--", "--exact"], tests].concat());
+        let mut command = match &place.run {
+            None => self.cargo(&[place.words().as_slice(), &["--", "--exact"], tests].concat()),
+            Some(arguments) => {
+                let mut command = Command::new(self.target.join("debug").join(&place.package));
+                command.args(arguments).current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).env("PATH", &self.path);
+                command.stdin(Stdio::null()).stderr(Stdio::null());
+                command
+            }
+        };
         let told = tempfile::NamedTempFile::new().context("what the tests print")?;
         let stdout: File = told.reopen()?;
         let mut child = command.stdout(stdout).spawn().with_context(|| line(&command))?;
@@ -324,7 +345,8 @@ impl Scratch {
         };
         let mut totals = Totals::default();
         for text in String::from_utf8_lossy(&std::fs::read(told.path())?).lines() {
-            totals += Totals::of_result_line(text).unwrap_or_default();
+            let counted = if place.run.is_some() { Totals::of_closing_line(text) } else { Totals::of_result_line(text) };
+            totals += counted.unwrap_or_default();
         }
         // Tests that died before they could count themselves.
         if ended.is_some_and(|status| !status.success()) && totals == Totals::default() {

@@ -68,7 +68,7 @@ pub struct Extent {
 
 impl Extent {
     /// What fits in a minute on two cores.
-    pub const QUICK: Self = Self { offset: 0, stride: 17, finish: 8 };
+    pub const QUICK: Self = Self { offset: 0, stride: 29, finish: 8 };
     /// Everything.
     pub const LONG: Self = Self { offset: 0, stride: 1, finish: 4 };
 }
@@ -205,9 +205,9 @@ impl Person {
         if let Some(dir) = person.dir() {
             // What a careless command would take for the volume's: the same files, or free names.
             if dir.exists() {
-                tree::copy(&dir, &person.decoy())?
+                tree::copy(&dir, &person.decoy())?;
             } else {
-                fs::create_dir(person.decoy()).map_err(ProofError::at(&dir))?
+                fs::create_dir(person.decoy()).map_err(ProofError::at(&dir))?;
             }
             person.decoys = tree::read(&person.decoy(), None)?;
         }
@@ -287,7 +287,8 @@ impl Person {
     /// What must be kept from now on.
     fn leaves(&self, expected: Expected, done: &Done) -> Result<Expected> {
         let written = match done {
-            Done::Nothing | Done::Swapped => return Ok(expected),
+            Done::Nothing => return Ok(expected),
+            Done::Swapped => return Ok(expected.moved_about(self.file.parent().unwrap_or(&self.file))),
             Done::Written(bytes) => Some(blake3::hash(bytes)),
             Done::Removed => None,
         };

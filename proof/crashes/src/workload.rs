@@ -294,10 +294,12 @@ fn partly_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.run("sync", 0)
 }
 
+const WRITTEN_OVER: [&str; 2] = ["a.txt", "2019/b"];
+
 /// Pushed, and then changed by a person who wants the old bytes back.
 fn written_over(preparing: &mut Preparing<'_>) -> Result<()> {
     pushed(preparing)?;
-    for path in ["a.txt", "2019/b"] {
+    for path in WRITTEN_OVER {
         let mistake = noise(path.as_bytes(), 1000);
         preparing.write(path.as_bytes(), &mistake)?;
         preparing.besides.push((path.into(), blake3::hash(&mistake)));
@@ -339,6 +341,9 @@ const BASE: Workload = Workload {
     // Each says its own.
     fewest: Fewest { own: usize::MAX, of_child: 0 },
 };
+
+/// Of files whose names other programs can keep.
+const PLAIN: Workload = Workload { edited: "2019/again", ..BASE };
 
 /// Every workload, the shortest names for those that matter most.
 pub const WORKLOADS: &[Workload] = &[
@@ -418,6 +423,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "restore-in-place",
         about: "files that a person changed get their old bytes back, and the new ones are kept",
         prepare: written_over,
+        leaving: |path| WRITTEN_OVER.iter().any(|one| path == Path::new(one)),
         command: zero("restore photos a.txt 2019/b --in-place"),
         recover: &[zero("restore photos a.txt 2019/b --in-place"), NEXT_INDEX],
         goal: Goal::Nothing,
@@ -535,7 +541,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
         fewest: Fewest { own: 141, of_child: 42 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "mirror-replace",
@@ -546,7 +552,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
         fewest: Fewest { own: 136, of_child: 32 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "mirror-offload",
@@ -559,7 +565,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Left,
         done: Goal::Left,
         fewest: Fewest { own: 96, of_child: 2 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "mirror-restore",
@@ -572,7 +578,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         done: Goal::Home,
         fewest: Fewest { own: 75, of_child: 2 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-push",
@@ -583,7 +589,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
         fewest: Fewest { own: 66, of_child: 83 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-changed",
@@ -594,7 +600,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[NEXT_INDEX, zero("sync")],
         done: Goal::Pushed,
         fewest: Fewest { own: 63, of_child: 64 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-verify",
@@ -614,7 +620,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Pushed,
         done: Goal::Home,
         fewest: Fewest { own: 51, of_child: 0 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-repair",
@@ -627,7 +633,7 @@ pub const WORKLOADS: &[Workload] = &[
         shown_by: &[zero("sync")],
         done: Goal::Pushed,
         fewest: Fewest { own: 52, of_child: 82 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-compact",
@@ -642,7 +648,7 @@ pub const WORKLOADS: &[Workload] = &[
         shown_by: &[zero("restore photos --from nas")],
         done: Goal::Home,
         fewest: Fewest { own: 44, of_child: 16 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-offload",
@@ -655,7 +661,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Left,
         done: Goal::Left,
         fewest: Fewest { own: 93, of_child: 0 },
-        ..BASE
+        ..PLAIN
     },
     Workload {
         name: "kopia-restore",
@@ -668,7 +674,7 @@ pub const WORKLOADS: &[Workload] = &[
         goal: Goal::Home,
         done: Goal::Home,
         fewest: Fewest { own: 90, of_child: 0 },
-        ..BASE
+        ..PLAIN
     },
 ];
 
