@@ -251,6 +251,7 @@ fn opened(from: Recovering<'_>, place: Place, link: &Link) -> Result<Result<(Fil
 /// What it knows by earlier recoveries alone follows the later head.
 ///
 /// All of it is recorded at once. The oldest words come first: who was stopped among them would leave an index that takes them for the last.
+/// Progress is told meanwhile, while nobody else can write to the index: whoever hears of it must not wait for somebody who does.
 pub fn recover_volume(run: Run<Restore>, from: Recovering<'_>, found: &Found) -> Result<RecoverReport, RestoreError> {
     match fill(&run, from, found) {
         Ok(report) => {

@@ -122,7 +122,7 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> Context {
-        Context::new(self.runtime.clone(), Cancel::new(), Arc::new(Told(self.moments.clone())))
+        Context::new(self.runtime.clone(), Cancel::new(), Arc::new(Told::new(self.moments.clone())))
     }
 
     /// What the index knows of a destination, and the way to it.

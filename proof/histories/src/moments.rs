@@ -80,15 +80,28 @@ impl Moments {
 
 /// Tells moments of the progress of work.
 #[derive(Debug)]
-pub(crate) struct Told(pub(crate) std::sync::Arc<Moments>);
+pub(crate) struct Told {
+    moments: std::sync::Arc<Moments>,
+    /// While a recovery records, other processes wait for the index. Here they are threads of this one, and it waits for them.
+    recording: AtomicBool,
+}
+
+impl Told {
+    pub(crate) fn new(moments: std::sync::Arc<Moments>) -> Self {
+        Self { moments, recording: AtomicBool::new(false) }
+    }
+}
 
 impl lastcopy_fs::Progress for Told {
-    fn phase(&self, _name: &'static str, _files: u64, _bytes: u64) {
-        self.0.at(Moment::Progress);
+    fn phase(&self, name: &'static str, _files: u64, _bytes: u64) {
+        self.recording.store(name == "recovering", Ordering::SeqCst);
+        self.advance(0, 0);
     }
 
     fn advance(&self, _files: u64, _bytes: u64) {
-        self.0.at(Moment::Progress);
+        if !self.recording.load(Ordering::SeqCst) {
+            self.moments.at(Moment::Progress);
+        }
     }
 
     fn note(&self, _line: &str) {}
