@@ -11,6 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How many histories, from which seed, on how many threads.
 #[derive(Debug, Clone, Copy)]
@@ -91,20 +92,61 @@ fn carry_out(world: &Arc<World>, ops: &[Op]) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Carries out histories at random. `tell` hears how many are done, now and then.
-pub fn run(base: &Path, quantity: Quantity, runtime: &tokio::runtime::Handle, tell: &(dyn Fn(u64) + Sync)) -> Result<Ran> {
-    let next = AtomicU64::new(0);
-    let enough = AtomicBool::new(false);
-    let all: Mutex<Ran> = Mutex::default();
+/// A history takes milliseconds. One that takes so long never ends.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Who hears of histories while they are carried out.
+#[derive(Clone, Copy)]
+pub struct Listener<'a> {
+    /// How many are done, now and then.
+    pub done: &'a (dyn Fn(u64) + Sync),
+    /// That this one never ends. Nobody can stop it: the process has to be left.
+    pub stuck: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What each worker carries out, since when.
+type Busy = [Mutex<Option<(u64, Instant)>>];
+
+/// Carries out histories at random.
+pub fn run(base: &Path, quantity: Quantity, runtime: &tokio::runtime::Handle, listener: Listener<'_>) -> Result<Ran> {
+    let busy: Vec<_> = (0..quantity.threads).map(|_| Mutex::new(None)).collect();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(&busy, &ended, listener.stuck));
+        let ran = carry_out_all(base, quantity, runtime, &busy, listener.done);
+        ended.store(true, Ordering::SeqCst);
+        ran
+    })
+}
+
+fn watch(busy: &Busy, ended: &AtomicBool, stuck: &dyn Fn(u64)) {
+    while !ended.load(Ordering::SeqCst) {
+        for one in busy {
+            let one = *one.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((number, _)) = one.filter(|(_, since)| since.elapsed() > PATIENCE) {
+                stuck(number);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn carry_out_all(
+    base: &Path,
+    quantity: Quantity,
+    runtime: &tokio::runtime::Handle,
+    busy: &Busy,
+    tell: &(dyn Fn(u64) + Sync),
+) -> Result<Ran> {
+    let work = Work { quantity, tell, next: AtomicU64::new(0), enough: AtomicBool::new(false), all: Mutex::default() };
     let broken: Mutex<Option<Broken>> = Mutex::default();
     std::thread::scope(|scope| {
-        for worker in 0..quantity.threads {
-            let (next, enough, all, broken) = (&next, &enough, &all, &broken);
+        for (worker, busy) in busy.iter().enumerate() {
+            let (work, broken) = (&work, &broken);
             scope.spawn(move || {
-                let place = base.join(format!("world-{worker}"));
-                let done = work(&place, quantity, runtime, next, enough, all, tell);
-                if let Err(error) = done {
-                    enough.store(true, Ordering::SeqCst);
+                let world = World::new(&base.join(format!("world-{worker}")), runtime.clone());
+                if let Err(error) = world.and_then(|world| work.carry_out(&world, busy)) {
+                    work.enough.store(true, Ordering::SeqCst);
                     broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             });
@@ -113,47 +155,56 @@ pub fn run(base: &Path, quantity: Quantity, runtime: &tokio::runtime::Handle, te
     if let Some(broken) = broken.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(broken);
     }
-    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(work.all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn work(
-    place: &Path,
+/// What the workers share.
+struct Work<'a> {
     quantity: Quantity,
-    runtime: &tokio::runtime::Handle,
-    next: &AtomicU64,
-    enough: &AtomicBool,
-    all: &Mutex<Ran>,
-    tell: &(dyn Fn(u64) + Sync),
-) -> Result<()> {
-    let world = World::new(place, runtime.clone())?;
-    loop {
-        let number = next.fetch_add(1, Ordering::SeqCst);
-        if number >= quantity.histories || enough.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let number = quantity.first + number;
-        let ops = history(&mut Random::of_history(quantity.seed, number));
-        let what = replay(&world, &ops)?;
-        let reached = world.reached();
-        let found = match what {
-            None => None,
-            Some(what) => {
-                let small = shrink(&ops, &mut |ops| matches!(replay(&world, ops), Ok(Some(_))));
-                let smallest = replay(&world, &small)?.unwrap_or_default();
-                Some(Found { number, what, text: print(&small), smallest })
+    tell: &'a (dyn Fn(u64) + Sync),
+    next: AtomicU64,
+    enough: AtomicBool,
+    all: Mutex<Ran>,
+}
+
+impl Work<'_> {
+    fn carry_out(&self, world: &Arc<World>, busy: &Mutex<Option<(u64, Instant)>>) -> Result<()> {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::SeqCst);
+            if number >= self.quantity.histories || self.enough.load(Ordering::SeqCst) {
+                return Ok(());
             }
-        };
-        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.histories += 1;
-        all.operations += ops.len() as u64;
-        reached.into_iter().for_each(|(what, count)| *all.reached.entry(what).or_default() += count);
-        all.found.extend(found);
-        if all.found.len() >= quantity.enough {
-            enough.store(true, Ordering::SeqCst);
+            let number = self.quantity.first + number;
+            let set = |since| *busy.lock().unwrap_or_else(PoisonError::into_inner) = since;
+            let replay = |ops: &[Op]| {
+                set(Some((number, Instant::now())));
+                let what = replay(world, ops);
+                set(None);
+                what
+            };
+            let ops = history(&mut Random::of_history(self.quantity.seed, number));
+            let what = replay(&ops)?;
+            let reached = world.reached();
+            let found = match what {
+                None => None,
+                Some(what) => {
+                    let small = shrink(&ops, &mut |ops| matches!(replay(ops), Ok(Some(_))));
+                    let smallest = replay(&small)?.unwrap_or_default();
+                    Some(Found { number, what, text: print(&small), smallest })
+                }
+            };
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.histories += 1;
+            all.operations += ops.len() as u64;
+            reached.into_iter().for_each(|(what, count)| *all.reached.entry(what).or_default() += count);
+            all.found.extend(found);
+            if all.found.len() >= self.quantity.enough {
+                self.enough.store(true, Ordering::SeqCst);
+            }
+            let done = all.histories;
+            drop(all);
+            (self.tell)(done);
         }
-        let done = all.histories;
-        drop(all);
-        tell(done);
     }
 }
 

@@ -30,7 +30,7 @@ mod way;
 mod word;
 mod world;
 
-pub use drive::{Found, Quantity, Ran, regressions, replay, run};
+pub use drive::{Found, Listener, Quantity, Ran, regressions, replay, run};
 pub use error::{Broken, Result};
 pub use generate::history;
 pub use op::{Op, parse, print};

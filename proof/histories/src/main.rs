@@ -9,7 +9,7 @@ macro_rules! say {
 }
 
 use clap::Parser;
-use lastcopy_histories::{Broken, Quantity, Ran, Soaked, World, missing, parse, regressions, replay, run, soak};
+use lastcopy_histories::{Broken, Listener, Quantity, Ran, Soaked, World, missing, parse, regressions, replay, run, soak};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -145,7 +145,11 @@ fn all(cli: &Cli) -> Result<(u64, u64), Broken> {
         }
     };
     let quantity = Quantity { histories, seed, first: cli.first, threads, enough: cli.enough };
-    let ran = run(base.path(), quantity, runtime.handle(), &tell)?;
+    let stuck = |number: u64| {
+        say!("FAILED history {number} of seed {seed} does not end\n0 passed, 1 failed, 0 skipped");
+        std::process::exit(1);
+    };
+    let ran = run(base.path(), quantity, runtime.handle(), Listener { done: &tell, stuck: &stuck })?;
     let seconds = begun.elapsed().as_secs_f64();
     say!("{} histories with {} operations in {seconds:.0} s", ran.histories, ran.operations);
     tell_found(cli, seed, &ran);

@@ -1,7 +1,7 @@
 //! Every history that is kept holds; and the oracle is not blind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its world has failed")]
 
-use lastcopy_histories::{Quantity, World, parse, regressions, replay, run};
+use lastcopy_histories::{Listener, Quantity, World, parse, regressions, replay, run};
 use std::path::Path;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -30,7 +30,13 @@ fn every_kept_history_holds() {
 fn a_few_histories_hold_whatever_the_seed() {
     let (base, runtime) = (scratch(), runtime());
     let quantity = Quantity { histories: 30, seed: 7, first: 0, threads: 2, enough: 1 };
-    let ran = run(base.path(), quantity, runtime.handle(), &|_| {}).unwrap();
+    let ran = run(
+        base.path(),
+        quantity,
+        runtime.handle(),
+        Listener { done: &|_| {}, stuck: &|number| panic!("history {number} does not end") },
+    )
+    .unwrap();
     assert_eq!(ran.histories, 30);
     assert!(ran.found.is_empty(), "{:?}", ran.found);
     assert!(ran.reached.contains_key("a file was offloaded"), "{:?}", ran.reached);
