@@ -62,15 +62,17 @@ pub struct Extent {
     pub offset: usize,
     /// Each so many-th of all edits before all calls.
     pub stride: usize,
+    /// Whether workloads with a mirror are tried, too. Those with a repository take seconds for each edit, and have to be named.
+    pub mirrors: bool,
     /// After each so many-th point, everything is pushed, verified, restored and compared.
     pub finish: usize,
 }
 
 impl Extent {
     /// What fits in a minute on two cores.
-    pub const QUICK: Self = Self { offset: 0, stride: 29, finish: 8 };
+    pub const QUICK: Self = Self { offset: 0, stride: 29, mirrors: false, finish: 8 };
     /// Everything.
-    pub const LONG: Self = Self { offset: 0, stride: 1, finish: 4 };
+    pub const LONG: Self = Self { offset: 0, stride: 1, mirrors: true, finish: 4 };
 }
 
 impl fmt::Display for Extent {
@@ -318,7 +320,7 @@ pub fn sweep(
 ) -> Result<Totals> {
     let wanted = |workload: &Workload| match only {
         Some(only) => only.name == workload.name,
-        None => workload.second == Second::Cas,
+        None => workload.second == Second::Cas || (extent.mirrors && workload.second == Second::Mirror),
     };
     let (workloads, mut totals) = chosen(wanted, say);
     for reference in references(workers, &workloads)? {

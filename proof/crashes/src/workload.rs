@@ -428,7 +428,7 @@ pub const WORKLOADS: &[Workload] = &[
         recover: &[zero("restore photos a.txt 2019/b --in-place"), NEXT_INDEX],
         goal: Goal::Nothing,
         done: Goal::Home,
-        fewest: Fewest { own: 60, of_child: 0 },
+        fewest: Fewest { own: 72, of_child: 0 },
         ..BASE
     },
     Workload {
