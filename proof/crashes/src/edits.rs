@@ -300,9 +300,12 @@ impl Person {
     }
 }
 
-/// Every edit before every call.
+/// Every edit before every call. What is written into a file while rclone reads it arrives torn, is proven to be no content, and goes to the
+/// history with the next push: to the oracle, bytes that nobody wrote.
 fn points(reference: &Reference, edit: Option<Edit>) -> Vec<Point> {
-    let edits = EDITS.iter().map(|(_, one)| *one).filter(|one| edit.is_none_or(|edit| edit == *one));
+    let torn = |one: Edit| one == Edit::Write && reference.workload.second != Second::Cas;
+    let wanted = |one: &Edit| edit.map_or_else(|| !torn(*one), |edit| edit == *one);
+    let edits = EDITS.iter().map(|(_, one)| *one).filter(wanted);
     let before = |edit| {
         let calls = reference.calls.iter();
         calls.map(move |call| Point { workload: reference.workload, edit, at: call.number, finish: false })
