@@ -314,7 +314,8 @@ impl App {
             if let Some(label) = &config.failure_domain {
                 policy.domains.insert(record.id, label.clone());
             }
-            match config.device() {
+            // At a mount point whose disk is away lies an empty directory of another disk.
+            match config.device().filter(|_| config.is_seen()) {
                 Some(device) => {
                     let shared = devices.iter().filter(|(other, _)| *other == device).map(|(_, id)| (*id, record.id));
                     policy.same_device.extend(shared);
@@ -329,14 +330,28 @@ impl App {
     /// That enough of the destinations that `at_least` counts lie apart, as far as can be told now: else the gate would be shut for ever.
     pub(crate) fn satisfiable(&self, volume: &str, policy: &Policy) -> Result<()> {
         let Some(at_least) = &policy.at_least else { return Ok(()) };
-        // One that cannot be asked now is perhaps on a disk of its own.
-        let known = Policy { unknown_device: Vec::new(), ..policy.clone() };
+        let names = self.names()?;
+        let name = |id| names.get(id).unwrap_or("?").to_owned();
+        // One that is away now is perhaps on a disk of its own; one that is there, and does not tell, never will.
+        let destinations = &self.config()?.destinations;
+        let untold = |id: &DestinationId| destinations.get(&name(*id)).is_some_and(DestinationConfig::never_tells_its_disk);
+        let untold: Vec<_> = policy.unknown_device.iter().copied().filter(untold).collect();
+        let known = Policy { unknown_device: untold.clone(), ..policy.clone() };
         let apart = known.domains_among(&at_least.of);
         if apart >= at_least.count {
             return Ok(());
         }
-        let names = self.names()?;
-        let name = |id| names.get(id).unwrap_or("?").to_owned();
+        let untold: Vec<_> = untold.iter().filter(|id| at_least.of.contains(id)).map(|id| format!("`{}`", name(*id))).collect();
+        if !untold.is_empty() {
+            let message = format!(
+                "volume `{volume}`: `at_least` counts to {}, and nobody can tell which disk holds {}",
+                at_least.count,
+                untold.join(", ")
+            );
+            return Err(CliError::new(Code::Config, message).hint(
+                "give each of them a `failure_domain`: a label that those share which fail together; no file could ever pass",
+            ));
+        }
         let counted = policy.same_device.iter().filter(|(left, right)| at_least.of.contains(left) && at_least.of.contains(right));
         let sharing: Vec<_> = counted.map(|(left, right)| format!("`{}` and `{}`", name(*left), name(*right))).collect();
         let message = format!(

@@ -136,6 +136,9 @@ fn at_least_counts_an_unplugged_disk_with_the_others() {
     let unplug = |name: &str| fs::rename(home.destination(name), home.path(name)).unwrap();
     unplug("nas");
     refused(&home, &["unreachable@nas"]);
+    // What is left of it is an empty directory: a mount point, on another disk than what was mounted there.
+    fs::create_dir(home.destination("nas")).unwrap();
+    refused(&home, &["unreachable@nas"]);
     unplug("usb");
     refused(&home, &["unreachable@nas", "unreachable@usb"]);
     // A label says what cannot be seen.

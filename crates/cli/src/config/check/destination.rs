@@ -3,7 +3,7 @@
 use super::super::file;
 use super::Check;
 use crate::units::Age;
-use lastcopy_store::{DestinationKind, Method};
+use lastcopy_store::{DESTINATION_MARKER, DestinationKind, Method};
 use lastcopy_sync_kopia::Storage;
 use lastcopy_sync_mirror::{Options, Verify};
 use std::collections::BTreeMap;
@@ -91,6 +91,18 @@ impl DestinationConfig {
     /// The disk that holds it, if it is a directory of this machine that is there now. Nobody is asked, and no secret is read.
     pub(crate) fn device(&self) -> Option<u64> {
         lastcopy_fs::disk_of(self.path.as_ref()?).ok().flatten()
+    }
+
+    /// Whether the destination itself is seen at its place in this machine, and not only the place.
+    pub(crate) fn is_seen(&self) -> bool {
+        let own = [DESTINATION_MARKER, "kopia.repository.f"];
+        self.path.as_ref().is_some_and(|path| own.iter().any(|name| path.join(name).exists()))
+    }
+
+    /// Whether it is here, has no label, and its file system names no disk: on a network, or on ZFS.
+    pub(crate) fn never_tells_its_disk(&self) -> bool {
+        let untold = |path: &PathBuf| matches!(lastcopy_fs::disk_of(path), Ok(None));
+        self.failure_domain.is_none() && self.is_seen() && self.path.as_ref().is_some_and(untold)
     }
 
     /// Whether nothing ever tells what fails together with it: it has no label, and is no directory of this machine. Such a directory
