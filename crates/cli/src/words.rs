@@ -85,7 +85,7 @@ pub(crate) fn fix(refusal: &Refusal, names: &Names, volume: &str) -> String {
         Cause::NotHeld => format!("lastcopy sync {volume} --to {at}"),
         Cause::ReliedOn => "lastcopy peer list".into(),
         Cause::Conflict => "lastcopy conflicts".into(),
-        Cause::Needed => "move it out of the volume, or leave it".into(),
+        Cause::Needed => "leave it here; a key or a program may also move out of the volume".into(),
         Cause::InUse => "close it, then offload again".into(),
         Cause::Filesystem => format!("set any_filesystem in [volumes.{volume}.offload], or leave it"),
     }

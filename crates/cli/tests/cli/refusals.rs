@@ -455,7 +455,7 @@ fn needed_where_the_configuration_names_it() {
     for named in [&program, &link] {
         home.configure(&Setup::usual().volume_lines("photos", &format!("hook = {{ command = [{named:?}] }}")));
         let fixes = refused(&home, &["needed"]);
-        assert_eq!(fixes, ["move it out of the volume, or leave it"]);
+        assert_eq!(fixes, ["leave it here; a key or a program may also move out of the volume"]);
     }
     home.configure(&Setup::usual().volume_lines("photos", "hook = { command = [\"a\"] }"));
     opens(&home);
@@ -501,7 +501,7 @@ fn needed_where_it_is_a_key() {
         let text = fs::read_to_string(home.config()).unwrap();
         home.write_config(&format!("{text}\n{named}"));
         let fixes = refused(&home, &["needed"]);
-        assert_eq!(fixes, ["move it out of the volume, or leave it"], "{named}");
+        assert_eq!(fixes, ["leave it here; a key or a program may also move out of the volume"], "{named}");
     }
     home.configure(&Setup::usual());
     opens(&home);
@@ -526,6 +526,11 @@ fn needed_where_keys_are_usually_kept() {
         assert_eq!((rehearsed.count("offloaded"), rehearsed.count("blocked")), (2, 1));
         fs::remove_file(link).unwrap();
     }
+    // Also where only a part of the place is somewhere else.
+    fs::create_dir(home.path(".ssh")).unwrap();
+    std::os::unix::fs::symlink(home.volume("photos").join("keys"), home.path(".ssh").join("of-work")).unwrap();
+    home.write_config(&format!("{text}\n{far}"));
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes", "--dry-run"]).expect(1).causes("keys/deep/id"), ["needed"]);
     home.write_config(&text);
     assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 3);
 }
