@@ -474,8 +474,27 @@ impl<'a> Protocol<'a> {
             vouchers_or(decision, facts.file.id, &refused)
         })?;
         let mut deleted = Vec::new();
+        let ended = self.delete_begun(run, aside.into_iter().zip(begun), &refused, &mut deleted, each);
+        // Whatever ended it: these are gone, and a person has to hear which.
+        for (aside, freed) in deleted {
+            let FileRecord { path, content, .. } = aside.intent.file;
+            let outcome = FileOutcome::Offloaded;
+            self.tell(FileReport { path, content, outcome, refusals: Vec::new(), detail: None, freed }, each);
+        }
+        ended
+    }
+
+    /// Deletes what the index has begun to delete, and puts the rest back. `deleted` is what went, also where an error ends it.
+    fn delete_begun(
+        &mut self,
+        run: &Run<Offload>,
+        aside: impl Iterator<Item = (Aside, bool)>,
+        refused: &RefCell<HashMap<FileId, Decision>>,
+        deleted: &mut Vec<(Aside, u64)>,
+        each: Each<'_>,
+    ) -> Result<(), OffloadError> {
         let mut changed = DirSync::new();
-        for (aside, begun) in aside.into_iter().zip(begun) {
+        for (aside, begun) in aside {
             if !begun {
                 let decision = refused.borrow_mut().remove(&aside.intent.file.id);
                 self.put_back_refused(run, &aside, decision, each)?;
@@ -495,11 +514,6 @@ impl<'a> Protocol<'a> {
         changed.sync().map_err(OffloadError::at(&RelPath::root()))?;
         let gone: Vec<_> = deleted.iter().map(|(aside, _)| aside.intent.id).collect();
         run.offloaded(&gone)?;
-        for (aside, freed) in deleted {
-            let FileRecord { path, content, .. } = aside.intent.file;
-            let outcome = FileOutcome::Offloaded;
-            self.tell(FileReport { path, content, outcome, refusals: Vec::new(), detail: None, freed }, each);
-        }
         Ok(())
     }
 

@@ -12,7 +12,9 @@ use lastcopy_fs::{Content, NoProgress};
 use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
-use lastcopy_store::{Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Outcome, Run, RunId, Selection, Volume};
+use lastcopy_store::{
+    Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Outcome, Policy, Run, RunId, Selection, Volume,
+};
 use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, HeadsOf, SyncError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -83,6 +85,17 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
         let counts = held + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
         app.output.note("dry run: nothing was changed");
         return Ok(teller.finish(None, true, &counts));
+    }
+    // Passwords are had before anything is set aside: whoever is asked for one may be away, and files would be missing meanwhile.
+    if offloading.depth != Depth::Offline && !confirmer.makes_ways(&policy) {
+        let weaker = app.weakenings(volume.id(), &policy)?;
+        if !weaker.is_empty() {
+            return Err(CliError::policy_weaker(name, &weaker));
+        }
+        // Nothing can go; which file stays for what is told as in a dry run.
+        let counts = offloading.rehearse_held(app.store()?, &mut |report| teller.tell(&report))?;
+        let counts = counts + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
+        return Ok(teller.finish(None, false, &counts));
     }
     let held: (u64, u64) = held.iter().fold((0, 0), |(count, bytes), intent| (count + 1, bytes + intent.file.content.size));
     app.confirm(&question(name, (plan.files, plan.bytes), held, Age { ms: policy.grace_ms }))?;
@@ -362,6 +375,17 @@ impl<'a> Confirmer<'a> {
             context: Context { progress: Arc::new(NoProgress), ..app.context() },
             silent: RefCell::default(),
         })
+    }
+
+    /// Makes the way to every destination that counts. Says whether there is one to all that are required.
+    fn makes_ways(&self, policy: &Policy) -> bool {
+        let counted = policy.counted();
+        for record in self.destinations.iter().filter(|record| counted.contains(&record.id)) {
+            if let Err(error) = self.app.destination(&record.name) {
+                self.silent.borrow_mut().insert(record.id, error.message);
+            }
+        }
+        policy.require.iter().all(|id| !self.silent.borrow().contains_key(id))
     }
 
     fn ask(

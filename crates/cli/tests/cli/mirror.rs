@@ -79,6 +79,30 @@ fn a_disk_below_the_mirror_is_none_of_it() {
     assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(1).count("offloaded"), 0);
 }
 
+/// Nothing counts on it, but what somebody moved to a larger disk below the mirror is still there, and its bytes decide.
+#[test]
+fn what_was_moved_to_a_disk_below_the_mirror_comes_back() {
+    const TEST: &str = "mirror::what_was_moved_to_a_disk_below_the_mirror_comes_back";
+    if no_rclone(TEST) {
+        return;
+    }
+    let home = mirrored("");
+    home.write("photos", "a", b"bytes");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    let place = home.destination("box").join("photos");
+    let Some(_mounted) = Mounted::small(&place) else {
+        return skipped(TEST, NO_MOUNTS);
+    };
+    assert!(!place.join("a").exists(), "it is below what is mounted");
+    fs::write(place.join("a"), b"bytes").unwrap();
+    home.run(&["restore", "photos"]).expect(0);
+    assert_eq!(fs::read(home.volume("photos").join("a")).unwrap(), b"bytes");
+}
+
 #[test]
 fn everything_is_offloaded_restored_and_recovered() {
     if no_rclone("mirror::everything_is_offloaded_restored_and_recovered") {
