@@ -46,7 +46,10 @@ impl PrivateDir {
         loop {
             let mut builder = tempfile::Builder::new();
             let dir = builder.prefix(prefix).permissions(std::fs::Permissions::from_mode(OWN)).tempdir_in(place)?;
-            let lock = opened(dir.path())?;
+            let lock = match opened(dir.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
             flock(&lock, FlockOperation::LockExclusive)?;
             // Somebody may have taken it for abandoned just before.
             if std::fs::symlink_metadata(dir.path()).is_ok_and(|there| fstat(&lock).is_ok_and(|held| held.st_ino == there.ino())) {

@@ -200,10 +200,13 @@ fn full_header(from: Recovering<'_>, head: &FoundHead) -> Result<Option<Header>,
     let mut next = Some(head.document.segment.clone());
     while let Some(link) = next {
         from.context.cancel.check()?;
-        let Ok((_, header)) = opened(from, head.place, &link)? else { return Ok(None) };
-        match linked(&link, &header) {
-            None => return Ok(Some(header)),
-            previous => next = previous,
+        // A damaged one does not hide those before it.
+        next = match opened(from, head.place, &link)? {
+            Err(_) => earlier(from, head.place, link.sequence)?.map(|(link, _)| link),
+            Ok((_, header)) => match linked(&link, &header) {
+                None => return Ok(Some(header)),
+                previous => previous,
+            },
         }
     }
     Ok(None)

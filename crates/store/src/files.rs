@@ -395,8 +395,9 @@ fn observe(tx: &Tx<'_>, volume: VolumeId, directories: &mut DirectoryCache, foun
         }
         return Ok(Observed::Unchanged);
     }
-    // What an audit called damaged is not meant because somebody changed its permissions since.
-    let looks_the_same = (known.size, known.mtime_ns) == (found.content.size, found.seen.mtime_ns);
+    // What an audit called damaged is not meant because somebody changed its permissions since. What was gone meanwhile is another file.
+    let looks_the_same =
+        known.status == FileStatus::Present && (known.size, known.mtime_ns) == (found.content.size, found.seen.mtime_ns);
     if looks_the_same && alarms::stands(tx, AlarmKind::ContentChanged, Subject::file(known.id))? {
         return Ok(Observed::Doubted);
     }

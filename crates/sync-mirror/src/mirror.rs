@@ -10,7 +10,7 @@ use crate::push::{self, Terms, each};
 use crate::rc::RcError;
 use crate::remote::{Remote, Slot, below, scratch_name};
 use async_trait::async_trait;
-use lastcopy_fs::{Content, HashBuffer, HashingReader, Id128, escape, lies_in};
+use lastcopy_fs::{Content, HashBuffer, HashingReader, Id128, Mounts, escape, lies_in};
 use lastcopy_store::{DestinationKind, Incarnation, Layout, Location, Method, Volume};
 use lastcopy_sync::segment::{DamagedHead, Place, PlacedHead, digest_of, hex, parse_head};
 use lastcopy_sync::{
@@ -223,7 +223,8 @@ fn fetch_one(remote: &Remote, item: &HeldItem, sink: &dyn FetchSink, context: &C
         Err(reason) => return sink.failed(item, reason),
     };
     let opened: Result<Box<dyn Read>, String> = match &remote.features.local {
-        Some(_) => match open_local(remote, path) {
+        // Its bytes decide; who moved them to another disk below this one still has them.
+        Some(_) => match open_local(remote, path, Mounts::Cross) {
             Ok(Some(file)) => Ok(Box::new(file)),
             Ok(None) => Err("the file is not there".into()),
             Err(error) => Err(error.to_string()),

@@ -143,7 +143,7 @@ impl<'a> Looker<'a> {
         let (remote, cancel) = (self.remote, &self.context.cancel);
         let proof: Result<Proven, ProofError> = match self.way {
             Way::Nothing => return Err(Blind::NoWay),
-            Way::Local => match open_local(remote, path) {
+            Way::Local => match open_local(remote, path, Mounts::Stay) {
                 Ok(Some(file)) => drop_from_cache(&file)
                     .map_err(ProofError::Io)
                     .and_then(|()| Ok(Proof::read_file(content, &file, buffer, cancel, progress)?.into())),
@@ -312,7 +312,7 @@ fn found(proof: Result<Proven, ProofError>) -> Result<Look, Blind> {
 fn look(remote: &Remote, content: Content, path: &str) -> Result<Look, Blind> {
     let size = match &remote.features.local {
         Some(_) => {
-            let file = open_local(remote, path).map_err(Blind::Io)?;
+            let file = open_local(remote, path, Mounts::Stay).map_err(Blind::Io)?;
             file.map(|file| FileStat::of_fd(&file)).transpose().map_err(Blind::Io)?.map(|stat| stat.size)
         }
         None => match remote.stat(path).map_err(Blind::Rc)? {
@@ -328,11 +328,11 @@ fn look(remote: &Remote, content: Content, path: &str) -> Result<Look, Blind> {
 }
 
 /// Opens a file of a local mirror; none, if there is none. What is mounted below the mirror's root is not synced with it, has no marker that
-/// tells which disk it is, and is none of the mirror.
-pub(crate) fn open_local(remote: &Remote, path: &str) -> io::Result<Option<File>> {
+/// tells which disk it is, and is none of the mirror: nothing counts on it. With [`Mounts::Cross`], what comes back may lie there all the same.
+pub(crate) fn open_local(remote: &Remote, path: &str, mounts: Mounts) -> io::Result<Option<File>> {
     let root = remote.features.local.as_deref().ok_or(io::ErrorKind::Unsupported)?;
     let path = RelPath::new(path).map_err(io::Error::other)?;
-    match Dir::open(root)?.open_file(&path, Mounts::Stay) {
+    match Dir::open(root)?.open_file(&path, mounts) {
         Ok(file) if FileStat::of_fd(&file)?.kind == FileKind::Regular => Ok(Some(file)),
         Ok(_) => Ok(None),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),

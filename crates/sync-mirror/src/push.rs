@@ -6,7 +6,7 @@ use crate::names::{Listed, storable};
 use crate::prove::{Against, Blind, Look, Looker, open_local};
 use crate::rc::RcError;
 use crate::remote::{Entry, Remote, cancelled, in_the_way, too_long};
-use lastcopy_fs::{Content, HashBuffer, Progress};
+use lastcopy_fs::{Content, HashBuffer, Mounts, Progress};
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, WorkList};
@@ -422,7 +422,7 @@ impl Pushing<'_> {
         let remote = self.remote();
         if remote.features.local.is_some() {
             // rclone follows links, and moves between file systems by copying and removing.
-            open_local(remote, path).map_err(|error| RcError::Refused(format!("{path}: {error}")))?;
+            open_local(remote, path, Mounts::Stay).map_err(|error| RcError::Refused(format!("{path}: {error}")))?;
         }
         let to = self.place_in_history(path)?;
         let (from, at) = (Location(path.into()), Location(to.clone().into()));

@@ -3,8 +3,8 @@
 use crate::support::{Node, Push, proof, rel, seen};
 use lastcopy_fs::{RelPath, hash_bytes};
 use lastcopy_store::{
-    Alarm, AlarmId, AlarmKind, DestinationRecord, Incarnation, Location, Observation, Observed, Outcome, Probed, ProvenAt, Run,
-    Seen, StoreError, Verify, Volume,
+    Alarm, AlarmId, AlarmKind, DestinationRecord, FileStatus, Incarnation, Location, Observation, Observed, Outcome, Probed,
+    ProvenAt, Run, Seen, StoreError, Verify, Volume,
 };
 
 fn pushed() -> (Node, Volume, DestinationRecord) {
@@ -181,6 +181,24 @@ fn an_alarm_about_a_file_ends_when_its_bytes_are_explained() {
     let audit = node.store.begin_audit(&volume).unwrap();
     audit.content_changed(file.id, "holds other bytes").unwrap();
     audit.content_as_indexed(file.id).unwrap();
+    assert_eq!(standing(&node), []);
+}
+
+/// What a person puts back in place of a damaged file that was deleted is another file: it is believed.
+#[test]
+fn what_is_put_back_for_a_damaged_file_is_not_doubted() {
+    let (node, volume, _) = pushed();
+    let file = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
+    let audit = node.store.begin_audit(&volume).unwrap();
+    audit.content_changed(file.id, "holds other bytes").unwrap();
+    audit.finish(&Outcome::Success, None).unwrap();
+    node.index_gone(&volume, "a");
+    assert_eq!(node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap().status, FileStatus::Missing);
+    let index = node.store.begin_index(&volume).unwrap();
+    let content = hash_bytes(b"one");
+    let found = Observation { directory: RelPath::root(), name: b"a".to_vec(), seen: seen(content.size), content };
+    assert_eq!(index.observe(&[found]).unwrap(), [Observed::Reappeared]);
+    index.finish(&Outcome::Success, None).unwrap();
     assert_eq!(standing(&node), []);
 }
 
