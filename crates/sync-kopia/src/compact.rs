@@ -2,12 +2,13 @@
 //! released. No byte is sent for it: in place of a file, kopia takes a placeholder that names an object which it has, as its own
 //! restore leaves them for what it did not bring.
 
-use crate::listing::{Entry, Key, Listing, Stored, key};
+use crate::listing::{Key, Listing, Stored, key};
 use crate::place::{PLACEHOLDER, Source, object_of};
 use crate::push::STAGE;
 use crate::retention::{Covered, Older, own};
 use crate::session::{Look, Session, each, lock};
 use crate::snapshot::Snapshots;
+use crate::wire::Entry;
 use lastcopy_fs::{Content, Id128, RelPath};
 use lastcopy_program::PrivateDir;
 use lastcopy_sync::{CompactSink, Compaction, Context, DestinationError, Retained, RetainedFile, WorkList};

@@ -2,8 +2,7 @@
 
 use crate::options::Options;
 use crate::program::{self, Input, Watch, flag, meaning};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use crate::wire::repository_id;
 use lastcopy_program::PrivateDir;
 use lastcopy_store::Incarnation;
 use lastcopy_sync::{DestinationError, Probe};
@@ -340,7 +339,7 @@ enum Local {
 fn look(root: &Path) -> io::Result<Local> {
     match fs::read(root.join(FORMAT_BLOB)) {
         Ok(bytes) => {
-            return Ok(match blob_id(&bytes) {
+            return Ok(match repository_id(&bytes) {
                 Some(id) => Local::Repository(id),
                 None => Local::CannotTell(format!("its {FORMAT_BLOB} is damaged")),
             });
@@ -368,12 +367,6 @@ pub(crate) fn local_id(root: &Path) -> Option<String> {
         Ok(Local::Repository(id)) => Some(id),
         _ => None,
     }
-}
-
-fn blob_id(bytes: &[u8]) -> Option<String> {
-    let blob: Value = serde_json::from_slice(bytes).ok()?;
-    let id = BASE64.decode(blob["uniqueID"].as_str()?).ok()?;
-    (!id.is_empty()).then(|| id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Forgets the pages of all packs, so that what is read comes from the device.
@@ -417,14 +410,6 @@ mod tests {
         let kinds = [PRIVATE, CACHE, crate::push::STAGE];
         for (number, kind) in kinds.iter().enumerate() {
             assert!(kinds.iter().enumerate().all(|(other, name)| other == number || !name.starts_with(kind)), "{kind}");
-        }
-    }
-
-    #[test]
-    fn an_id_is_read_from_the_format_blob() {
-        assert_eq!(blob_id(br#"{"tool":"https://github.com/kopia/kopia","uniqueID":"AQL/"}"#), Some("0102ff".into()));
-        for other in [&b"{}"[..], b"", b"{\"uniqueID\":\"\"}", b"{\"uniqueID\":\"!\"}", b"\0\0\0"] {
-            assert_eq!(blob_id(other), None);
         }
     }
 }

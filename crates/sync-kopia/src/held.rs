@@ -3,8 +3,8 @@
 use crate::listing::{Key, key, walk};
 use crate::place::{Source, is_pin};
 use crate::program::Watch;
-use crate::server::Snapshot;
 use crate::session::{Session, lock};
+use crate::wire::Snapshot;
 use lastcopy_fs::{Cancel, Id128};
 use lastcopy_sync::{Context, DestinationError};
 use std::collections::{HashMap, HashSet};
@@ -57,7 +57,7 @@ pub(crate) fn objects(
         if !enter(&snapshot.root) {
             continue;
         }
-        let files = |_: &str, entry: crate::listing::Entry| {
+        let files = |_: &str, entry: crate::wire::Entry| {
             if entry.is_file() {
                 each(&entry.object, entry.size);
             }

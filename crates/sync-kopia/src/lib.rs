@@ -29,6 +29,7 @@ mod session;
 mod snapshot;
 mod storage;
 mod verify;
+pub mod wire;
 
 pub use kopia::{Kopia, Standing};
 pub use options::Options;

@@ -1,6 +1,6 @@
 //! The names under which things are kept in a repository. They are documented in `docs/formats.md`.
 
-use crate::listing::is_object;
+use crate::wire::is_id;
 use lastcopy_fs::Id128;
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place;
@@ -80,7 +80,7 @@ pub(crate) fn owner(volume: Id128) -> String {
 
 /// The object of a receipt. It may come from a segment that anybody wrote.
 pub(crate) fn object_of(location: &Location) -> Result<&str, String> {
-    let text = std::str::from_utf8(&location.0).ok().filter(|text| is_object(text));
+    let text = std::str::from_utf8(&location.0).ok().filter(|text| is_id(text));
     text.ok_or_else(|| "its place is none in a repository of kopia's".into())
 }
 

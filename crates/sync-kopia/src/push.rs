@@ -3,9 +3,9 @@
 use crate::listing::{Listing, Stored};
 use crate::place::{PLACEHOLDER, Source as Place};
 use crate::retention;
-use crate::server::Snapshot;
 use crate::session::{Look, Session, each, lock};
 use crate::snapshot::Snapshots;
+use crate::wire::Snapshot;
 use lastcopy_program::PrivateDir;
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place as At;

@@ -7,9 +7,9 @@ use crate::place::object_of;
 use crate::program::{Input, Watch};
 use crate::server::Unread;
 use crate::session::{Session, each, lock};
+use crate::wire;
 use lastcopy_fs::Id128;
 use lastcopy_sync::{Context, DestinationError, HeldItem};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -18,19 +18,6 @@ use std::sync::{Mutex, PoisonError};
 const AT_A_TIME: usize = 500;
 /// How deep lists of parts are believed to be.
 const DEEPEST: usize = 8;
-
-/// An object of several parts: a list of them, which kopia keeps as a content of its own.
-#[derive(Deserialize)]
-struct Parts {
-    #[serde(default)]
-    entries: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(rename = "o")]
-    object: String,
-}
 
 /// Says how many contents of kopia's it removed. Blocks.
 pub(crate) fn make_way(
@@ -94,8 +81,7 @@ fn dead_contents(session: &Session, object: &str, context: &Context) -> Result<B
         };
         match session.small(list) {
             Ok(bytes) => {
-                let parts: Option<Parts> = serde_json::from_slice(&bytes).ok();
-                open.extend(parts.into_iter().flat_map(|parts| parts.entries).map(|part| (part.object, depth + 1)));
+                open.extend(wire::parts(&bytes).into_iter().flatten().map(|part| (part, depth + 1)));
                 // The list may have parts itself.
                 open.insert(list.to_owned(), depth + 1);
             }

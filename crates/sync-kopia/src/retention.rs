@@ -2,11 +2,12 @@
 //! otherwise each push would leave one for ever. A snapshot that holds a single file alone stays, whether a receipt counts on it or not,
 //! because what counts on what is not known here; that is for `compact`.
 
-use crate::listing::{Entry, Key, key, walk};
+use crate::listing::{Key, key, walk};
 use crate::place::Source;
-use crate::server::Snapshot;
 use crate::session::{Session, lock};
 use crate::snapshot::Snapshots;
+use crate::wire::Entry;
+use crate::wire::Snapshot;
 use lastcopy_fs::{Cancel, Id128};
 use lastcopy_sync::DestinationError;
 use std::collections::HashSet;

@@ -3,9 +3,10 @@
 use crate::listing::directory;
 use crate::place::{HEAD_FILE, Source, head_pin, segment_file, segment_pin, sequence_of};
 use crate::program::{Input, Watch, flag};
-use crate::server::{Snapshot, Unread};
+use crate::server::Unread;
 use crate::session::Session;
 use crate::snapshot::Snapshots;
+use crate::wire::Snapshot;
 use lastcopy_fs::Id128;
 use lastcopy_sync::segment::{DamagedHead, Place, PlacedHead, digest_of, hex, parse_head};
 use lastcopy_sync::{Context, DestinationError};

@@ -3,12 +3,12 @@
 use crate::connection::Connections;
 use crate::place::{Source, USER};
 use crate::program::{not_started, words};
+use crate::wire::{self, Snapshot};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lastcopy_fs::Id128;
 use lastcopy_program::{Body, Http, Idle, Process, Silent};
 use lastcopy_sync::DestinationError;
-use serde::Deserialize;
 use serde_json::Value;
 use std::io::Read;
 use std::process::{ChildStdin, Stdio};
@@ -34,29 +34,6 @@ pub(crate) struct Server {
 /// Whether a server's status says that its repository is open.
 fn is_open(status: &Value) -> bool {
     status["connected"].as_bool() == Some(true)
-}
-
-/// A snapshot, as far as it concerns us.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) id: String,
-    #[serde(rename = "rootID")]
-    pub(crate) root: String,
-    /// Why it is not whole, if it is not.
-    #[serde(default)]
-    pub(crate) incomplete: String,
-    #[serde(default)]
-    pub(crate) pins: Option<Vec<String>>,
-}
-
-impl Snapshot {
-    pub(crate) fn pins(&self) -> &[String] {
-        self.pins.as_deref().unwrap_or_default()
-    }
-
-    pub(crate) fn is_whole(&self) -> bool {
-        self.incomplete.is_empty()
-    }
 }
 
 /// Why an object did not come.
@@ -177,8 +154,7 @@ impl Server {
     pub(crate) fn snapshots(&self, source: Source) -> Result<Vec<Snapshot>, DestinationError> {
         let (volume, path) = (source.volume(), source.path());
         let answer = self.value(&format!("snapshots?userName={USER}&host={volume}&path={path}&all=1"))?;
-        let list: Option<Vec<Snapshot>> = serde_json::from_value(answer["snapshots"].clone()).ok();
-        list.ok_or_else(|| self.gone("kopia lists its snapshots in other words"))
+        wire::snapshots(&answer).ok_or_else(|| self.gone("kopia lists its snapshots in other words"))
     }
 
     /// The policy that is set for all sources of a volume; nothing, if none is.

@@ -2,8 +2,8 @@
 
 use crate::place::{Source, is_pin_of, owner, push_pin};
 use crate::program::{Finished, Input, Watch, flag};
-use crate::server::Snapshot;
 use crate::session::Session;
+use crate::wire::Snapshot;
 use lastcopy_fs::{Cancelled, Id128, Mounts};
 use lastcopy_store::VOLUME_DIR;
 use lastcopy_sync::{Context, DestinationError};

@@ -1,6 +1,7 @@
 //! One rclone process: started when it is needed first, asked over a socket in a directory of our own, ended with whoever started it.
 
 use crate::rc::{Rc, RcError};
+use crate::wire::said;
 use lastcopy_program::{Http, PrivateDir, Process, environment};
 use lastcopy_sync::DestinationError;
 use serde_json::Value;
@@ -275,16 +276,6 @@ fn remote_settings(options: &Options) -> impl Iterator<Item = (OsString, OsStrin
 /// The variable in which rclone looks for an option of a remote. A remote's name keeps its dashes, an option's does not.
 pub(crate) fn variable(remote: &str, option: &str) -> String {
     format!("RCLONE_CONFIG_{}_{}", remote.to_uppercase(), option.to_uppercase().replace('-', "_"))
-}
-
-/// A line of its log, for people.
-fn said(line: String) -> String {
-    let entry: Option<Value> = serde_json::from_str(&line).ok();
-    let said = entry.and_then(|entry| {
-        let about = entry["object"].as_str().map(|object| format!("{object}: ")).unwrap_or_default();
-        Some(format!("{about}{}", entry["msg"].as_str()?.trim()))
-    });
-    said.unwrap_or(line)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use lastcopy_fs::{ContentHash, Id128, RelPath};
 use lastcopy_store::{Location, VOLUME_DIR};
 use lastcopy_sync::segment::{Place, rfc3339};
-use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The marker object at the root: which repository this is.
@@ -21,25 +20,6 @@ pub(crate) const SEGMENTS: &str = "segments";
 pub(crate) const HEAD: &str = "head.json";
 /// Where contents lie that belong to no path.
 const CONTENTS: &str = ".lastcopy/contents";
-
-/// What the marker object says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Marker {
-    pub(crate) format: u32,
-    pub(crate) id: String,
-    pub(crate) kind: String,
-    pub(crate) created: String,
-    /// If heads and segments are encrypted: this id, encrypted as a name with the same password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) index: Option<String>,
-}
-
-/// Whose part of a mirror this is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Owner {
-    pub(crate) format: u32,
-    pub(crate) volume: String,
-}
 
 /// The owner object of a volume's part.
 pub(crate) fn owner(volume: &str) -> String {

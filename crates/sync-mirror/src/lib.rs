@@ -24,6 +24,7 @@ mod prove;
 mod push;
 mod rc;
 mod remote;
+pub mod wire;
 
 pub use daemon::{Options, Program, Verify, own_configuration};
 pub use mirror::{Mirror, Standing};

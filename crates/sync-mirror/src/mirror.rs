@@ -3,12 +3,13 @@
 use crate::checksums;
 use crate::daemon::{Options, Program, Verify};
 use crate::layout::{
-    FORMAT, HEAD, KIND, MARKER, Marker, SEGMENTS, VOLUMES, is_bookkeeping, is_own, path_of, place, segment_name, segment_number,
+    FORMAT, HEAD, KIND, MARKER, SEGMENTS, VOLUMES, is_bookkeeping, is_own, path_of, place, segment_name, segment_number,
 };
 use crate::prove::{Against, Blind, Look, Looker, Way, open_local};
 use crate::push::{self, Terms, each};
 use crate::rc::RcError;
 use crate::remote::{Remote, Slot, below, scratch_name};
+use crate::wire::Marker;
 use async_trait::async_trait;
 use lastcopy_fs::{Content, HashBuffer, HashingReader, Id128, Mounts, escape, lies_in};
 use lastcopy_store::{DestinationKind, Incarnation, Layout, Location, Method, Volume};
@@ -157,7 +158,7 @@ fn probe(remote: &Remote) -> Result<Probe, DestinationError> {
 }
 
 fn read_marker(bytes: &[u8], seal: impl FnOnce(&str) -> Result<Option<String>, RcError>) -> Result<Probe, RcError> {
-    Ok(match serde_json::from_slice::<Marker>(bytes) {
+    Ok(match Marker::parse(bytes) {
         Err(error) => Probe::CannotTell(format!("its {MARKER} is damaged: {error}")),
         Ok(marker) if marker.kind != KIND => {
             Probe::CannotTell(format!("it holds a destination of kind `{}`, not `{KIND}`", escape(marker.kind.as_bytes())))

@@ -1,7 +1,8 @@
 //! Names: which of them a place can keep exactly, and what lies in its directories already.
 
 use crate::rc::RcError;
-use crate::remote::{Entry, Features, Remote, in_the_way};
+use crate::remote::{Features, Remote, in_the_way};
+use crate::wire::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use unicode_normalization::UnicodeNormalization;
 

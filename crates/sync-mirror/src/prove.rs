@@ -3,7 +3,8 @@
 use crate::checksums::{self, Served, When};
 use crate::daemon::Verify;
 use crate::rc::RcError;
-use crate::remote::{Entry, Features, Remote, read_failed};
+use crate::remote::{Features, Remote, read_failed};
+use crate::wire::Entry;
 use lastcopy_fs::{Content, Counting, Dir, FileKind, FileStat, HashBuffer, Mounts, Progress, RelPath, drop_from_cache};
 use lastcopy_store::{BoundChecksum, Method, Proof, ProofError, Proven};
 use lastcopy_sync::{Context, HeldItem, OpenError, Source};

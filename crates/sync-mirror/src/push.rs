@@ -1,11 +1,12 @@
 //! A push: what is in the way goes to the history, then each file is sent, made durable, and proven.
 
 use crate::batch::{self, may_join};
-use crate::layout::{FORMAT, History, Owner, content_path, owner, path_of};
+use crate::layout::{FORMAT, History, content_path, owner, path_of};
 use crate::names::{Listed, storable};
 use crate::prove::{Against, Blind, Look, Looker, open_local};
 use crate::rc::RcError;
-use crate::remote::{Entry, Remote, cancelled, in_the_way, too_long};
+use crate::remote::{Remote, cancelled, in_the_way, too_long};
+use crate::wire::{Entry, Owner};
 use lastcopy_fs::{Content, HashBuffer, Mounts, Progress};
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place;
@@ -340,7 +341,7 @@ impl Pushing<'_> {
         let expected = Owner { format: FORMAT, volume: self.terms.place.volume.to_string() };
         let path = owner(volume);
         let found = match self.remote().read_small(&path)? {
-            Some(bytes) => serde_json::from_slice::<Owner>(&bytes).ok(),
+            Some(bytes) => Owner::parse(&bytes),
             None => {
                 let mut bytes = serde_json::to_vec(&expected).map_err(|error| RcError::Refused(error.to_string()))?;
                 bytes.push(b'\n');

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::daemon::{Daemon, INDEX_REMOTE, Options, variable};
 use crate::layout::SEALED;
 use crate::rc::RcError;
+use crate::wire::Entry;
 use lastcopy_fs::{Cancelled, Id128};
 use lastcopy_program::Body;
 use lastcopy_sync::DestinationError;
@@ -58,30 +59,6 @@ pub(crate) struct Features {
     pub(crate) wraps: bool,
     /// It can move an object without copying it.
     pub(crate) moves: bool,
-}
-
-/// What lies at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) path: String,
-    pub(crate) name: String,
-    pub(crate) size: u64,
-    pub(crate) is_dir: bool,
-    /// In hex, by what was asked for; empty where nothing was, or nothing was served.
-    pub(crate) hash: String,
-}
-
-impl Entry {
-    fn read(value: &Value, hash: &str) -> Option<Self> {
-        Some(Self {
-            path: value["Path"].as_str()?.to_owned(),
-            name: value["Name"].as_str()?.to_owned(),
-            // Where a size is unknown, it is negative: no file has that many bytes.
-            size: value["Size"].as_i64().and_then(|size| size.try_into().ok()).unwrap_or(u64::MAX),
-            is_dir: value["IsDir"].as_bool()?,
-            hash: value["Hashes"][hash].as_str().unwrap_or_default().to_owned(),
-        })
-    }
 }
 
 /// One place, reached through one rclone.
@@ -231,9 +208,7 @@ impl Remote {
     pub(crate) fn list(&self, dir: &str, hashed: bool) -> Result<Vec<Entry>, RcError> {
         let options = json!({ "noModTime": true, "noMimeType": true, "showHash": hashed, "hashTypes": ["blake3"] });
         let answer = self.daemon.rc.call_long("operations/list", &json!({ "fs": self.fs, "remote": dir, "opt": options }))?;
-        let list = answer["list"].as_array().ok_or_else(|| RcError::Refused("rclone lists in other words".into()))?;
-        let entries: Option<Vec<_>> = list.iter().map(|entry| Entry::read(entry, "blake3")).collect();
-        entries.ok_or_else(|| RcError::Refused("rclone describes an object in other words".into()))
+        Entry::list(&answer, "blake3").ok_or_else(|| RcError::Refused("rclone lists in other words".into()))
     }
 
     /// The names in a directory of ours; none if it is not there.

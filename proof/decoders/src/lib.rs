@@ -13,12 +13,15 @@ mod arena;
 mod config;
 mod head;
 mod id;
+mod identity;
 mod index;
+mod kopia;
 mod layout;
 mod marker;
 mod path;
 mod pattern;
 mod policy;
+mod rclone;
 mod recovery;
 mod segment;
 mod unit;
@@ -26,12 +29,15 @@ mod unit;
 pub use config::config;
 pub use head::head;
 pub use id::id;
+pub use identity::identity;
 pub use index::{image, index, row};
+pub use kopia::kopia;
 pub use layout::layout;
 pub use marker::marker;
 pub use path::path;
 pub use pattern::pattern;
 pub use policy::policy;
+pub use rclone::rclone;
 pub use recovery::recovery;
 pub use segment::segment;
 pub use unit::unit;
@@ -49,12 +55,15 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", holds: config },
     Target { name: "head", holds: head },
     Target { name: "id", holds: id },
+    Target { name: "identity", holds: identity },
     Target { name: "index", holds: index },
+    Target { name: "kopia", holds: kopia },
     Target { name: "layout", holds: layout },
     Target { name: "marker", holds: marker },
     Target { name: "path", holds: path },
     Target { name: "pattern", holds: pattern },
     Target { name: "policy", holds: policy },
+    Target { name: "rclone", holds: rclone },
     Target { name: "recovery", holds: recovery },
     Target { name: "row", holds: row },
     Target { name: "segment", holds: segment },

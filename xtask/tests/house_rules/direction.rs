@@ -126,6 +126,8 @@ const EDGES: &[Edges] = &[
             "lastcopy-store",
             "lastcopy-sync",
             "lastcopy-sync-cas",
+            "lastcopy-sync-kopia",
+            "lastcopy-sync-mirror",
             "lastcopy",
         ],
         tests_know: &[],

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a rule that cannot look fails")]
 
+mod decoders;
 mod direction;
 mod leftovers;
 mod licences;

@@ -52,7 +52,7 @@ macro_rules! corpora {
     };
 }
 
-corpora! { config head id index layout marker path pattern policy recovery row segment unit }
+corpora! { config head id identity index kopia layout marker path pattern policy rclone recovery row segment unit }
 
 /// A target that is not fuzzed, or a corpus that nobody runs, would be forgotten.
 #[test]
