@@ -447,7 +447,14 @@ fn a_life_counts_over_the_one_that_it_continues_wherever_that_lies() {
     index(&world, &store, &volume);
     let world = World { store, ..world };
     world.push_volume(&volume, "vault");
+    // Only its first segment says which life it continues; those between may be damaged.
+    for word in ["seven", "eight"] {
+        fs::write(volume.path().join("more"), word).unwrap();
+        index(&world, &world.store, &volume);
+        world.push_volume(&volume, "vault");
+    }
     fs::remove_dir_all(world.temp.path().join(format!("vault/volumes/{}/{before}", volume.uuid()))).unwrap();
+    damage(&segments(&world)[1]);
 
     let found = world.recoverable("vault").unwrap().found.remove(0);
     assert_eq!((epochs(&found.older), found.continues.len()), (Vec::new(), 1));

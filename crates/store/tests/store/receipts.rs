@@ -3,7 +3,8 @@
 use crate::support::{Node, Push, proof, proof_of_file, rel, requiring};
 use lastcopy_store::{
     Algorithm, BoundChecksum, DestinationRecord, Evidence, EvidenceEvent, HeadVerdict, IdentityError, Incarnation, Location,
-    Method, Proof, ProofError, ProvenAt, ReadBack, ReceiptFacts, ReceiptLevel, RunId, StoreError, Timestamp, VerifyOrder, Volume,
+    Method, Outcome, Proof, ProofError, ProvenAt, ReadBack, ReceiptFacts, ReceiptLevel, RunId, StoreError, Timestamp, VerifyOrder,
+    Volume,
 };
 
 fn at(node: &Node, word: &str, location: &str) -> ProvenAt {
@@ -500,4 +501,33 @@ fn a_place_holds_one_content() {
     push.run.record(&push.probed, &[at(&node, "one", ""), at(&node, "two", "")]).unwrap();
     let own = |word| node.store.receipts_of(node.content(word)).unwrap().into_iter().find(|receipt| receipt.location.0.is_empty());
     assert_eq!(own("one").unwrap().level, ReceiptLevel::Verified);
+}
+
+/// A file that would not hold still has no row that counts after those of its versions. An old version that was moved was told last, and came
+/// back in place of the newer one.
+#[test]
+fn of_a_path_only_the_last_version_is_told_again() {
+    for (moved, told) in [("one", false), ("three", true)] {
+        let (node, volume, vault) = pushed();
+        node.index(&volume, &[("a", "three"), ("b", "two")]);
+        let a = node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap();
+        let run = node.store.begin_index(&volume).unwrap();
+        run.unstable(&[a.id]).unwrap();
+        run.finish(&Outcome::Success, None).unwrap();
+        let push = Push::begin(&node.store, &volume, &vault);
+        let head = push.run.announce(&push.probed, &crate::support::head(1, push.run.id()), &[]).unwrap();
+        let (from, to) = (Location(b"photos/a".into()), Location(b"old/a".into()));
+        push.run.record(&push.probed, &[at(&node, moved, "photos/a")]).unwrap();
+        assert_eq!(push.run.moving(&push.probed, &from, &to).unwrap().len(), 1);
+        push.run.moved(&push.probed, node.content(moved), &from, &to, Ok(()), node.store.now()).unwrap();
+        drop(push);
+        let push = Push::begin(&node.store, &volume, &vault);
+        let mut paths = Vec::new();
+        let mut each = |line: lastcopy_store::Line| {
+            paths.push(line.path);
+            Ok(())
+        };
+        push.snapshot.lines(&push.probed, &lastcopy_store::Layout::ByContent, Some(head), &mut each).unwrap();
+        assert_eq!(paths.contains(&rel("a")), told, "{moved}: {paths:?}");
+    }
 }
