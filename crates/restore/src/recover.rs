@@ -37,35 +37,45 @@ struct Note {
     recovered: String,
     /// The run of its head.
     run: RunId,
+    /// The others that were read with it. Earlier notes name none.
+    #[serde(default)]
+    older: Vec<(String, RunId)>,
+}
+
+impl Note {
+    /// Whether it took up this head, or a later one of its life.
+    fn took_up(&self, head: &FoundHead) -> bool {
+        let (epoch, run) = (head.place.epoch.to_string(), head.head().run);
+        let lives = self.older.iter().map(|(epoch, run)| (epoch, *run)).chain([(&self.recovered, self.run)]);
+        lives.into_iter().any(|(life, at)| *life == epoch && at >= run)
+    }
 }
 
 impl Found {
     fn note(&self) -> Option<String> {
-        serde_json::to_string(&Note { recovered: self.head.place.epoch.to_string(), run: self.head.head().run }).ok()
+        let life = |head: &FoundHead| (head.place.epoch.to_string(), head.head().run);
+        let ((recovered, run), older) = (life(&self.head), self.older.iter().map(life).collect());
+        serde_json::to_string(&Note { recovered, run, older }).ok()
     }
 
     /// Whether an index that knows the volume has something to learn here, at a destination that it accepted: it does not, if it has files of
-    /// the volume on the disk, wrote this head or was recovered from it, and knows what the destination holds.
+    /// the volume on the disk, wrote each head that lies there or was recovered from it, and knows what the destination holds.
     pub fn has_news(&self, store: &Store, volume: &VolumeRecord, destination: &DestinationRecord) -> Result<bool, RestoreError> {
         let on_disk = [FileStatus::Present, FileStatus::Quarantined];
-        let told = self.head.place.epoch == store.epoch()? || self.is_taken_up(&store.noted_by_restores(volume.id)?);
+        let (own, noted) = (store.epoch()?, store.noted_by_restores(volume.id)?);
+        let ended_well = noted.iter().filter(|(_, ended)| *ended == RunStatus::Success);
+        let notes: Vec<Note> = ended_well.filter_map(|(note, _)| serde_json::from_str(note).ok()).collect();
+        let mut heads = self.older.iter().chain([&self.head]);
+        let told = heads.all(|head| head.place.epoch == own || notes.iter().any(|note| note.took_up(head)));
         Ok(!told
             || store.select_files(volume.id, &[RelPath::root()], &on_disk)?.is_empty()
             || store.count_receipts(destination.id)? == (0, 0, 0)
             || store.lacks_receipts(volume.id, destination.id)?)
     }
 
-    /// Whether a recovery from this head, or from a later one of its life, came to a good end.
-    fn is_taken_up(&self, noted: &[(String, RunStatus)]) -> bool {
-        let ended_well = noted.iter().filter(|(_, ended)| *ended == RunStatus::Success);
-        let epoch = self.head.place.epoch.to_string();
-        let mut notes = ended_well.filter_map(|(note, _)| serde_json::from_str::<Note>(note).ok());
-        notes.any(|note| note.recovered == epoch && note.run >= self.head.head().run)
-    }
-
     /// Whether this says something later than an earlier recovery did: of the same life, or of one that knows it as an older one.
     /// One that met damage, or was stopped before its end, is heard again.
-    fn is_newer_than(&self, Note { recovered, run }: &Note, ended: RunStatus) -> bool {
+    fn is_newer_than(&self, Note { recovered, run, .. }: &Note, ended: RunStatus) -> bool {
         let head = &self.head;
         if head.place.epoch.to_string() == *recovered {
             head.head().run > *run || ended != RunStatus::Success && head.head().run == *run

@@ -52,7 +52,7 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     refuse_ambiguity(&found)?;
     refuse_illegal_names(&found)?;
     refuse_another_of_that_name(app, args, &origin)?;
-    refuse_another_identity(app, &origin, &met)?;
+    refuse_another_identity(app, args, &origin, &met)?;
     let taken = found.into_iter().map(|found| Ok((place(app, args, &found)?, found))).collect::<Result<Vec<_>>>()?;
     refuse_overlap(app, &origin, &taken)?;
     let taken = with_news(app, &origin, &met, taken)?;
@@ -77,6 +77,8 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
     }
     app.confirm(&format!("Take over {} from this destination?", plural(taken.len() as u64, "volume", "volumes")))?;
     ensure_config(app)?;
+    // An index that nobody could find before may know this name.
+    refuse_another_identity(app, args, &origin, &met)?;
     recover(app, args, &origin, &met, &taken, !lies_there.damaged.is_empty())
 }
 
@@ -184,25 +186,27 @@ fn refuse_another_of_that_name(app: &App, args: &RecoverArgs, origin: &Origin) -
 }
 
 /// A name that stands for one repository is not given to another one by the way. Said before anything is changed.
-fn refuse_another_identity(app: &App, origin: &Origin, met: &Incarnation) -> Result<()> {
-    let Some((name, record)) = origin.name.as_ref().zip(record(app, origin)?) else { return Ok(()) };
+fn refuse_another_identity(app: &App, args: &RecoverArgs, origin: &Origin, met: &Incarnation) -> Result<()> {
+    // Also one that the configuration does not have any more: the index still counts on it.
+    let name = origin.name.as_deref().unwrap_or(&args.name);
+    let Some(record) = record(app, name)? else { return Ok(()) };
     match record.incarnation {
         Some(accepted) if accepted != *met => {
             let message = format!("`{name}` stands for {accepted}, and {met} is there now");
-            Err(CliError::new(Code::IdentityChanged, message).hint(format!(
-                "nothing was changed; if this is the one from now on: `lastcopy destination adopt {name}`, then repeat this"
-            )))
+            let hint = match &origin.name {
+                Some(_) => format!("if this is the one from now on: `lastcopy destination adopt {name}`, then repeat this"),
+                None => "give this one a name of its own: --name NAME".to_owned(),
+            };
+            Err(CliError::new(Code::IdentityChanged, message).hint(format!("nothing was changed; {hint}")))
         }
         _ => Ok(()),
     }
 }
 
 /// What an index that is there already knows of the destination.
-fn record(app: &App, origin: &Origin) -> Result<Option<DestinationRecord>> {
-    match &origin.name {
-        Some(name) if app.has_index()? => Ok(app.store()?.destination_record(name)?),
-        _ => Ok(None),
-    }
+fn record(app: &App, name: &str) -> Result<Option<DestinationRecord>> {
+    // Without a configuration nobody knows yet where an index would be.
+    if app.config().is_ok() && app.has_index()? { Ok(app.store()?.destination_record(name)?) } else { Ok(None) }
 }
 
 /// The checks that the configuration makes when it is loaded: once it is written, no command would take it any more.
@@ -245,7 +249,8 @@ fn with_news(app: &App, origin: &Origin, met: &Incarnation, taken: Vec<(PathBuf,
     if app.config().is_err() || !app.has_index()? {
         return Ok(taken);
     }
-    let record = record(app, origin)?.filter(|record| record.incarnation.as_ref() == Some(met));
+    let known = origin.name.as_deref().map_or(Ok(None), |name| record(app, name))?;
+    let record = known.filter(|record| record.incarnation.as_ref() == Some(met));
     let (mut news, mut known) = (Vec::new(), Vec::new());
     for (place, found) in taken {
         match app.store()?.volume_record(&found.header.volume_name)? {

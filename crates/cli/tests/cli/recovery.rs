@@ -302,6 +302,39 @@ fn a_recovery_writes_no_configuration_that_nobody_takes() {
     assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), tree.len() as u64);
 }
 
+/// An index was lost, and its volume added and pushed anew. The newest head is the new index's own, and what only the old one told was called
+/// known: nothing that was offloaded came back.
+#[test]
+fn what_an_older_life_tells_is_not_known_yet() {
+    let (home, tree) = with_history(&Setup::usual());
+    fs::remove_dir_all(home.path("data")).unwrap();
+    home.run(&["--yes", "volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["--yes", "destination", "adopt", "usb"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let recover = ["recover", "--from", &home.url("usb"), "--yes"];
+    home.run(&recover).expect(0);
+    home.run(&["restore", "photos"]).expect(0);
+    assert_same_tree(&tree, &home.tree("photos"));
+    assert_eq!(home.json(&recover).expect(3).error_code(), "refused");
+}
+
+/// The index counts on a name that the configuration has lost. Another repository took it, and what was proven of the first counted no more.
+#[test]
+fn a_name_that_an_index_knows_is_not_given_to_another() {
+    let (home, _) = with_history(&Setup::usual());
+    let (another, _) = with_history(&Setup::usual());
+    home.write_config("");
+    let to = home.path("elsewhere");
+    let recover = |name: &str| {
+        let url = another.url("usb");
+        home.json(&["recover", "--from", &url, "--name", name, "--to", to.to_str().unwrap(), "--dry-run"])
+    };
+    let refused = recover("usb").expect(3);
+    assert_eq!(refused.error_code(), "identity-changed", "{}", refused.ran);
+    assert!(refused.error().to_string().contains("--name"), "{}", refused.ran);
+}
+
 /// Another disk was at the place of a destination: its identity was accepted by the way, and all that was proven of the other one counted for
 /// nothing. That is a person's act, and so is giving up files that are gone.
 #[test]
