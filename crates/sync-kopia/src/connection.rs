@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use crate::program::{self, Input, Watch, flag, meaning};
-use crate::wire::repository_id;
+use crate::wire::{FORMAT_BLOB, repository_id};
 use lastcopy_program::PrivateDir;
 use lastcopy_store::Incarnation;
 use lastcopy_sync::{DestinationError, Probe};
@@ -13,8 +13,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The object by which kopia knows a repository, as it lies in a directory.
-const FORMAT_BLOB: &str = "kopia.repository.f";
 /// What may lie in an empty directory: what a file system makes by itself, and what kopia left when somebody tried to connect there.
 const NOTHING: [&str; 2] = ["lost+found", ".shards"];
 /// What kopia says where it finds no repository. A disk that is away, a missing bucket and a lost format blob give the same.

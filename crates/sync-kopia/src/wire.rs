@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The object by which kopia knows a repository, as it lies in a directory.
+pub const FORMAT_BLOB: &str = "kopia.repository.f";
+
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entry {

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::home::said;
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, nth, references, strided, tell};
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, concluded, nth, once_more, references, strided, undisturbed};
 use crate::workload::{Second, Workload};
 use lastcopy_stepper::{Ended, Kind, Plan, Report};
 use std::fmt;
@@ -173,10 +173,8 @@ fn changes(reference: &Reference) -> impl Iterator<Item = u64> {
 
 fn single(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>) -> Result<Totals> {
     let workload = reference.workload;
-    let undisturbed = Finding { point: format!("{} undisturbed", workload.name), wrong: reference.wrong.clone() };
-    if !reference.wrong.is_empty() {
-        tell(&[undisturbed], say);
-        return Ok(Totals { failed: 1, ..Totals::default() });
+    if let Some(totals) = undisturbed(reference, say) {
+        return Ok(totals);
     }
     let all = changes(reference).count();
     let stride = match workload.second {
@@ -225,25 +223,21 @@ fn pairs(workers: &Workers, extent: Extent, reference: &Reference, say: Say<'_>)
 fn try_all(workers: &Workers, points: &[Point], fewest: usize, what: &str, say: Say<'_>) -> Result<Totals> {
     let began = std::time::Instant::now();
     let tried = workers.spread(points, &|place, point| point.run(place))?;
-    let mut findings: Vec<_> = points
+    let findings: Vec<_> = points
         .iter()
         .zip(&tried)
         .filter(|(_, tried)| !tried.wrong.is_empty())
         .map(|(point, tried)| Finding { point: point.shown(tried.killed.as_ref()), wrong: tried.wrong.clone() })
         .collect();
-    let failed = findings.len() as u64;
-    let mut totals = Totals { passed: points.len() as u64 - failed, failed, skipped: 0 };
     let killed = tried.iter().filter(|tried| tried.killed.is_some()).count();
     let seconds = began.elapsed().as_secs_f64();
     say(&format!("{what}; tried {}, killed {killed}, {} wrong, {seconds:.1} s", points.len(), findings.len()));
     // Threads may come in another order, and a run end a few calls sooner.
-    if points.len() < fewest || killed * 10 < points.len() * 9 {
-        totals.failed += 1;
+    let too_few = (points.len() < fewest || killed * 10 < points.len() * 9).then(|| {
         let wrong = vec![format!("{} points were tried and {killed} killed; at least {fewest} were expected", points.len())];
-        findings.push(Finding { point: what.to_owned(), wrong });
-    }
-    tell(&findings, say);
-    Ok(totals)
+        Finding { point: what.to_owned(), wrong }
+    });
+    Ok(concluded(points.len(), findings, too_few, say))
 }
 
 /// Tries one point again, and says everything about it.
@@ -256,10 +250,5 @@ pub fn again(place: &mut Place, point: Point, say: Say<'_>) -> Result<Totals> {
         place.home().step(step, Plan::KillBefore(then))?.calls.iter().for_each(|call| say(&call.to_string()));
     }
     let tried = point.run(place)?;
-    let finding = Finding { point: point.shown(tried.killed.as_ref()), wrong: tried.wrong };
-    let failed = !finding.wrong.is_empty();
-    if failed {
-        tell(&[finding], say);
-    }
-    Ok(Totals { passed: u64::from(!failed), failed: u64::from(failed), skipped: 0 })
+    Ok(once_more(point.shown(tried.killed.as_ref()), tried.wrong, say))
 }

@@ -8,7 +8,7 @@ use crate::errors::ended_well;
 use crate::home::{Home, Step};
 use crate::oracle::{Edited, Expected};
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, nth, references, strided, tell};
+use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, concluded, nth, once_more, references, strided, undisturbed};
 use crate::tree::{self, Tree, noise};
 use crate::workload::{FINISH, Goal, Second, Workload};
 use crate::{ProofError, Result};
@@ -334,9 +334,8 @@ pub fn sweep(
 
 fn one(workers: &Workers, extent: Extent, reference: &Reference, edit: Option<Edit>, say: Say<'_>) -> Result<Totals> {
     let workload = reference.workload;
-    if !reference.wrong.is_empty() {
-        tell(&[Finding { point: format!("{} undisturbed", workload.name), wrong: reference.wrong.clone() }], say);
-        return Ok(Totals { failed: 1, ..Totals::default() });
+    if let Some(totals) = undisturbed(reference, say) {
+        return Ok(totals);
     }
     let began = std::time::Instant::now();
     let all = points(reference, edit);
@@ -344,27 +343,23 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, edit: Option<Ed
     chosen.iter_mut().step_by(extent.finish).for_each(|point| point.finish = true);
     let tried = workers.spread(&chosen, &|place, point| point.run(place))?;
     let findings = chosen.iter().zip(&tried).filter(|(_, tried)| !tried.wrong.is_empty());
-    let mut findings: Vec<_> =
-        findings.map(|(point, tried)| Finding { point: point.shown(), wrong: tried.wrong.clone() }).collect();
-    let failed = findings.len() as u64;
-    let mut totals = Totals { passed: chosen.len() as u64 - failed, failed, skipped: 0 };
+    let findings: Vec<_> = findings.map(|(point, tried)| Finding { point: point.shown(), wrong: tried.wrong.clone() }).collect();
     let met = tried.iter().filter(|tried| tried.met).count();
     let done = tried.iter().filter(|tried| tried.done).count();
     let seconds = began.elapsed().as_secs_f64();
     say(&format!(
-        "{}: {} edits; tried {}, of which {met} met the command and {done} changed something, {failed} wrong, {seconds:.1} s",
+        "{}: {} edits; tried {}, of which {met} met the command and {done} changed something, {} wrong, {seconds:.1} s",
         workload.name,
         all.len(),
-        chosen.len()
+        chosen.len(),
+        findings.len()
     ));
     // Threads may come in another order, and a run end a few calls sooner. Some edits find no file, or a lease; others always work.
-    if met * 10 < chosen.len() * 9 || (edit.is_none() && done * 4 < chosen.len()) {
-        totals.failed += 1;
+    let too_few = (met * 10 < chosen.len() * 9 || (edit.is_none() && done * 4 < chosen.len())).then(|| {
         let wrong = vec![format!("of {} edits, {met} met the command and {done} changed something: too few", chosen.len())];
-        findings.push(Finding { point: workload.name.to_owned(), wrong });
-    }
-    tell(&findings, say);
-    Ok(totals)
+        Finding { point: workload.name.to_owned(), wrong }
+    });
+    Ok(concluded(chosen.len(), findings, too_few, say))
 }
 
 /// Tries one point again, and says everything about it.
@@ -381,10 +376,5 @@ pub fn again(place: &mut Place, point: Point, say: Say<'_>) -> Result<Totals> {
     report.calls.iter().for_each(|call| say(&call.to_string()));
     say(crate::home::said(&report.stdout, &report.stderr).trim());
     let tried = point.run(place)?;
-    let finding = Finding { point: point.shown(), wrong: tried.wrong };
-    let failed = !finding.wrong.is_empty();
-    if failed {
-        tell(&[finding], say);
-    }
-    Ok(Totals { passed: u64::from(!failed), failed: u64::from(failed), skipped: 0 })
+    Ok(once_more(point.shown(), tried.wrong, say))
 }

@@ -3,7 +3,9 @@
 use crate::Result;
 use crate::home::said;
 use crate::place::Place;
-use crate::sweep::{Finding, Reference, Say, Totals, Workers, chosen, nth, references, shown, strided, tell};
+use crate::sweep::{
+    Finding, Reference, Say, Totals, Workers, chosen, concluded, nth, once_more, references, shown, strided, undisturbed,
+};
 use crate::workload::{Second, Workload};
 use lastcopy_stepper::{Ended, Plan, Report};
 use std::fmt;
@@ -190,9 +192,8 @@ pub fn sweep(
 
 fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<Fault>, say: Say<'_>) -> Result<Totals> {
     let workload = reference.workload;
-    if !reference.wrong.is_empty() {
-        tell(&[Finding { point: format!("{} undisturbed", workload.name), wrong: reference.wrong.clone() }], say);
-        return Ok(Totals { failed: 1, ..Totals::default() });
+    if let Some(totals) = undisturbed(reference, say) {
+        return Ok(totals);
     }
     let began = std::time::Instant::now();
     let all = points(reference, fault);
@@ -200,10 +201,7 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
     chosen.iter_mut().step_by(extent.finish).for_each(|point| point.finish = true);
     let tried = workers.spread(&chosen, &|place, point| point.run(place))?;
     let findings = chosen.iter().zip(&tried).filter(|(_, tried)| !tried.wrong.is_empty());
-    let mut findings: Vec<_> =
-        findings.map(|(point, tried)| Finding { point: point.shown(), wrong: tried.wrong.clone() }).collect();
-    let failed = findings.len() as u64;
-    let mut totals = Totals { passed: chosen.len() as u64 - failed, failed, skipped: 0 };
+    let findings: Vec<_> = findings.map(|(point, tried)| Finding { point: point.shown(), wrong: tried.wrong.clone() }).collect();
     let injected = tried.iter().filter(|tried| tried.injected).count();
     let succeeded = tried.iter().filter(|tried| tried.injected && tried.succeeded).count();
     let what = format!("{}, {}: {} calls, {} faults", workload.name, workload.about, reference.calls.len(), all.len());
@@ -217,13 +215,11 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
     let errors = FAULTS.iter().filter(|one| **one != Fault::Short && fault.is_none_or(|fault| fault == **one)).count();
     let fewest = workload.fewest.all() * errors * 2 / extent.stride;
     // Threads may come in another order, and a run end a few calls sooner.
-    if chosen.len() < fewest || injected * 10 < chosen.len() * 9 {
-        totals.failed += 1;
+    let too_few = (chosen.len() < fewest || injected * 10 < chosen.len() * 9).then(|| {
         let wrong = vec![format!("{} points were tried and {injected} failed; at least {fewest} were expected", chosen.len())];
-        findings.push(Finding { point: what, wrong });
-    }
-    tell(&findings, say);
-    Ok(totals)
+        Finding { point: what, wrong }
+    });
+    Ok(concluded(chosen.len(), findings, too_few, say))
 }
 
 /// Tries one point again, and says everything about it.
@@ -233,9 +229,5 @@ pub fn again(place: &mut Place, point: Point, say: Say<'_>) -> Result<Totals> {
     report.calls.iter().for_each(|call| say(&call.to_string()));
     say(&format!("{:?}: {}", report.ended, said(&report.stdout, &report.stderr).trim()));
     let tried = point.run(place)?;
-    let failed = !tried.wrong.is_empty();
-    if failed {
-        tell(&[Finding { point: point.shown(), wrong: tried.wrong }], say);
-    }
-    Ok(Totals { passed: u64::from(!failed), failed: u64::from(failed), skipped: 0 })
+    Ok(once_more(point.shown(), tried.wrong, say))
 }

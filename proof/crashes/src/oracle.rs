@@ -183,17 +183,22 @@ impl Expected {
     /// What must be kept after a directory was somewhere else for a while: its files need not find back to their places.
     #[must_use]
     pub fn moved_about(mut self, dir: &Path) -> Self {
-        let (below, others) = std::mem::take(&mut self.originals).into_iter().partition(|(path, _)| path.starts_with(dir));
+        let originals = std::mem::take(&mut self.originals);
+        let (below, others): (Tree, Tree) = originals.into_iter().partition(|(path, _)| path.starts_with(dir));
         self.originals = others;
-        let below: Tree = below;
         self.besides.extend(below.into_iter().map(|(path, original)| (path, original.hash)));
         self
     }
 
+    /// What else was at some place at any time.
+    fn others(&self) -> impl Iterator<Item = &(PathBuf, blake3::Hash)> {
+        self.besides.iter().chain(&self.given_up)
+    }
+
     /// Whether these bytes were at that place at any time.
     fn was_there(&self, path: &Path, hash: blake3::Hash) -> bool {
-        let others = || self.besides.iter().chain(&self.given_up).any(|(place, other)| place == path && *other == hash);
-        self.originals.get(path).is_some_and(|original| original.hash == hash) || others()
+        let original = self.originals.get(path).is_some_and(|original| original.hash == hash);
+        original || self.others().any(|(place, other)| place == path && *other == hash)
     }
 
     /// Looks at everything. What is said is wrong.
@@ -249,8 +254,7 @@ impl Expected {
         }
         // A store names its objects by their bytes.
         if kind != Second::Cas {
-            let others = || self.besides.iter().chain(&self.given_up).map(|(_, hash)| *hash);
-            let all = || self.originals.values().map(|original| original.hash).chain(others());
+            let all = || self.originals.values().map(|original| original.hash).chain(self.others().map(|(_, hash)| *hash));
             let written = |object: &str| all().any(|hash| hash.to_hex().as_str() == object);
             let before = |object: &str| {
                 self.dispensable.contains(object) || self.held.get(destination).is_some_and(|held| held.contains(object))
@@ -276,8 +280,8 @@ impl Expected {
             files.iter().map(|(path, _)| format!("{} is still {what}", path.display())).collect()
         };
         let mut wrong = names(&disk.aside, "aside");
-        let others = |path: &Path| self.besides.iter().chain(&self.given_up).any(|(place, _)| place == path);
-        let kept: Vec<_> = disk.kept.into_iter().filter(|(path, _)| !others(path)).collect();
+        let contested = |path: &Path| self.others().any(|(place, _)| place == path);
+        let kept: Vec<_> = disk.kept.into_iter().filter(|(path, _)| !contested(path)).collect();
         wrong.extend(names(&kept, "among the kept files"));
         Ok(wrong)
     }

@@ -218,6 +218,29 @@ pub fn tell(findings: &[Finding], say: Say<'_>) {
     }
 }
 
+/// What is wrong with a workload that nobody disturbed: then nothing else of it is tried.
+pub fn undisturbed(reference: &Reference, say: Say<'_>) -> Option<Totals> {
+    let wrong = reference.wrong.clone();
+    let finding = Finding { point: format!("{} undisturbed", reference.workload.name), wrong };
+    (!finding.wrong.is_empty()).then(|| concluded(1, vec![finding], None, say))
+}
+
+/// What so many points came to, told with what was found at them. That too few did what they are for fails, too.
+pub fn concluded(points: usize, mut findings: Vec<Finding>, too_few: Option<Finding>, say: Say<'_>) -> Totals {
+    let failed = findings.len() as u64;
+    let mut totals = Totals { passed: points as u64 - failed, failed, skipped: 0 };
+    totals.failed += u64::from(too_few.is_some());
+    findings.extend(too_few);
+    tell(&findings, say);
+    totals
+}
+
+/// What one point came to that was tried again.
+pub fn once_more(point: String, wrong: Vec<String>, say: Say<'_>) -> Totals {
+    let finding = Finding { point, wrong };
+    concluded(1, Vec::from_iter((!finding.wrong.is_empty()).then_some(finding)), None, say)
+}
+
 /// A directory of our own: in memory where there is such a place.
 pub fn scratch(given: Option<&Path>) -> Result<tempfile::TempDir> {
     let base = match given {

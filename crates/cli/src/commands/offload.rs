@@ -76,26 +76,19 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
         let counts = Counts { selected: plan.selected, blocked: plan.blocked, ..Counts::default() };
         return Ok(teller.finish(None, args.dry_run, &counts));
     }
-    if args.dry_run {
+    // Passwords are had before anything is set aside: whoever is asked for one may be away, and files would be missing meanwhile.
+    let nothing_can_go = !args.dry_run && offloading.depth != Depth::Offline && !confirmer.makes_ways(&policy);
+    if args.dry_run || nothing_can_go {
         let weaker = app.weakenings(volume.id(), &policy)?;
         if !weaker.is_empty() {
             return Err(CliError::policy_weaker(name, &weaker));
         }
         let held = offloading.rehearse_held(app.store()?, &mut |report| teller.tell(&report))?;
         let counts = held + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
-        app.output.note("dry run: nothing was changed");
-        return Ok(teller.finish(None, true, &counts));
-    }
-    // Passwords are had before anything is set aside: whoever is asked for one may be away, and files would be missing meanwhile.
-    if offloading.depth != Depth::Offline && !confirmer.makes_ways(&policy) {
-        let weaker = app.weakenings(volume.id(), &policy)?;
-        if !weaker.is_empty() {
-            return Err(CliError::policy_weaker(name, &weaker));
+        if args.dry_run {
+            app.output.note("dry run: nothing was changed");
         }
-        // Nothing can go; which file stays for what is told as in a dry run.
-        let counts = offloading.rehearse_held(app.store()?, &mut |report| teller.tell(&report))?;
-        let counts = counts + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
-        return Ok(teller.finish(None, false, &counts));
+        return Ok(teller.finish(None, args.dry_run, &counts));
     }
     let held: (u64, u64) = held.iter().fold((0, 0), |(count, bytes), intent| (count + 1, bytes + intent.file.content.size));
     app.confirm(&question(name, (plan.files, plan.bytes), held, Age { ms: policy.grace_ms }))?;

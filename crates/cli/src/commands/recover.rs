@@ -14,6 +14,7 @@ use lastcopy_store::{
 };
 use lastcopy_sync::{Destination, Probe, adopt};
 use lastcopy_sync_cas::Cas;
+use lastcopy_sync_kopia::wire::FORMAT_BLOB;
 use lastcopy_sync_mirror::{Mirror, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,9 +95,6 @@ struct Origin {
     path: Option<PathBuf>,
 }
 
-/// By this file kopia knows a repository in a directory.
-const KOPIA_FORMAT: &str = "kopia.repository.f";
-
 /// A URL of a directory, or a place as rclone writes it. What is configured already is reached as it is configured there.
 fn origin(app: &App, from: &str) -> Result<Origin> {
     // A machine that lost everything has no configuration, and nothing is wrong with that.
@@ -124,7 +122,7 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
     if let Some((name, kind)) = configured(&same) {
         return known(&name, kind);
     }
-    if path.join(KOPIA_FORMAT).exists() {
+    if path.join(FORMAT_BLOB).exists() {
         let message = format!("a repository of kopia's is at {}, and its password is not known here", path.display());
         return Err(CliError::new(Code::Config, message).hint(
             "write its section [destinations.NAME] into the configuration first, then repeat this; docs/kopia.md shows one",
@@ -249,8 +247,8 @@ fn with_news(app: &App, origin: &Origin, met: &Incarnation, taken: Vec<(PathBuf,
     if app.config().is_err() || !app.has_index()? {
         return Ok(taken);
     }
-    let known = origin.name.as_deref().map_or(Ok(None), |name| record(app, name))?;
-    let record = known.filter(|record| record.incarnation.as_ref() == Some(met));
+    let configured = origin.name.as_deref().map_or(Ok(None), |name| record(app, name))?;
+    let record = configured.filter(|record| record.incarnation.as_ref() == Some(met));
     let (mut news, mut known) = (Vec::new(), Vec::new());
     for (place, found) in taken {
         match app.store()?.volume_record(&found.header.volume_name)? {

@@ -58,6 +58,16 @@ fn no_rclone(test: &str) -> bool {
     missing
 }
 
+/// A file in a volume that is indexed, and a mirror that holds nothing yet.
+fn with_one_file() -> Home {
+    let home = mirrored("");
+    home.write("photos", "a", b"bytes");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home
+}
+
 /// A disk that is mounted in a mirror is not synced with it, and no marker tells which one it is: what lies there was proven by reading it from
 /// memory.
 #[test]
@@ -66,11 +76,7 @@ fn a_disk_below_the_mirror_is_none_of_it() {
     if no_rclone(TEST) {
         return;
     }
-    let home = mirrored("");
-    home.write("photos", "a", b"bytes");
-    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
-    home.run(&["destination", "init", "box"]).expect(0);
-    home.run(&["index"]).expect(0);
+    let home = with_one_file();
     let Some(_mounted) = Mounted::small(&home.destination("box").join("photos")) else {
         return skipped(TEST, NO_MOUNTS);
     };
@@ -86,11 +92,7 @@ fn what_was_moved_to_a_disk_below_the_mirror_comes_back() {
     if no_rclone(TEST) {
         return;
     }
-    let home = mirrored("");
-    home.write("photos", "a", b"bytes");
-    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
-    home.run(&["destination", "init", "box"]).expect(0);
-    home.run(&["index"]).expect(0);
+    let home = with_one_file();
     home.run(&["sync"]).expect(0);
     home.run(&["offload", "photos", ".", "--yes"]).expect(0);
     let place = home.destination("box").join("photos");

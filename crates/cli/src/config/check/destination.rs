@@ -5,6 +5,7 @@ use super::Check;
 use crate::units::Age;
 use lastcopy_store::{DESTINATION_MARKER, DestinationKind, Method};
 use lastcopy_sync_kopia::Storage;
+use lastcopy_sync_kopia::wire::FORMAT_BLOB;
 use lastcopy_sync_mirror::{Options, Verify};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -95,7 +96,7 @@ impl DestinationConfig {
 
     /// Whether the destination itself is seen at its place in this machine, and not only the place.
     pub(crate) fn is_seen(&self) -> bool {
-        let own = [DESTINATION_MARKER, "kopia.repository.f"];
+        let own = [DESTINATION_MARKER, FORMAT_BLOB];
         self.path.as_ref().is_some_and(|path| own.iter().any(|name| path.join(name).exists()))
     }
 
