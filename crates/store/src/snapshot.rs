@@ -299,7 +299,8 @@ impl Snapshot {
     }
 
     /// Goes through what the sealed segments before `since` do not say yet: every path that became something else between the two
-    /// instants, and what was withheld. Without `since`, everything that the index knows of the volume.
+    /// instants, and what was withheld. Without `since`, everything that the index knows of the volume; of a path that holds something else by
+    /// now, first what it held before that the destination ever had, as offloaded. The segments that told that may be gone.
     pub fn lines(
         &self,
         probed: &Probed,
@@ -315,14 +316,20 @@ impl Snapshot {
             };
             // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes. In the
             // order of rows, the newest row of a path speaks last.
-            let (driver, also, order) = match since {
+            let (driver, also, order, told) = match since {
                 Some(_) => (
                     "(SELECT id FROM file WHERE volume = :volume AND changed_seq > :from
                       UNION SELECT file FROM withheld WHERE head = :head) p JOIN file f ON f.id = p.id",
                     "",
                     "p.id",
+                    "0",
                 ),
-                None => ("file f NOT INDEXED", "AND f.changed_seq > :from", "f.id"),
+                None => (
+                    "file f NOT INDEXED",
+                    "AND f.changed_seq > :from",
+                    "f.id",
+                    "EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content)",
+                ),
             };
             let sql = format!(
                 "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq,
@@ -331,6 +338,7 @@ impl Snapshot {
                         CASE WHEN f.status = 'superseded' THEN EXISTS
                             (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
                                 AND n.since_seq <= :seq) ELSE 0 END,
+                        {told},
                         CASE WHEN :below IS NOT NULL THEN
                             (SELECT r.location FROM receipt r WHERE r.destination = :destination AND r.content = f.content
                              AND r.lost_at IS NULL AND r.incarnation = :incarnation
@@ -366,12 +374,13 @@ impl Snapshot {
 fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
     let status: FileStatus = row.get(7)?;
     let since: i64 = row.get(8)?;
-    let (present, held, withheld, followed): (bool, bool, bool, bool) = (row.get(9)?, row.get(10)?, row.get(11)?, row.get(12)?);
+    let (present, held, withheld): (bool, bool, bool) = (row.get(9)?, row.get(10)?, row.get(11)?);
+    let (followed, told): (bool, bool) = (row.get(12)?, row.get(13)?);
     let says_something = if present {
         since > from || withheld
     } else {
         // It ended after that change: what was withheld was present. The path's newer row, if there is one, says what it became.
-        !followed
+        !followed || told
     };
     if !says_something {
         return Ok(None);
@@ -382,8 +391,12 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         content: Content { hash: ContentHash(row.get(3)?), size: row.get(4)? },
         mtime_ns: row.get(5)?,
         mode: row.get(6)?,
-        status: if present { FileStatus::Present } else { status },
-        location: Location(row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default()),
+        status: match (present, followed) {
+            (true, _) => FileStatus::Present,
+            (false, true) => FileStatus::Offloaded,
+            (false, false) => status,
+        },
+        location: Location(row.get::<_, Option<Vec<u8>>>(14)?.unwrap_or_default()),
         held: held || !present,
     }))
 }

@@ -1,7 +1,7 @@
 //! Snapshots and claims: what a push may claim, however much happened while it was sending (I2, I3, I8).
 
 use crate::support::{Node, Push, observe, proof, rel};
-use lastcopy_fs::RelPath;
+use lastcopy_fs::{RelPath, hash_bytes};
 use lastcopy_store::{
     DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, RunId, Seen, StoreError, Totals,
     VolumeClaim,
@@ -69,6 +69,29 @@ fn a_snapshot_stays_what_it_was() {
         .unwrap();
     let present = |path: &str| (format!("{}", rel(path)), FileStatus::Present, false);
     assert_eq!(lines, [present("changes"), present("goes"), present("stays")], "and so does what a segment would say");
+}
+
+/// The segments that told of a content may be gone with a rollback; where its path holds another file by now, a segment that begins anew tells
+/// both, and the newest last. What the destination never had is none of its business.
+#[test]
+fn a_full_segment_tells_what_a_path_held_before() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one")]);
+    node.push(&volume, &vault);
+    node.index(&volume, &[("a", "never pushed")]);
+    node.index(&volume, &[("a", "two")]);
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|_| true);
+    let mut told = Vec::new();
+    push.snapshot
+        .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
+            told.push((line.path.clone(), line.content, line.status, line.is_held()));
+            Ok(())
+        })
+        .unwrap();
+    let (one, two) = (hash_bytes(b"one"), hash_bytes(b"two"));
+    assert_eq!(told, [(rel("a"), one, FileStatus::Offloaded, true), (rel("a"), two, FileStatus::Present, true)]);
 }
 
 /// A file that could not be proven holds back what was indexed with it and after it, and nothing before.
