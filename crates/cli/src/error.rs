@@ -158,14 +158,14 @@ impl Exit {
 
     /// The exit status of several parts: 4 if any failed, else 3 if all were refused, else 1 if any was or needs attention. A wrong
     /// command line was noticed before any part began: what turns out to be wrong with the configuration of one has made that one fail,
-    /// and says nothing of the others. One alone is what it is.
+    /// and says nothing of the others. Where all are alike, that is it.
     pub(crate) fn of_parts(parts: &[Self]) -> Self {
-        if let [alone] = parts {
-            *alone
+        if let [first, others @ ..] = parts
+            && others.iter().all(|part| part == first)
+        {
+            *first
         } else if parts.iter().any(|part| matches!(part, Self::Usage | Self::Failed)) {
             Self::Failed
-        } else if !parts.is_empty() && parts.iter().all(|part| *part == Self::Refused) {
-            Self::Refused
         } else if parts.iter().any(|part| matches!(part, Self::Refused | Self::Attention)) {
             Self::Attention
         } else {

@@ -58,6 +58,7 @@ pub(crate) fn detail(refusal: &Refusal, names: &Names) -> String {
         Cause::NotHeld => format!("`{at}` does not hold the bytes any more"),
         Cause::ReliedOn => "another node counts on this copy".into(),
         Cause::Conflict => "the path has two versions, and nobody chose yet".into(),
+        Cause::Needed if refusal.heard.is_some() => "this node needs it here".into(),
         Cause::Needed => "this node needs it to reach its destinations".into(),
         Cause::InUse => "somebody has it open for writing".into(),
         Cause::Filesystem => "its file system gives no guarantees to rest a deletion on".into(),

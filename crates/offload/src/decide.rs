@@ -230,6 +230,10 @@ pub fn decide(file: &FileFacts, evidence: &[Evidence], policy: &Policy, known: &
     own(file.alarm, Cause::Alarm);
     own(file.frozen, Cause::Conflict);
     own(known.needed, Cause::Needed);
+    if file.file.says_what_is_left_out() {
+        let heard = "without it, what it leaves out would be indexed, sent and offloaded like everything else";
+        decision.refusals.push(Refusal { destination: None, cause: Cause::Needed, heard: Some(heard.into()) });
+    }
 
     let mut refusals_of = Vec::with_capacity(evidence.len());
     for (place, evidence) in evidence.iter().enumerate() {

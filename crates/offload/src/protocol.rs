@@ -8,8 +8,8 @@ use crate::quarantine::{Returned, fits, move_aside, quarantine_path, stat_aside}
 use crate::settle::{OffloadError, SettleReport, is_that_of, put_back, settle_one, unread};
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, IGNORE_FILE, Intent, IntentId, Leaving, Offload, Run,
-    Settled, Store, Timestamp,
+    Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Settled,
+    Store, Timestamp,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -250,10 +250,6 @@ impl<'a> Protocol<'a> {
         }
         if self.offloading.needed.contains(&(stat.device, stat.inode)) {
             let what = "this node needs it to reach its destinations or its index";
-            return Err(Stop::Blocked(Cause::Needed, what.into()));
-        }
-        if path.split().is_some_and(|(_, name)| name == IGNORE_FILE.as_bytes()) {
-            let what = "without it, what it leaves out would be indexed, sent and offloaded like everything else";
             return Err(Stop::Blocked(Cause::Needed, what.into()));
         }
         let filesystem = filesystem_of(&file).map_err(failed)?;

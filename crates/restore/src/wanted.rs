@@ -45,17 +45,14 @@ pub enum WantedList {
 }
 
 /// Which files of a volume come back for some paths: offloaded ones at and below them, missing ones only if they are named
-/// themselves. `everything` takes all that the index knows: for replacing what differs, and for restoring elsewhere. A missing file in whose
-/// way later ones would be, or that would be in theirs, is no part of it.
+/// themselves. `everything` takes all that the index knows, for replacing what differs, and for restoring elsewhere, but what [`gives_way`].
 pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everything: bool) -> Result<WantedList, RestoreError> {
     if everything {
         let mut files = store.select_files(volume, below, &[FileStatus::Present, FileStatus::Offloaded])?;
-        for id in store.select_files(volume, below, &[FileStatus::Missing])? {
-            let file = store.file(id)?;
-            if below.contains(&file.path) || !store.gives_way(&file)? {
-                files.push(id);
-            }
-        }
+        let gone = store.select_files(volume, below, &[FileStatus::Missing])?;
+        let kept = gone.into_iter().map(|id| Ok((id, is_left_out(store, &store.file(id)?, below)?)));
+        let kept = kept.filter_map(|known| known.map(|(id, left_out)| (!left_out).then_some(id)).transpose());
+        files.extend(kept.collect::<Result<Vec<_>, RestoreError>>()?);
         return Ok(WantedList::Files(files));
     }
     let mut files = store.select_files(volume, below, &[FileStatus::Offloaded])?;
@@ -68,6 +65,22 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
     let mut known = HashSet::new();
     files.retain(|file| known.insert(*file));
     Ok(WantedList::Files(files))
+}
+
+/// The missing files below some paths that are no part of everything: later ones would be in their way, or they in the way of those.
+pub fn gives_way(store: &Store, volume: VolumeId, below: &[RelPath]) -> Result<Vec<RelPath>, RestoreError> {
+    let mut left_out = Vec::new();
+    for id in store.select_files(volume, below, &[FileStatus::Missing])? {
+        let file = store.file(id)?;
+        if is_left_out(store, &file, below)? {
+            left_out.push(file.path);
+        }
+    }
+    Ok(left_out)
+}
+
+fn is_left_out(store: &Store, file: &FileRecord, below: &[RelPath]) -> Result<bool, RestoreError> {
+    Ok(!below.contains(&file.path) && store.gives_way(file)?)
 }
 
 /// The paths of a volume that hold a content and lack their file: offloaded and missing ones.

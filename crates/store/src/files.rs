@@ -6,6 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::ids::{ContentId, DirectoryId, FileId, RunId, VolumeId, text_enum};
 use crate::runs::{Audit, Index, Outcome, Run, Sync, Tx};
 use crate::store::Store;
+use crate::volume::IGNORE_FILE;
 use lastcopy_fs::{Content, ContentHash, FileStat, RelPath};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
@@ -112,6 +113,13 @@ pub struct FileRecord {
     pub present_since: RunId,
     /// The run that gave it its status.
     pub status_run: RunId,
+}
+
+impl FileRecord {
+    /// Whether it is an [`IGNORE_FILE`].
+    pub fn says_what_is_left_out(&self) -> bool {
+        self.path.split().is_some_and(|(_, name)| name == IGNORE_FILE.as_bytes())
+    }
 }
 
 /// What was found at a path: bytes that held still while they were hashed.

@@ -211,7 +211,7 @@ fn check(looker: &Looker<'_>, item: HeldItem, depth: Depth, sink: &dyn VerifySin
         }
         Ok(Look::Absent) => sink.lost(item, "the file is not there".into()),
         Ok(Look::Other(detail)) => sink.lost(item, format!("the file is damaged: {detail}")),
-        Err(_) if context.cancel.is_cancelled() => {}
+        Err(_) if context.cancel.is_cancelled() || looker.remote.has_ended() => {}
         Err(Blind::Rc(error)) => sink.unverifiable(item, error.to_string()),
         Err(Blind::Io(error)) => sink.unverifiable(item, error.to_string()),
         Err(Blind::NoWay) => sink.unverifiable(item, "nothing there can be verified".into()),
@@ -276,11 +276,16 @@ fn each_item(
             break;
         }
         each(group, threads, |item| {
-            if !context.cancel.is_cancelled() {
+            if !context.cancel.is_cancelled() && !remote.has_ended() {
                 work(item);
             }
             None::<()>
         });
+        // Of what it was not asked any more, nothing is known.
+        if remote.has_ended() {
+            context.cancel.check()?;
+            return Err(remote.error(&RcError::Silent("rclone ended before everything was looked at".into())));
+        }
     }
     Ok(context.cancel.check()?)
 }

@@ -137,17 +137,15 @@ impl Remote {
 
     /// The types of a place's remote and of those that it stands before, as far as settings tell.
     fn types_below(&self, place: &str, options: &Options, deep: usize, found: &mut Vec<String>) {
-        let place = place.trim_matches('"');
-        let end = place.char_indices().skip(1).find(|(_, character)| matches!(character, ':' | ',')).map(|(end, _)| end);
-        let Some(name) = end.map(|end| &place[..end]).filter(|_| deep > 0 && !place.starts_with('/')) else { return };
-        found.extend(self.kind_of(name, options));
-        for setting in ["remote", "upstreams"] {
+        let Some(Connection { name, given }) = Connection::read(place).filter(|_| deep > 0) else { return };
+        let own = |wanted: &str| given.iter().rev().find(|(key, _)| key == wanted).map(|(_, value)| value.clone());
+        found.extend(own("type").or_else(|| self.kind_of(name, options)));
+        let setting = |wanted: &str| own(wanted).or_else(|| self.setting(name, wanted, options)).unwrap_or_default();
+        self.types_below(&setting("remote"), options, deep - 1, found);
+        for other in spaced(&setting("upstreams")) {
             // Those of `combine` have a name of their own before an equals sign.
-            let others = self.setting(name, setting, options).unwrap_or_default();
-            for other in others.split_whitespace() {
-                let place = other.split_once('=').filter(|(name, _)| !name.contains([':', ','])).map_or(other, |(_, place)| place);
-                self.types_below(place, options, deep - 1, found);
-            }
+            let place = other.split_once('=').filter(|(name, _)| !name.contains([':', ','])).map_or(&*other, |(_, place)| place);
+            self.types_below(place, options, deep - 1, found);
         }
     }
 
@@ -177,6 +175,11 @@ impl Remote {
             RcError::Refused(reason) if is_full(reason) => Some(self.error(error)),
             RcError::NotFound(_) | RcError::Refused(_) => None,
         }
+    }
+
+    /// Whether rclone is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.daemon.has_ended()
     }
 
     /// Ends rclone: whatever waits for it gets an error.
@@ -451,4 +454,89 @@ pub(crate) fn read_failed(error: RcError) -> io::Error {
 /// Whether this is only that somebody asked to stop.
 pub(crate) fn cancelled() -> DestinationError {
     Cancelled.into()
+}
+
+/// A place as rclone's documentation of connection strings has it, without its path: `name,key=value,…:path`.
+#[derive(Debug, PartialEq, Eq)]
+struct Connection<'a> {
+    name: &'a str,
+    given: Vec<(String, String)>,
+}
+
+impl<'a> Connection<'a> {
+    /// None of a path on this machine.
+    fn read(place: &'a str) -> Option<Self> {
+        // A remote without a name begins with a colon.
+        let end = place.char_indices().skip(1).find(|(_, character)| matches!(character, ':' | ',')).map(|(end, _)| end)?;
+        let (name, mut rest) = place.split_at(end);
+        let mut given = Vec::new();
+        while let Some(setting) = rest.strip_prefix(',') {
+            let end = setting.find(['=', ',', ':']).unwrap_or(setting.len());
+            let (key, after) = setting.split_at(end);
+            // A setting without a value is switched on.
+            let (value, after) = after.strip_prefix('=').map_or_else(|| ("true".into(), after), value_of);
+            given.push((key.to_owned(), value));
+            rest = after;
+        }
+        (!name.contains('/')).then_some(Self { name, given })
+    }
+}
+
+/// The value at the start of a text, and what follows it. In quotes, a doubled one stands for itself.
+fn value_of(text: &str) -> (String, &str) {
+    let Some(quote) = text.chars().next().filter(|first| matches!(first, '\'' | '"')) else {
+        let end = text.find([',', ':']).unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let (mut value, mut rest) = (String::new(), &text[1..]);
+    while let Some((before, after)) = rest.split_once(quote) {
+        value.push_str(before);
+        let Some(after) = after.strip_prefix(quote) else { return (value, after) };
+        value.push(quote);
+        rest = after;
+    }
+    value.push_str(rest);
+    (value, "")
+}
+
+/// What stands between spaces; in double quotes, with them.
+fn spaced(list: &str) -> Vec<String> {
+    let (mut found, mut rest) = (Vec::new(), list.trim_start());
+    while !rest.is_empty() {
+        let (word, after) = match rest.starts_with('"') {
+            true => value_of(rest),
+            false => {
+                let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        found.push(word);
+        rest = after.trim_start();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Examples of rclone's documentation, and what is inside of one.
+    #[test]
+    fn connection_strings_are_read_as_rclone_does() {
+        let read = |place| {
+            let Connection { name, given } = Connection::read(place).unwrap();
+            (name, given.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
+        };
+        assert_eq!(read("box:dir"), ("box", vec![]));
+        assert_eq!(read(":sftp,host=example.com,user=you:path"), (":sftp", vec!["host=example.com".into(), "user=you".into()]));
+        assert_eq!(read("drive,shared_with_me:"), ("drive", vec!["shared_with_me=true".into()]));
+        let inside = r#":alias,remote=":union,upstreams='box: :cache,remote=other:':":dir"#;
+        assert_eq!(read(inside), (":alias", vec!["remote=:union,upstreams='box: :cache,remote=other:':".into()]));
+        assert_eq!(read(r#"a,b="c""d'",e='f''g':"#), ("a", vec![r#"b=c"d'"#.into(), "e=f'g".into()]));
+        assert_eq!(read("a,b='never closed").1, ["b=never closed"]);
+        for none in ["/a/b:c", "relative", "", ":"] {
+            assert_eq!(Connection::read(none), None, "{none}");
+        }
+        assert_eq!(spaced(r#" one:a  "two:b c" dir=three:"#), ["one:a", "two:b c", "dir=three:"]);
+    }
 }

@@ -8,7 +8,7 @@ use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
-use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, wanted_below, wanted_content, wanted_with};
+use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, gives_way, wanted_below, wanted_content, wanted_with};
 use lastcopy_store::{FileStatus, Outcome, RunId, VolumeError, VolumeRecord};
 use std::path::Path;
 
@@ -106,12 +106,27 @@ fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<Wanted
                 .hint("`lastcopy query --offloaded` lists what can come back"));
         }
     }
-    let mut wanted = wanted_below(app.store()?, record.id, &below, args.in_place || args.to.is_some())?;
+    let everything = args.in_place || args.to.is_some();
+    let mut wanted = wanted_below(app.store()?, record.id, &below, everything)?;
+    if everything {
+        tell_left_out(app, &record.name, &gives_way(app.store()?, record.id, &below)?);
+    }
     // Here, what waits for its grace is a matter of `offload --undo`; anywhere else, it is a file like any other.
     if let (true, WantedList::Files(files)) = (args.to.is_some(), &mut wanted) {
         files.extend(app.store()?.select_files(record.id, &below, &[FileStatus::Quarantined])?);
     }
     Ok(wanted)
+}
+
+/// Missing files that could not be where later ones are.
+fn tell_left_out(app: &App, volume: &str, left_out: &[RelPath]) {
+    if let [first, others @ ..] = left_out {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", grouped(others.len() as u64)) };
+        app.output.note(&format!(
+            "{volume}: `{first}`{more} left out: a later file is where it would be, or a directory with later files; `lastcopy query` \
+             tells its digest, and `restore --content` brings it back"
+        ));
+    }
 }
 
 fn fields(volume: &str, report: &RestoreReport) -> Fields {

@@ -6,8 +6,10 @@ use crate::output::{Fields, coloured};
 use crate::units::Size;
 use crate::words::{self, files, grouped, plural};
 use anstyle::AnsiColor;
+use lastcopy_fs::Dir;
 use lastcopy_offload::{Known, decide};
-use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord};
+use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord, find_marker};
+use std::path::Path;
 
 /// How a volume, or a volume at a destination, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,15 +44,18 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
         app.volume_config(name)?;
     }
     // A question makes no index.
-    let (alarms, recorded) = match app.has_index()? {
+    let has_index = app.has_index()?;
+    let (alarms, recorded) = match has_index {
         true => (app.store()?.alarms(true)?, app.store()?.volumes()?),
         false => (Vec::new(), Vec::new()),
     };
+    let was_known = |name: &str| !has_index && config.volumes.get(name).is_some_and(|volume| carries_a_marker(&volume.path));
     let mut worst = Level::Green;
     for name in config.volumes.keys().filter(|name| volume.is_none_or(|only| only == *name)) {
         let level = match recorded.iter().find(|record| record.name == *name) {
             Some(record) => survey(app, record, &alarms)?,
-            None => not_added(app, name),
+            None if was_known(name) => without_index(app, name),
+            None => not_added(app, name, format!("lastcopy volume add {name} PATH")),
         };
         worst = worst.max(level);
     }
@@ -61,6 +66,9 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
         for record in recorded.iter().filter(|record| !config.volumes.contains_key(&record.name)) {
             worst = worst.max(not_configured(app, record)?);
         }
+    }
+    if config.volumes.keys().any(|name| was_known(name)) {
+        app.require_index().unwrap_or_else(|lost| app.output.warn(&format!("{}: {}", lost.message, lost.hint.unwrap_or_default())));
     }
     if !alarms.is_empty() {
         // Also one on a destination that no volume is pushed to any more: perhaps it holds what was offloaded.
@@ -75,11 +83,22 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
     Ok(if worst == Level::Green { Exit::Done } else { Exit::Attention })
 }
 
-fn not_added(app: &App, name: &str) -> Level {
-    let next = format!("lastcopy volume add {name} PATH");
+fn not_added(app: &App, name: &str, next: String) -> Level {
     app.output.line(&format!("{}  {name}: not added yet; next: {next}", Level::Amber.shown()));
     app.output.json("status", &status_fields(name, None, Level::Amber).with("next", next));
     Level::Amber
+}
+
+/// The tree was added to an index that is not there: added anew, it would be another volume, and what was offloaded from it unknown.
+fn without_index(app: &App, name: &str) -> Level {
+    let next = "lastcopy recover --from URL";
+    app.output.line(&format!("{}  {name}: its index is gone; next: {next}", Level::Red.shown()));
+    app.output.json("status", &status_fields(name, None, Level::Red).with("next", next));
+    Level::Red
+}
+
+fn carries_a_marker(root: &Path) -> bool {
+    Dir::open(root).is_ok_and(|root| !matches!(find_marker(&root), Ok(None)))
 }
 
 /// A volume of the index that the configuration does not name: nobody pushes or verifies it, and its offloaded files are still owed.

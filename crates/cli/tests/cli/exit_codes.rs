@@ -146,8 +146,10 @@ fn one_wrongly_configured_among_several() {
         let config = fs::read_to_string(home.config()).unwrap();
         home.write_config(&format!("{config}\n{section}"));
         assert_parts(home.json(&["verify"]), &[parts, &[Failed]].concat(), exit);
-        // Alone, it is the configuration.
+        // Alone, or together with its like, it is the configuration.
         assert_parts(home.json(&["verify", "vault"]), &[Failed], 2);
+        home.write_config(&format!("{config}\n{section}\n{}", section.replace("vault]", "attic]")));
+        assert_parts(home.json(&["verify", "vault", "attic"]), &[Failed, Failed], 2);
     }
 }
 

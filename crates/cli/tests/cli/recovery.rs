@@ -866,6 +866,26 @@ fn a_restore_replaces_nothing_that_is_there() {
     assert!(kept.values().any(|entry| entry.bytes == b"something else"));
 }
 
+/// A file that became a directory of others cannot come back together with them. It was left out without a word.
+#[test]
+fn what_gives_way_to_later_files_is_named() {
+    let home = Home::new(&Setup::usual());
+    for path in ["a", "a/b"] {
+        fs::remove_file(home.volume("photos").join("a")).ok();
+        home.write("photos", path, path.as_bytes());
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+    }
+    let to = home.path("elsewhere");
+    let restored = home.run(&["restore", "photos", "--to", to.to_str().unwrap()]).expect(0);
+    assert!(restored.stderr.contains("photos: `a` left out"), "{restored}");
+    assert_eq!(fs::read(to.join("a/b")).unwrap(), b"a/b");
+    let digest = crate::tree::digest(b"a");
+    assert!(home.run(&["query", home.volume("photos").join("a").to_str().unwrap()]).expect(0).stdout.contains(&digest));
+    home.run(&["restore", "photos", "--content", &digest, "--to", home.path("other").to_str().unwrap()]).expect(0);
+    assert_eq!(fs::read(home.path("other/a")).unwrap(), b"a");
+}
+
 /// Deleted by accident a moment ago: no index run has noticed yet.
 #[test]
 fn a_file_that_is_gone_comes_back_when_it_is_named() {

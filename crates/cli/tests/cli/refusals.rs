@@ -471,6 +471,8 @@ fn needed_where_it_says_what_to_leave_out() {
     home.run(&["sync"]).expect(0);
     let offloaded = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
     assert_eq!(offloaded.causes(".lastcopyignore"), ["needed"]);
+    let explained = home.json(&["explain", home.volume("photos").join(".lastcopyignore").to_str().unwrap()]).expect(1);
+    assert_eq!(explained.causes(".lastcopyignore"), ["needed"]);
     assert_eq!(offloaded.count("offloaded"), 2);
     assert_eq!(home.json(&["index"]).expect(0).count("added"), 0);
 }

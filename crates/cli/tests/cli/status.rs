@@ -140,6 +140,13 @@ fn questions_are_answered_without_an_index() {
     fs::remove_dir_all(home.index().parent().unwrap()).unwrap();
     let file = home.volume("photos").join("a");
     let digest = crate::tree::digest(b"bytes");
+    // To add the volume would make another one of it.
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!(
+        (&volume(&status, "photos")["level"], &volume(&status, "photos")["next"]),
+        (&"red".into(), &"lastcopy recover --from URL".into())
+    );
+    assert!(status.ran.stderr.contains("puts a backup there"), "{}", status.ran);
     for (question, exit) in [
         (&["alarms"] as &[&str], 0),
         (&["runs"], 0),

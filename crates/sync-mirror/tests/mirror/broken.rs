@@ -83,6 +83,10 @@ def serve(stream):
         forward(head, body)
         whole = json.dumps({"error": "Move NewObject failed: object not found", "status": 404}).encode()
         return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
+    if line.startswith(b"GET") and b"things/" in line and "dies" in HOW:
+        if HOW == "dies at a look" or line in late: real.kill(); os._exit(1)
+        late.add(line)
+        return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nOops\n")
     if line.startswith(b"GET") and b"things/first" in line and HOW == "opens nothing":
         return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nNot Found\n")
     if copying and HOW == "drops a file":
@@ -338,6 +342,29 @@ fn what_cannot_be_opened_is_not_lost() {
     assert!(node.made.root().join("things/first").exists(), "it is where it was");
     node.behave("honest");
     assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success);
+}
+
+/// What a verify did not reach because rclone ended says nothing against what is there: it counted no more, until the next verify read it.
+#[test]
+fn it_dies_at_a_look() {
+    if no_rclone("broken::it_dies_at_a_look") {
+        return;
+    }
+    let node = Node::new(Place::Sftp);
+    node.rig.index().unwrap();
+    assert_eq!(node.rig.push(&node.site).unwrap().status, RunStatus::Success);
+    let open = |node: &Node| {
+        let evidence = node.rig.evidence(&node.site).unwrap();
+        evidence.into_iter().filter(|(facts, evidence)| gate_is_open(facts, evidence)).count()
+    };
+    assert_eq!(open(&node), 2);
+    for how in ["dies at a look", "fails, and dies at the second look"] {
+        node.behave(how);
+        let ended = node.rig.verify_only(&node.site, Extent::All).unwrap().unwrap_err().to_string();
+        assert!(ended.contains("before everything was looked at"), "{how}: {ended}");
+        node.behave("honest");
+        assert_eq!(open(&node), 2, "{how}");
+    }
 }
 
 /// A push moved the old version to the history, and then what it had sent itself, because it arrived damaged: onto the old version.

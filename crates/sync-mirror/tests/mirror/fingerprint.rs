@@ -360,7 +360,10 @@ fn what_may_lie_on_this_machine_alone_is_refused() {
     let beneath = home.path().display();
     let cache = format!(":cache,remote='{beneath}',db_path='{beneath}':");
     let over = [("type", "crypt"), ("remote", cache.as_str()), ("password", &obscured("a password"))];
-    for options in [with("over:", &[("type", "cache"), ("remote", &beneath.to_string())]), with("over:", &over)] {
+    let alone = with("over:", &[("type", "cache"), ("remote", &beneath.to_string())]);
+    let inside = [format!(":alias,remote=\"{cache}\":"), format!(":union,upstreams=\"{beneath} {cache}\":")];
+    let inside = inside.map(|place| with(&place, &[]));
+    for options in [alone, with("over:", &over)].into_iter().chain(inside) {
         let (runtime, _context) = context();
         let refused = runtime.block_on(Mirror::new(options.clone()).standing()).unwrap_err();
         assert!(refused.to_string().contains("this machine alone"), "{refused}");
