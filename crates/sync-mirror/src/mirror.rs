@@ -188,10 +188,20 @@ fn head_in(remote: &Remote, at: Place) -> Result<Option<PlacedHead>, Destination
     Ok(bytes.map(|bytes| parse_head(at, &bytes).map_err(|reason| DamagedHead { place: at, reason })))
 }
 
-fn check(looker: &Looker<'_>, item: HeldItem, depth: Depth, sink: &dyn VerifySink, context: &Context) {
+/// An error says that rclone is gone: then nothing is known of the item.
+fn check(
+    looker: &Looker<'_>,
+    item: HeldItem,
+    depth: Depth,
+    sink: &dyn VerifySink,
+    context: &Context,
+) -> Result<(), DestinationError> {
     let path = match path_of(&item.location) {
         Ok(path) => path,
-        Err(reason) => return sink.unverifiable(item, reason),
+        Err(reason) => {
+            sink.unverifiable(item, reason);
+            return Ok(());
+        }
     };
     let looked = match depth {
         Depth::Presence => looker.presence(&item, path),
@@ -211,11 +221,15 @@ fn check(looker: &Looker<'_>, item: HeldItem, depth: Depth, sink: &dyn VerifySin
         }
         Ok(Look::Absent) => sink.lost(item, "the file is not there".into()),
         Ok(Look::Other(detail)) => sink.lost(item, format!("the file is damaged: {detail}")),
-        Err(_) if context.cancel.is_cancelled() || looker.remote.has_ended() => {}
-        Err(Blind::Rc(error)) => sink.unverifiable(item, error.to_string()),
-        Err(Blind::Io(error)) => sink.unverifiable(item, error.to_string()),
-        Err(Blind::NoWay) => sink.unverifiable(item, "nothing there can be verified".into()),
+        Err(_) if context.cancel.is_cancelled() => {}
+        Err(blind) => {
+            if !matches!(blind, Blind::NoWay) {
+                looker.remote.still_serves()?;
+            }
+            sink.unverifiable(item, blind.to_string());
+        }
     }
+    Ok(())
 }
 
 fn fetch_one(remote: &Remote, item: &HeldItem, sink: &dyn FetchSink, context: &Context) {
@@ -268,23 +282,26 @@ fn each_item(
     mut list: WorkList<HeldItem>,
     threads: usize,
     context: &Context,
-    work: impl Fn(HeldItem) + Sync,
+    work: impl Fn(HeldItem) -> Result<(), DestinationError> + Sync,
 ) -> Result<(), DestinationError> {
+    let failed = Mutex::new(None);
     while let Some(group) = list.blocking_recv() {
         if context.cancel.is_cancelled() {
             remote.end();
             break;
         }
         each(group, threads, |item| {
-            if !context.cancel.is_cancelled() && !remote.has_ended() {
-                work(item);
+            if !context.cancel.is_cancelled()
+                && lock(&failed).is_none()
+                && let Err(error) = work(item)
+            {
+                lock(&failed).get_or_insert(error);
             }
             None::<()>
         });
-        // Of what it was not asked any more, nothing is known.
-        if remote.has_ended() {
+        if let Some(error) = lock(&failed).take() {
             context.cancel.check()?;
-            return Err(remote.error(&RcError::Silent("rclone ended before everything was looked at".into())));
+            return Err(error);
         }
     }
     Ok(context.cancel.check()?)
@@ -416,7 +433,10 @@ impl Destination for Mirror {
     async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError> {
         let (context, threads) = (context.clone(), self.0.options.transfers);
         self.in_repository(move |remote| {
-            each_item(remote, wanted, threads, &context, |item| fetch_one(remote, &item, sink.as_ref(), &context))
+            each_item(remote, wanted, threads, &context, |item| {
+                fetch_one(remote, &item, sink.as_ref(), &context);
+                Ok(())
+            })
         })
         .await
     }

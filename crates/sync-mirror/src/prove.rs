@@ -8,6 +8,7 @@ use crate::wire::Entry;
 use lastcopy_fs::{Content, Counting, Dir, FileKind, FileStat, HashBuffer, Mounts, Progress, RelPath, drop_from_cache};
 use lastcopy_store::{BoundChecksum, Method, Proof, ProofError, Proven};
 use lastcopy_sync::{Context, HeldItem, OpenError, Source};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -101,6 +102,16 @@ pub(crate) enum Blind {
     Io(io::Error),
     /// There is no way to verify it.
     NoWay,
+}
+
+impl fmt::Display for Blind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rc(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::NoWay => f.write_str("nothing there can be verified"),
+        }
+    }
 }
 
 /// What a provider's checksum is compared with.

@@ -177,9 +177,12 @@ impl Remote {
         }
     }
 
-    /// Whether rclone is gone.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.daemon.has_ended()
+    /// That rclone answers still, whatever came of a question.
+    pub(crate) fn still_serves(&self) -> Result<(), DestinationError> {
+        match self.daemon.rc.call("rc/noop", &json!({})) {
+            Err(error @ RcError::Silent(_)) => Err(self.error(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Ends rclone: whatever waits for it gets an error.
