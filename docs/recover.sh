@@ -77,7 +77,7 @@ for volume in "$from"/volumes/*/; do
         # What it says of each path. Paths in base64, because they may hold anything; mtime_ns as text, because not every jq keeps
         # nineteen digits.
         zstd -dcq "$@" | sed 's/,"mtime_ns":\(-*[0-9]*\),/,"mtime_ns":"\1",/' |
-            jq -r --arg epoch "$epoch" 'select(.blake3) |
+            jq -r --arg epoch "$epoch" 'select(.blake3 and (.earlier | not)) |
                 [.path_base64 // (.path | @base64), .status, .blake3, .mode, .mtime_ns, $epoch] | @tsv' >>"$files"
     done
     [ -n "$name" ] || continue

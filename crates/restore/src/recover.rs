@@ -359,6 +359,12 @@ impl Filling<'_, '_> {
 
     /// What a line comes to, by a life that had these paths itself.
     fn heard(&mut self, said: Said, kept: Option<&mut Kept>) -> Recovered {
+        if said.earlier {
+            // How the path stands, another line says, of this life or of an older one.
+            let Said { path, content, mtime_ns, mode, .. } = said;
+            let (status, index_first) = (FileStatus::Superseded, self.index_first);
+            return Recovered { path, content, mtime_ns, mode, status, yields: false, index_first };
+        }
         let status = match said.status {
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,

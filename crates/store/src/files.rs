@@ -456,12 +456,17 @@ pub(crate) struct NewRow<'a> {
 }
 
 pub(crate) fn insert_present(tx: &Tx<'_>, row: &NewRow<'_>) -> Result<FileId> {
+    insert(tx, row, FileStatus::Present)
+}
+
+/// Any other status than present was never anything else: no snapshot has the row.
+pub(crate) fn insert(tx: &Tx<'_>, row: &NewRow<'_>, status: FileStatus) -> Result<FileId> {
     let seq = tx.seq()?;
     tx.sql
         .prepare_cached(
             "INSERT INTO file (volume, directory, name, content, size, mtime_ns, mode, ctime_ns, inode, racy,
                 status, present_since, status_run, since_seq, until_seq, changed_seq)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'present', ?11, ?12, ?13, NULL, ?13)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?14, ?11, ?12, ?13, iif(?14 = 'present', NULL, ?13), ?13)",
         )?
         .execute((
             row.volume,
@@ -477,6 +482,7 @@ pub(crate) fn insert_present(tx: &Tx<'_>, row: &NewRow<'_>) -> Result<FileId> {
             row.present_since,
             tx.run,
             seq,
+            status,
         ))?;
     Ok(FileId(tx.sql.last_insert_rowid()))
 }

@@ -35,7 +35,7 @@ pub struct Recovered {
     pub mtime_ns: i64,
     /// Permission bits.
     pub mode: u32,
-    /// `offloaded` or `missing`: what is on the disk is for an index run to find.
+    /// `offloaded` or `missing`: what is on the disk is for an index run to find. Or `superseded`, by whatever else is known of the path.
     pub status: FileStatus,
     /// Whether it says nothing of a path that is known already.
     pub yields: bool,
@@ -172,18 +172,24 @@ impl Recording<'_> {
     fn say_one(&mut self, file: &Recovered) -> Result<()> {
         let (tx, volume) = (self.tx, self.volume);
         let content = content_id(tx.sql, file.content)?;
-        if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
+        let (directory, name) = split(&file.path)?;
+        let directory = self.directories.id(tx.sql, &directory)?;
+        if file.status == FileStatus::Superseded {
+            let had = "SELECT EXISTS (SELECT 1 FROM file WHERE volume = ? AND content = ? AND directory = ? AND name = ?)";
+            if tx.sql.row(had, (volume, content, directory, name), |row| row.get(0))? {
+                return Ok(());
+            }
+        } else if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
             let yields = file.yields || known.present_since != tx.run && (file.index_first || !only_told(tx, known.id)?);
-            if yields || (known.content_id, known.status) == (content, file.status) {
+            let says_the_same = (known.content_id, known.status, known.seen.mtime_ns, known.seen.mode)
+                == (content, file.status, file.mtime_ns, file.mode);
+            if yields || says_the_same {
                 return Ok(());
             }
             close_row(tx, known.id, FileStatus::Superseded)?;
         }
-        let (directory, name) = split(&file.path)?;
-        let directory = self.directories.id(tx.sql, &directory)?;
         let seen = Seen { size: file.content.size, mtime_ns: file.mtime_ns, ctime_ns: 0, inode: 0, mode: file.mode, racy: true };
-        let id = insert_present(tx, &NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run })?;
-        close_row(tx, id, file.status)
+        files::insert(tx, &NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run }, file.status).map(drop)
     }
 
     /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.

@@ -118,6 +118,8 @@ pub struct Line {
     pub mode: u32,
     /// How it stands.
     pub status: FileStatus,
+    /// The path held it before it became what another line says.
+    pub earlier: bool,
     /// Where its content lies there, if that is known.
     pub location: Location,
     row: FileId,
@@ -300,7 +302,7 @@ impl Snapshot {
 
     /// Goes through what the sealed segments before `since` do not say yet: every path that became something else between the two
     /// instants, and what was withheld. Without `since`, everything that the index knows of the volume; of a path that holds something else by
-    /// now, first what it held before that the destination ever had, as offloaded. The segments that told that may be gone.
+    /// now, also what it held before that the destination ever had. The segments that told that may be gone.
     pub fn lines(
         &self,
         probed: &Probed,
@@ -328,7 +330,11 @@ impl Snapshot {
                     "file f NOT INDEXED",
                     "AND f.changed_seq > :from",
                     "f.id",
-                    "EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content)",
+                    // Not what a compaction released; and a file that was only touched has it still.
+                    "EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
+                        AND r.moved_to IS NOT r.location)
+                     AND NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name
+                        AND n.status <> 'superseded' AND n.content = f.content)",
                 ),
             };
             let sql = format!(
@@ -391,11 +397,8 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         content: Content { hash: ContentHash(row.get(3)?), size: row.get(4)? },
         mtime_ns: row.get(5)?,
         mode: row.get(6)?,
-        status: match (present, followed) {
-            (true, _) => FileStatus::Present,
-            (false, true) => FileStatus::Offloaded,
-            (false, false) => status,
-        },
+        status: if present { FileStatus::Present } else { status },
+        earlier: !present && followed,
         location: Location(row.get::<_, Option<Vec<u8>>>(14)?.unwrap_or_default()),
         held: held || !present,
     }))

@@ -141,6 +141,9 @@ struct Entry {
     mtime_ns: i64,
     mode: u32,
     status: String,
+    /// It says nothing of how the path stands.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    earlier: bool,
     /// Where the content lies, if not at its own address.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     location: Option<String>,
@@ -161,6 +164,8 @@ pub struct Said {
     pub mode: u32,
     /// How it stands.
     pub status: FileStatus,
+    /// The path held it before it became what another line says: this one says nothing else.
+    pub earlier: bool,
 }
 
 /// A segment that was written to a temporary file, and the head that will name it.
@@ -373,6 +378,7 @@ impl Entry {
             mtime_ns: line.mtime_ns,
             mode: line.mode,
             status: line.status.name().to_owned(),
+            earlier: line.earlier,
             location: String::from_utf8(line.location.0.clone()).ok().filter(|location| !location.is_empty()),
         }
     }
@@ -403,6 +409,7 @@ impl Entry {
             mode: self.mode & 0o7777,
             status: FileStatus::from_name(&self.status)
                 .ok_or_else(|| format!("unknown status `{}`", escape(self.status.as_bytes())))?,
+            earlier: self.earlier,
         })
     }
 }

@@ -45,13 +45,16 @@ pub(crate) fn holds(said: &Said) {
 /// Lines that say the same, written by other code than the product's, are read as the same.
 fn written_again(header: &Header, said: &[Said]) {
     let mut text = serde_json::to_vec(header).expect("what was read can be written");
-    for Said { path, content, location, mtime_ns, mode, status } in said {
+    for Said { path, content, location, mtime_ns, mode, status, earlier } in said {
         let mut line = json!({
             "blake3": content.hash.to_string(), "size": content.size, "mtime_ns": mtime_ns, "mode": mode, "status": status.name(),
         });
         match std::str::from_utf8(path.as_bytes()) {
             Ok(text) => line["path"] = text.into(),
             Err(_) => line["path_base64"] = BASE64.encode(path.as_bytes()).into(),
+        }
+        if *earlier {
+            line["earlier"] = true.into();
         }
         if !location.0.is_empty() {
             line["location"] = std::str::from_utf8(&location.0).expect("a text in JSON").into();

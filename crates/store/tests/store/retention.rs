@@ -2,7 +2,7 @@
 
 use crate::support::{Node, Push, rel, requiring};
 use lastcopy_fs::hash_bytes;
-use lastcopy_store::{DestinationRecord, Leaving, Location, Outcome, Recovered, Retained, Timestamp, Volume};
+use lastcopy_store::{DestinationRecord, FileStatus, Leaving, Location, Outcome, Recovered, Retained, Timestamp, Volume};
 use std::collections::BTreeMap;
 
 /// By the word that a content is, whether it must stay.
@@ -76,7 +76,7 @@ fn what_was_recovered_stays() {
     let (volume, vault) = (node.volume("photos"), node.destination("vault"));
     let run = node.store.begin_restore(Some(&volume)).unwrap();
     let content = hash_bytes(b"one");
-    let status = lastcopy_store::FileStatus::Offloaded;
+    let status = FileStatus::Offloaded;
     let said = [Recovered { path: rel("a"), content, mtime_ns: 0, mode: 0o644, status, yields: false, index_first: false }];
     run.recovering(None, |recording| recording.say(&said).map(drop)).unwrap();
     run.finish(&Outcome::Success, None).unwrap();
@@ -86,6 +86,34 @@ fn what_was_recovered_stays() {
     });
     node.index(&volume, &[("a", "two")]);
     assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true)]));
+}
+
+/// What a path held before is known, and stays, however the path stands; and what stands is the last word, with its times and permissions too:
+/// a secret that was closed to others since came back open.
+#[test]
+fn what_a_path_held_before_is_known_beside_what_it_holds() {
+    let node = Node::new();
+    let volume = node.volume("photos");
+    let say = |text: &str, mode, status| {
+        let run = node.store.begin_restore(Some(&volume)).unwrap();
+        let content = hash_bytes(text.as_bytes());
+        let said = [Recovered { path: rel("a"), content, mtime_ns: 0, mode, status, yields: false, index_first: false }];
+        run.recovering(None, |recording| recording.say(&said).map(drop)).unwrap();
+        run.finish(&Outcome::Success, None).unwrap();
+    };
+    say("two", 0o644, FileStatus::Offloaded);
+    let history = || {
+        let rows = node.store.file_history(volume.id(), &rel("a")).unwrap();
+        rows.into_iter().map(|row| (row.content, row.seen.mode, row.status)).collect::<Vec<_>>()
+    };
+    let (one, two) = (hash_bytes(b"one"), hash_bytes(b"two"));
+    for _ in 0..2 {
+        say("one", 0o644, FileStatus::Superseded);
+        assert_eq!(history(), [(one, 0o644, FileStatus::Superseded), (two, 0o644, FileStatus::Offloaded)]);
+    }
+    say("two", 0o600, FileStatus::Offloaded);
+    assert_eq!(history()[0], (two, 0o600, FileStatus::Offloaded));
+    assert_eq!(node.store.file_at(volume.id(), &rel("a")).unwrap().unwrap().seen.mode, 0o600);
 }
 
 /// An index that was put back from a backup takes for replaced by a person what was offloaded since then. Nobody knows: it stays.

@@ -86,12 +86,12 @@ fn a_full_segment_tells_what_a_path_held_before() {
     let mut told = Vec::new();
     push.snapshot
         .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
-            told.push((line.path.clone(), line.content, line.status, line.is_held()));
+            told.push((line.content, line.status, line.earlier, line.is_held()));
             Ok(())
         })
         .unwrap();
     let (one, two) = (hash_bytes(b"one"), hash_bytes(b"two"));
-    assert_eq!(told, [(rel("a"), one, FileStatus::Offloaded, true), (rel("a"), two, FileStatus::Present, true)]);
+    assert_eq!(told, [(one, FileStatus::Superseded, true, true), (two, FileStatus::Present, false, true)]);
 }
 
 /// A file that could not be proven holds back what was indexed with it and after it, and nothing before.
