@@ -63,7 +63,7 @@ impl World {
         if state.crashed {
             return Ok(());
         }
-        match op {
+        let done = match op {
             Op::Write { volume, at: path, content: number } => {
                 self.write(&mut state, *volume, *path, OFlags::WRONLY | OFlags::CREATE, op, |file| {
                     file.set_len(0)?;
@@ -78,6 +78,13 @@ impl World {
                 let size = file.metadata()?.len();
                 file.set_len(size / 2)
             }),
+            Op::Overwrite { volume, at: path } => self.write(&mut state, *volume, *path, OFlags::RDWR, op, |file| {
+                let (stat, mut first) = (file.metadata()?, [0]);
+                if file.read_at(&mut first, 0)? > 0 {
+                    file.write_all_at(&[first[0] ^ 0x10], 0)?;
+                }
+                file.set_modified(stat.modified()?)
+            }),
             Op::Replace { volume, at: path, content: number } => self.replace(&mut state, *volume, *path, *number),
             Op::Rename { volume, at: from, to } => self.rename(&mut state, *volume, &from.bytes(), &to.bytes()),
             Op::Delete { volume, at: path } => self.delete(&mut state, *volume, &path.bytes()),
@@ -91,18 +98,21 @@ impl World {
                     let before = stat.modified().map_err(at(&path))? - Duration::from_millis(DAY.unsigned_abs());
                     let file = File::open(&path).map_err(at(&path))?;
                     file.set_times(fs::FileTimes::new().set_modified(before)).map_err(at(&path))?;
+                    Ok(true)
+                } else {
+                    Ok(false)
                 }
-                Ok(())
             }
             Op::Rot { volume, at: path } => self.rot(&mut state, *volume, *path, op),
             Op::Open { volume, at: path } => self.hold_open(&mut state, *volume, *path),
             Op::WriteOpen { content: number } => write_open(&mut state, *number),
-            Op::Close => {
-                state.writer = None;
-                Ok(())
-            }
-            _ => Ok(()),
+            Op::Close => Ok(state.writer.take().is_some()),
+            _ => Ok(false),
+        };
+        if done? {
+            state.reach(op.done());
         }
+        Ok(())
     }
 
     /// What a person sees at a path.
@@ -119,63 +129,64 @@ impl World {
         flags: OFlags,
         op: &Op,
         write: impl FnOnce(&mut File) -> io::Result<()>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let full = self.file(volume, &path.bytes());
         if flags.contains(OFlags::CREATE)
             && let Some(parent) = full.parent()
             && fs::create_dir_all(parent).is_err()
         {
-            return Ok(());
+            return Ok(false);
         }
         if !is_reached_plainly(&self.root(volume), &full) {
-            return Ok(());
+            return Ok(false);
         }
         let before = self.there(volume, &path.bytes())?;
         let mut file = match open(&full, flags)? {
             Opened::Open(file) => file,
             Opened::Waits => {
-                state.reached.entry("a person waited for the tool").and_modify(|count| *count += 1).or_insert(1);
+                state.reach("a person waited for the tool");
                 state.waiting.push(op.clone());
-                return Ok(());
+                return Ok(false);
             }
-            Opened::Not => return Ok(()),
+            Opened::Not => return Ok(false),
         };
         write(&mut file).map_err(at(&full))?;
-        let Some(after) = look::file(&full)? else { return Ok(()) };
+        let Some(after) = look::file(&full)? else { return Ok(false) };
         wrote(state, volume, &path.bytes(), before, after);
-        Ok(())
+        Ok(before.map(|found| found.hash) != Some(after.hash))
     }
 
     /// Writes a new file, and renames it over the old one.
-    fn replace(&self, state: &mut State, volume: Vol, path: At, number: u8) -> Result<()> {
+    fn replace(&self, state: &mut State, volume: Vol, path: At, number: u8) -> Result<bool> {
         let full = self.file(volume, &path.bytes());
-        let Some(parent) = full.parent() else { return Ok(()) };
+        let Some(parent) = full.parent() else { return Ok(false) };
         if fs::create_dir_all(parent).is_err() || !is_reached_plainly(&self.root(volume), &full) {
-            return Ok(());
+            return Ok(false);
         }
         let temporary = self.base.join("live/new");
         fs::write(&temporary, content(number)).map_err(at(&temporary))?;
         let before = self.there(volume, &path.bytes())?;
-        if fs::rename(&temporary, &full).is_ok() {
+        let done = fs::rename(&temporary, &full).is_ok();
+        if done {
             state.ledger.take(volume, &path.bytes(), before);
             state.ledger.put(volume, &path.bytes(), hash(&content(number)));
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn rename(&self, state: &mut State, volume: Vol, from: &[u8], to: &[u8]) -> Result<()> {
+    fn rename(&self, state: &mut State, volume: Vol, from: &[u8], to: &[u8]) -> Result<bool> {
         let (source, target) = (self.file(volume, from), self.file(volume, to));
         let root = self.root(volume);
         if !is_reached_plainly(&root, &source) || fs::symlink_metadata(&source).is_err() {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(parent) = target.parent() else { return Ok(()) };
+        let Some(parent) = target.parent() else { return Ok(false) };
         if fs::create_dir_all(parent).is_err() || !is_reached_plainly(&root, &target) {
-            return Ok(());
+            return Ok(false);
         }
         let before = self.there(volume, to)?;
         if from == to || fs::rename(&source, &target).is_err() {
-            return Ok(());
+            return Ok(false);
         }
         state.ledger.take(volume, to, before);
         if let Some(found) = look::file(&target)? {
@@ -186,61 +197,61 @@ impl World {
                 state.ledger.renamed(volume, &path(from), &path(to), found);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn delete(&self, state: &mut State, volume: Vol, path: &[u8]) -> Result<()> {
+    fn delete(&self, state: &mut State, volume: Vol, path: &[u8]) -> Result<bool> {
         let full = self.file(volume, path);
         if !is_reached_plainly(&self.root(volume), &full) {
-            return Ok(());
+            return Ok(false);
         }
-        let Ok(stat) = fs::symlink_metadata(&full) else { return Ok(()) };
+        let Ok(stat) = fs::symlink_metadata(&full) else { return Ok(false) };
         if !stat.is_dir() {
             state.ledger.overtake(volume, path);
             let before = self.there(volume, path)?;
             fs::remove_file(&full).map_err(at(&full))?;
             state.ledger.take(volume, path, before);
-            return Ok(());
+            return Ok(true);
         }
         for (below, found) in look::tree(&full)?.files {
             state.ledger.take(volume, &[path, b"/", &below].concat(), Some(found));
         }
-        fs::remove_dir_all(&full).map_err(at(&full))
+        fs::remove_dir_all(&full).map_err(at(&full)).map(|()| true)
     }
 
     /// A link to something outside that looks the same.
-    fn link(&self, state: &mut State, volume: Vol, path: At) -> Result<()> {
+    fn link(&self, state: &mut State, volume: Vol, path: At) -> Result<bool> {
         self.delete(state, volume, &path.bytes())?;
         state.ledger.overtake(volume, &path.bytes());
         let full = self.file(volume, &path.bytes());
-        let Some(parent) = full.parent() else { return Ok(()) };
+        let Some(parent) = full.parent() else { return Ok(false) };
         if fs::create_dir_all(parent).is_err() || !is_reached_plainly(&self.root(volume), &full) {
-            return Ok(());
+            return Ok(false);
         }
         let outside = self.base.join("outside");
         let path = path.bytes();
         let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let same = outside.join(OsStr::from_bytes(last));
         let leads = if same.exists() { same } else { outside };
-        std::os::unix::fs::symlink(leads, &full).map_err(at(&full))
+        std::os::unix::fs::symlink(leads, &full).map_err(at(&full)).map(|()| true)
     }
 
     /// Other bytes, without a trace in the metadata.
-    fn rot(&self, state: &mut State, volume: Vol, path: At, op: &Op) -> Result<()> {
+    fn rot(&self, state: &mut State, volume: Vol, path: At, op: &Op) -> Result<bool> {
         let full = self.file(volume, &path.bytes());
         if !is_reached_plainly(&self.root(volume), &full) {
-            return Ok(());
+            return Ok(false);
         }
         let file = match open(&full, OFlags::RDWR)? {
             Opened::Open(file) => file,
             Opened::Waits => {
                 state.waiting.push(op.clone());
-                return Ok(());
+                return Ok(false);
             }
-            Opened::Not => return Ok(()),
+            Opened::Not => return Ok(false),
         };
         let length = usize::try_from(file.metadata().map_err(at(&full))?.len()).unwrap_or(0);
-        let Some(before) = look::file(&full)?.filter(|_| length > 0) else { return Ok(()) };
+        let Some(before) = look::file(&full)?.filter(|_| length > 0) else { return Ok(false) };
         #[expect(unsafe_code, reason = "a shared mapping of a file of our own, as long as it, used and given back right here")]
         // SAFETY: the mapping has `length` bytes, is used for one byte of them, and nobody cuts the file short meanwhile.
         unsafe {
@@ -250,19 +261,20 @@ impl World {
             *mapped.cast::<u8>() ^= 0x20;
             rustix::mm::munmap(mapped, length).map_err(|error| at(&full)(error.into()))?;
         }
-        let Some(after) = look::file(&full)? else { return Ok(()) };
+        let Some(after) = look::file(&full)? else { return Ok(false) };
         wrote(state, volume, &path.bytes(), Some(before), after);
-        Ok(())
+        Ok(true)
     }
 
-    fn hold_open(&self, state: &mut State, volume: Vol, path: At) -> Result<()> {
+    fn hold_open(&self, state: &mut State, volume: Vol, path: At) -> Result<bool> {
         let full = self.file(volume, &path.bytes());
         if is_reached_plainly(&self.root(volume), &full)
             && let Opened::Open(file) = open(&full, OFlags::RDWR)?
         {
             state.writer = Some(Writer { file, owed: state.ledger.at(volume, &path.bytes()) });
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -282,8 +294,8 @@ fn wrote(state: &mut State, volume: Vol, path: &[u8], before: Option<Found>, aft
 }
 
 /// Writes through a descriptor, wherever its file is by now.
-fn write_open(state: &mut State, number: u8) -> Result<()> {
-    let Some(Writer { file, owed }) = &state.writer else { return Ok(()) };
+fn write_open(state: &mut State, number: u8) -> Result<bool> {
+    let Some(Writer { file, owed }) = &state.writer else { return Ok(false) };
     let descriptor = Path::new("an open file");
     let bytes = content(number);
     file.set_len(0).and_then(|()| file.write_all_at(&bytes, 0)).map_err(at(descriptor))?;
@@ -292,5 +304,5 @@ fn write_open(state: &mut State, number: u8) -> Result<()> {
     if let Some(id) = *owed {
         state.ledger.change(id, hash(&bytes));
     }
-    Ok(())
+    Ok(true)
 }

@@ -26,6 +26,7 @@ impl World {
         if state.crashed {
             return Ok(true);
         }
+        let mut done = true;
         match op {
             Op::Fail { at: dest, call, for_ever } => {
                 let armed = &state.armed[dest];
@@ -39,26 +40,30 @@ impl World {
                 *state.armed[dest].storing.lock().unwrap_or_else(PoisonError::into_inner) = Some(*how);
             }
             Op::Honest { at: dest } => state.armed[dest].disarm(),
-            Op::Lose { at: dest, content } => to_object(&mut state, *dest, *content, |path, _| fs::remove_file(path))?,
-            Op::Flip { at: dest, content } => to_object(&mut state, *dest, *content, |path, mut bytes| {
-                bytes.iter_mut().take(1).for_each(|first| *first ^= 1);
-                anew(path, &bytes)
-            })?,
-            Op::Shorten { at: dest, content } => to_object(&mut state, *dest, *content, |path, mut bytes| {
-                bytes.pop();
-                anew(path, &bytes)
-            })?,
+            Op::Lose { at: dest, content } => done = to_object(&mut state, *dest, *content, |path, _| fs::remove_file(path))?,
+            Op::Flip { at: dest, content } => {
+                done = to_object(&mut state, *dest, *content, |path, mut bytes| {
+                    bytes.iter_mut().take(1).for_each(|first| *first ^= 1);
+                    anew(path, &bytes)
+                })?;
+            }
+            Op::Shorten { at: dest, content } => {
+                done = to_object(&mut state, *dest, *content, |path, mut bytes| {
+                    bytes.pop();
+                    anew(path, &bytes)
+                })?;
+            }
             Op::Exchange { at: dest, content: number } => {
                 // Three further on has the same length.
                 let other = content(number.saturating_add(3));
-                to_object(&mut state, *dest, *number, |path, _| anew(path, &other))?;
+                done = to_object(&mut state, *dest, *number, |path, _| anew(path, &other))?;
             }
             Op::Wipe { at: dest } => self.to_disk(&mut state, *dest, |_| Ok(()))?,
             Op::Swap { at: dest } => {
                 self.to_disk(&mut state, *dest, |root| fs::write(root.join(MARKER), stranger(*dest)).map_err(at(root)))?;
             }
-            Op::Unplug { at: dest } => self.unplug(&mut state, *dest)?,
-            Op::Plug { at: dest } => self.plug(&mut state, *dest)?,
+            Op::Unplug { at: dest } => done = self.unplug(&mut state, *dest)?,
+            Op::Plug { at: dest } => done = self.plug(&mut state, *dest)?,
             Op::Keep { at: dest } => {
                 let copy = self.kept_copy(*dest);
                 remove_tree(&copy)?;
@@ -66,7 +71,8 @@ impl World {
             }
             Op::RollBack { at: dest } => {
                 let copy = self.kept_copy(*dest);
-                if copy.exists() {
+                done = copy.exists();
+                if done {
                     self.to_disk(&mut state, *dest, |root| copy_tree(&copy, root))?;
                 }
             }
@@ -74,7 +80,8 @@ impl World {
                 self.plug(&mut state, *dest)?;
                 let into = self.root(*volume).join(format!("backup-{}", dest.name()));
                 let place = self.place(*dest);
-                if fs::symlink_metadata(place.join(MARKER)).is_ok() {
+                done = fs::symlink_metadata(place.join(MARKER)).is_ok();
+                if done {
                     fs::rename(&place, &into).map_err(at(&place))?;
                     std::os::unix::fs::symlink(&into, &place).map_err(at(&place))?;
                     state.real.insert(*dest, into);
@@ -82,6 +89,7 @@ impl World {
             }
             Op::SwapPlaces { at: dest, with } => {
                 let (one, other) = (state.places[dest], state.places[with]);
+                done = one != other;
                 state.places.insert(*dest, other);
                 state.places.insert(*with, one);
             }
@@ -93,6 +101,9 @@ impl World {
                 state.ledger.latest_ms = state.ledger.latest_ms.max(now);
             }
             _ => return Ok(false),
+        }
+        if done {
+            state.reach(op.done());
         }
         Ok(true)
     }
@@ -121,21 +132,22 @@ impl World {
         self.base.join("saved").join(format!("copy-{}", disk.name()))
     }
 
-    fn unplug(&self, state: &mut State, disk: Dest) -> Result<()> {
+    fn unplug(&self, state: &mut State, disk: Dest) -> Result<bool> {
         let away = self.live().join("unplugged").join(disk.name());
         let place = self.place(disk);
-        if state.real[&disk] == place && place.exists() {
+        let done = state.real[&disk] == place && place.exists();
+        if done {
             fs::rename(&place, &away).map_err(at(&place))?;
             state.real.insert(disk, away);
         }
-        Ok(())
+        Ok(done)
     }
 
     /// The disk is where it belongs, whatever was done with it.
-    fn plug(&self, state: &mut State, disk: Dest) -> Result<()> {
+    fn plug(&self, state: &mut State, disk: Dest) -> Result<bool> {
         let (place, real) = (self.place(disk), state.real[&disk].clone());
         if real == place {
-            return Ok(());
+            return Ok(false);
         }
         if fs::symlink_metadata(&place).is_ok_and(|stat| stat.is_symlink()) {
             fs::remove_file(&place).map_err(at(&place))?;
@@ -147,7 +159,7 @@ impl World {
             fs::rename(&real, &place).map_err(at(&real))?;
         }
         state.real.insert(disk, place);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -167,14 +179,14 @@ fn note(state: &mut State, disk: Dest, root: &Path) -> Result<()> {
 }
 
 /// Something happens to the object of a content, if there is one.
-fn to_object(state: &mut State, disk: Dest, number: u8, act: impl FnOnce(&Path, Vec<u8>) -> std::io::Result<()>) -> Result<()> {
+fn to_object(state: &mut State, disk: Dest, number: u8, act: impl FnOnce(&Path, Vec<u8>) -> std::io::Result<()>) -> Result<bool> {
     let name: Hash = hash(&content(number));
     let root = state.real[&disk].clone();
     let path = root.join(object_path(&name));
-    let Ok(bytes) = fs::read(&path) else { return Ok(()) };
+    let Ok(bytes) = fs::read(&path) else { return Ok(false) };
     look_before(state, disk, &root)?;
     act(&path, bytes).map_err(at(&path))?;
-    note(state, disk, &root)
+    note(state, disk, &root).map(|()| true)
 }
 
 /// Other bytes under a name; never through an inode that somebody may have by another name.

@@ -114,7 +114,7 @@ pub(crate) fn anything(random: &mut Random) -> Op {
 
 fn edit(random: &mut Random) -> Op {
     let (volume, at) = (volume(random), file(random));
-    match random.weighted(&[8, 4, 2, 2, 3, 3, 2, 1, 2, 2, 2, 1]) {
+    match random.weighted(&[8, 4, 2, 2, 3, 3, 2, 1, 2, 2, 2, 1, 2]) {
         0 => Op::Write { volume, at, content: content(random) },
         1 => Op::Replace { volume, at, content: content(random) },
         2 => Op::Append { volume, at },
@@ -130,7 +130,8 @@ fn edit(random: &mut Random) -> Op {
         8 => Op::Rot { volume, at },
         9 => Op::Open { volume, at },
         10 => Op::WriteOpen { content: content(random) },
-        _ => Op::Close,
+        11 => Op::Close,
+        _ => Op::Overwrite { volume, at },
     }
 }
 

@@ -29,6 +29,14 @@ macro_rules! ops {
                     Self::During { .. } => "during",
                 }
             }
+
+            /// The situation that it had an effect: where things were as they were, it may have found nothing to do.
+            pub(crate) fn done(&self) -> &'static str {
+                match self {
+                    $(Self::$variant $({ $($field: _),* })? => concat!("done: ", $word),)*
+                    Self::During { .. } => "done: during",
+                }
+            }
         }
 
         impl fmt::Display for Op {
@@ -81,6 +89,13 @@ ops! {
     },
     /// A person cuts a file short.
     Truncate "truncate" {
+        /// The volume.
+        volume: Vol,
+        /// The file.
+        at: At
+    },
+    /// A person writes other bytes of the same length in place, and sets the modification time back to what it was.
+    Overwrite "overwrite" {
         /// The volume.
         volume: Vol,
         /// The file.

@@ -134,6 +134,12 @@ names! {
     SealsNothing = "seals-nothing",
     /// Says that everything is there.
     SeesEverything = "sees-everything",
+    /// One object can never be stored.
+    Excludes = "excludes",
+    /// What it holds cannot be read.
+    ReadsNothing = "reads-nothing",
+    /// The same, at the first question.
+    ReadsNothingOnce = "reads-nothing-once",
     /// Sends too little.
     SendsLess = "sends-less",
     /// Sends changed bytes.

@@ -94,6 +94,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Counts a situation.
+    pub(crate) fn reach(&mut self, situation: &'static str) {
+        *self.reached.entry(situation).or_insert(0) += 1;
+    }
+
     fn new(base: &Path) -> Result<Self> {
         let live = base.join("live");
         Ok(Self {
@@ -267,7 +272,7 @@ impl World {
     pub(crate) fn reach(&self, what: &'static str) {
         let mut state = self.state();
         if !state.crashed {
-            *state.reached.entry(what).or_default() += 1;
+            state.reach(what);
         }
     }
 
