@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What happens at the calls that count. Numbers begin at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +40,16 @@ pub struct Surroundings<'a> {
     pub meanwhile: &'a (dyn Fn() + Sync),
     /// Whether file systems are such that have no rename which refuses to replace: every call that asks for that fails with `EINVAL`.
     pub no_exclusive_rename: bool,
+    /// How long it may take. Then all of it is killed, and [`Ended::Endless`] is said of it.
+    pub patience: Duration,
 }
+
+/// What a program of this workspace needs under a tracer, a hundred times.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Default for Surroundings<'_> {
     fn default() -> Self {
-        Self { meanwhile: &|| {}, no_exclusive_rename: false }
+        Self { meanwhile: &|| {}, no_exclusive_rename: false, patience: PATIENCE }
     }
 }
 
@@ -195,7 +201,7 @@ pub enum Ended {
     Signalled(i32),
     /// The plan killed it.
     Killed,
-    /// It made the same calls again and again while they failed, thousands of times, and was killed.
+    /// It made the same calls again and again while they failed, thousands of times, or did not end in time, and was killed.
     Endless,
 }
 

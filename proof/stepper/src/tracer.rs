@@ -10,7 +10,10 @@ use libc::{pid_t, user_regs_struct};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// A program that goes on after so many failures is one that tries the same again and again.
 const ENDLESS: u64 = 20_000;
@@ -18,11 +21,46 @@ const ENDLESS: u64 = 20_000;
 /// The system tells the thread that started a program, and no other, of what it does; so each run has a thread of its own, and
 /// several can go on at a time.
 pub(crate) fn run(command: Command, plan: Plan, surroundings: Surroundings<'_>) -> Result<Report, StepError> {
-    let traced = thread::scope(|scope| scope.spawn(|| trace(command, plan, surroundings)).join());
+    let waker = Waker::default();
+    let traced = thread::scope(|scope| {
+        // Until the other end of it is dropped.
+        let (ended, end) = channel::<()>();
+        scope.spawn(|| waker.watch(end, surroundings.patience));
+        let traced = scope.spawn(|| trace(command, plan, surroundings, &waker)).join();
+        drop(ended);
+        traced
+    });
     traced.unwrap_or_else(|_| Err(StepError::Trace(io::Error::other("the tracer ended early"))))
 }
 
-fn trace(mut command: Command, plan: Plan, surroundings: Surroundings<'_>) -> Result<Report, StepError> {
+/// Wakes a tracer whose program does nothing any more: one of its threads is killed, and the tracer sees to the rest.
+#[derive(Default)]
+struct Waker {
+    /// A thread that is there, or 0 if none is; once it is too late, [`TOO_LATE`].
+    thread: AtomicI32,
+}
+
+/// No thread has this number.
+const TOO_LATE: pid_t = -1;
+
+impl Waker {
+    fn watch(&self, end: Receiver<()>, patience: Duration) {
+        if end.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            let thread = self.thread.swap(TOO_LATE, Ordering::SeqCst);
+            if thread > 0 {
+                sys::kill(thread);
+            }
+        }
+    }
+
+    /// This one is there; says whether it is not too late.
+    fn is_there(&self, thread: pid_t) -> bool {
+        let known = |now| (now != TOO_LATE).then_some(thread);
+        self.thread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, known).is_ok()
+    }
+}
+
+fn trace(mut command: Command, plan: Plan, surroundings: Surroundings<'_>, waker: &Waker) -> Result<Report, StepError> {
     can_be_executed(&command)?;
     sys::trace_and_filter(&mut command, filter::build());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,9 +70,11 @@ fn trace(mut command: Command, plan: Plan, surroundings: Surroundings<'_>) -> Re
     let root = pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let stdout = child.stdout.take().map(drain);
     let stderr = child.stderr.take().map(drain);
+    waker.is_there(root);
     let mut tracer = Tracer {
         plan,
         surroundings,
+        waker,
         root,
         threads: HashSet::from([root]),
         pending: HashMap::new(),
@@ -85,6 +125,7 @@ struct Pending {
 struct Tracer<'a> {
     plan: Plan,
     surroundings: Surroundings<'a>,
+    waker: &'a Waker,
     root: pid_t,
     threads: HashSet<pid_t>,
     pending: HashMap<pid_t, Pending>,
@@ -119,7 +160,13 @@ impl Tracer<'_> {
                 self.dying(thread, event);
                 continue;
             }
-            match self.step(thread, event) {
+            let stepped = self.step(thread, event);
+            let left = self.threads.iter().next().copied().unwrap_or(0);
+            if !self.waker.is_there(left) {
+                self.killed = Some(Ended::Endless);
+                self.kill_all();
+            }
+            match stepped {
                 // Another thread of its process ended the process, or was made to.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 other => other?,

@@ -1,7 +1,8 @@
 //! Calls that fail, and writes that are short.
 
 use crate::shell::Shell;
-use lastcopy_stepper::{Call, Ended, Injected, Plan};
+use lastcopy_stepper::{Call, Ended, Injected, Plan, Surroundings};
+use std::time::Duration;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -35,6 +36,15 @@ fn a_program_that_never_gives_up_is_ended() {
     let report =
         Shell::new().run("until true > a; do true; done 2> /dev/null", Plan::Fail { from: 1, calls: u64::MAX, errno: EIO });
     assert_eq!(report.ended, Ended::Endless);
+}
+
+/// One that waits for what never comes makes no call that could be counted.
+#[test]
+fn a_program_that_hangs_is_ended_with_its_children() {
+    let shell = Shell::new();
+    let surroundings = Surroundings { patience: Duration::from_millis(500), ..Surroundings::default() };
+    let report = shell.run_among("echo begun; (sleep 3600; echo never) & sleep 3600", Plan::Count, surroundings);
+    assert_eq!((report.ended, report.stdout.as_slice()), (Ended::Endless, b"begun\n".as_slice()));
 }
 
 #[test]
