@@ -238,6 +238,34 @@ fn possible(kind: Kind, scratch: &Path, may_mount: &Result<(), String>) -> Resul
     Ok(fs::remove_file(image)?)
 }
 
+/// What is wrong with cuts themselves: one that lost nothing would find nothing.
+fn idle(kind: Kind, scratch: &Path) -> Result<Vec<String>> {
+    let (image, dir) = (scratch.join(format!("{}.control", kind.name)), scratch.join("control"));
+    ground::make_image(kind, &image)?;
+    let mounted = Mounted::new(&image, &dir)?;
+    let (synced, unsynced, renamed) = (dir.join("synced"), dir.join("unsynced"), dir.join("renamed"));
+    for file in [&synced, &renamed] {
+        fs::write(file, "bytes")?;
+        fs::File::open(file)?.sync_all()?;
+    }
+    fs::File::open(&dir)?.sync_all()?;
+    fs::write(&unsynced, "bytes")?;
+    fs::rename(&renamed, dir.join("elsewhere"))?;
+    mounted.cut()?;
+    mounted.unmount()?;
+    let mounted = Mounted::new(&image, &dir)?;
+    let mut wrong = Vec::new();
+    if !fs::read(&synced).is_ok_and(|bytes| bytes == b"bytes") {
+        wrong.push("a cut took what was synced".into());
+    }
+    if fs::read(&unsynced).is_ok_and(|bytes| bytes == b"bytes") || !renamed.exists() {
+        wrong.push("a cut left what was not synced".into());
+    }
+    mounted.unmount()?;
+    fs::remove_file(image)?;
+    Ok(wrong)
+}
+
 /// Cuts the power of every workload on every layout.
 pub fn cut(setting: &Setting, extent: Extent) -> Result<Totals> {
     let mut totals = Totals::default();
@@ -247,7 +275,13 @@ pub fn cut(setting: &Setting, extent: Extent) -> Result<Totals> {
     let mut layouts: Vec<&Layout> = Vec::new();
     for kind in [EXT4, XFS] {
         match possible(kind, scratch.path(), &setting.may_mount) {
-            Ok(()) => layouts.extend(LAYOUTS.iter().filter(|layout| layout.kind == kind)),
+            Ok(()) => {
+                totals.tell(
+                    &format!("a cut on {} takes what was not synced, and nothing else", kind.name),
+                    &idle(kind, scratch.path())?,
+                );
+                layouts.extend(LAYOUTS.iter().filter(|layout| layout.kind == kind));
+            }
             Err(why) => totals.skip(&format!("power cuts on {}", kind.name), &format!("{why:#}")),
         }
     }
