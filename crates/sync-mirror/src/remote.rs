@@ -139,13 +139,17 @@ impl Remote {
     fn types_below(&self, place: &str, options: &Options, deep: usize, found: &mut Vec<String>) {
         let Some(Connection { name, given }) = Connection::read(place).filter(|_| deep > 0) else { return };
         let own = |wanted: &str| given.iter().rev().find(|(key, _)| key == wanted).map(|(_, value)| value.clone());
-        found.extend(own("type").or_else(|| self.kind_of(name, options)));
+        let given = own("type").filter(|_| !name.starts_with(':'));
+        found.extend(given.or_else(|| self.kind_of(name, options)));
         let setting = |wanted: &str| own(wanted).or_else(|| self.setting(name, wanted, options)).unwrap_or_default();
         self.types_below(&setting("remote"), options, deep - 1, found);
-        for other in spaced(&setting("upstreams")) {
-            // Those of `combine` have a name of their own before an equals sign.
-            let place = other.split_once('=').filter(|(name, _)| !name.contains([':', ','])).map_or(&*other, |(_, place)| place);
-            self.types_below(place, options, deep - 1, found);
+        // The one before had another name.
+        for other in ["upstreams", "remotes"].into_iter().flat_map(|list| spaced(&setting(list))) {
+            self.types_below(&other, options, deep - 1, found);
+            // Those of `combine` have a directory's name before an equals sign, which may hold anything else.
+            if let Some((_, place)) = other.split_once('=') {
+                self.types_below(place, options, deep - 1, found);
+            }
         }
     }
 
