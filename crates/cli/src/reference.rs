@@ -128,7 +128,7 @@ fn exit_codes() -> String {
     }
     put!(
         text,
-        "\nOver several volumes or destinations: 4 if any failed, else 3 if all were refused, else 1 if any was or needs attention.\n"
+        "\nOver several volumes or destinations: 4 if any failed, else 3 if all were refused, else 1 if any was or needs attention. 2 if each of them was that.\n"
     );
     put!(text, "| error code | exit status | means |\n|---|---|---|");
     for code in Code::ALL {

@@ -124,7 +124,7 @@ fn tell_left_out(app: &App, volume: &str, left_out: &[RelPath]) {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", grouped(others.len() as u64)) };
         app.output.note(&format!(
             "{volume}: `{first}`{more} left out: a later file is where it would be, or a directory with later files; `lastcopy query` \
-             tells its digest, and `restore --content` brings it back"
+             tells its digest, and `restore {volume} --content DIGEST --to DIR` brings it back"
         ));
     }
 }

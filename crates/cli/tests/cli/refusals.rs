@@ -446,6 +446,16 @@ fn needed_where_it_is_our_own_configuration() {
     assert_eq!(home.json(offload).expect(0).count("offloaded"), 1);
 }
 
+#[test]
+fn needed_where_it_is_this_program() {
+    let home = pushed();
+    let inside = home.volume("photos").join("lastcopy");
+    fs::hard_link(env!("CARGO_BIN_EXE_lastcopy"), &inside).unwrap();
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(home.json(&["explain", inside.to_str().unwrap()]).expect(1).causes("lastcopy"), ["needed"]);
+}
+
 /// A hook's program that lies in a volume: offloaded, the hook could never run again. By a link, too.
 #[test]
 fn needed_where_the_configuration_names_it() {

@@ -112,6 +112,17 @@ fn an_undo_replaces_nothing() {
     assert_eq!(fs::read_to_string(world.kept(run, "a")).unwrap(), "one");
 }
 
+/// On the disk that came in place of the one that died, another file has its number: that is not the one that waited.
+#[test]
+fn another_file_of_its_number_is_not_it() {
+    let (world, run) = quarantined();
+    fs::rename(world.aside(run, "a"), world.path("a")).unwrap();
+    world.write("a", "brand new");
+    assert_eq!(undo_all(&world, run).gone, [rel("a")]);
+    assert_eq!(world.status("a"), FileStatus::Missing);
+    assert_eq!(fs::read_to_string(world.path("a")).unwrap(), "brand new");
+}
+
 /// Somebody put it back by hand, or took it away: there is nothing to put back, and nothing is made up.
 #[test]
 fn an_undo_finds_what_people_did() {

@@ -270,6 +270,20 @@ fn a_forged_head_does_not_use_up_the_numbers_of_runs() {
     }
 }
 
+/// Nor does a forged witness use up those of changes: the one in a volume's root is anybody's to write.
+#[test]
+fn a_forged_witness_does_not_use_up_the_numbers_of_changes() {
+    let (node, volume, vault) = pushed();
+    let newest = node.store.runs(1).unwrap()[0].id;
+    let (epoch, seq) = (node.store.epoch().unwrap(), i64::MAX);
+    let forged = Witness { node: node.store.node(), epoch, run: newest, seq, named: None };
+    assert!(node.store.heed(&forged, "a volume").unwrap().is_some());
+    for text in ["two", "three"] {
+        node.index(&volume, &[("a", text)]);
+        assert!(node.push(&volume, &vault).advanced);
+    }
+}
+
 /// In a new life a push proves everything again, and only then the gate may open; what is older stays in the log.
 #[test]
 fn a_new_life_earns_its_evidence_anew() {
