@@ -227,16 +227,29 @@ fn linked(link: &Link, header: &Header) -> Option<Link> {
     header.previous.clone().filter(|previous| previous.sequence < link.sequence)
 }
 
+/// A segment, or why it is not given. A call may fail once; what fails again, and is there, is damaged.
+fn given(from: Recovering<'_>, place: Place, sequence: i64) -> Result<Result<File, DestinationError>, RestoreError> {
+    let mut asked_twice = false;
+    loop {
+        match from.context.runtime.block_on(from.destination.segment(&place, sequence)) {
+            Ok(file) => return Ok(Ok(file)),
+            Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
+            Err(error) => {
+                from.still_there(&error)?;
+                if std::mem::replace(&mut asked_twice, true) {
+                    return Ok(Err(error));
+                }
+            }
+        }
+    }
+}
+
 /// A segment at its start, with its header, if its bytes are the ones that were linked; else what is wrong with it.
 fn opened(from: Recovering<'_>, place: Place, link: &Link) -> Result<Result<(File, Header), String>, RestoreError> {
     let sequence = link.sequence;
-    let mut file = match from.context.runtime.block_on(from.destination.segment(&place, sequence)) {
+    let mut file = match given(from, place, sequence)? {
         Ok(file) => file,
-        Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-        Err(error) => {
-            from.still_there(&error)?;
-            return Ok(Err(format!("segment {sequence} cannot be read: {error}")));
-        }
+        Err(error) => return Ok(Err(format!("segment {sequence} cannot be read: {error}"))),
     };
     let opened = digest_of(&mut file).map_err(|error| error.to_string()).and_then(|digest| {
         if hex(&digest) != link.digest {
@@ -469,17 +482,13 @@ fn earlier(from: Recovering<'_>, place: Place, before: i64) -> Result<Option<(Li
     there.sort_unstable_by(|left, right| right.cmp(left));
     for sequence in there {
         context.cancel.check()?;
-        match context.runtime.block_on(destination.segment(&place, sequence)) {
-            Ok(mut file) => {
-                if let Ok(digest) = digest_of(&mut file)
-                    && let Ok(header) = read_header(file)
-                {
-                    return Ok(Some((Link { sequence, digest: hex(&digest) }, header)));
-                }
-                from.still_there(&"a segment is damaged")?;
+        if let Ok(mut file) = given(from, place, sequence)? {
+            if let Ok(digest) = digest_of(&mut file)
+                && let Ok(header) = read_header(file)
+            {
+                return Ok(Some((Link { sequence, digest: hex(&digest) }, header)));
             }
-            Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-            Err(error) => from.still_there(&error)?,
+            from.still_there(&"a segment is damaged")?;
         }
     }
     Ok(None)

@@ -51,7 +51,7 @@ impl Edit {
     }
 
     fn surroundings(self, meanwhile: &(dyn Fn() + Sync)) -> Surroundings<'_> {
-        Surroundings { meanwhile, no_exclusive_rename: self == Self::ReplacePlainly }
+        Surroundings { meanwhile, no_exclusive_rename: self == Self::ReplacePlainly, ..Surroundings::default() }
     }
 }
 

@@ -281,8 +281,8 @@ impl World {
             }
         }
         let mut state = self.state();
-        // Before this, it is one that was not recovered to the end: a person has to do that again.
-        if !state.crashed {
+        // Before this, it is one that was not recovered to the end: a person has to do that again. So it is where segments could not be read.
+        if !state.crashed && recovered.iter().all(|(_, report)| report.damaged.is_empty()) {
             state.accepted.offloaded = told_by(&state, from);
         }
         drop(state);

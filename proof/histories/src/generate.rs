@@ -214,7 +214,10 @@ pub(crate) fn story(random: &mut Random, ops: &mut Vec<Op>) {
             fault(random),
             offload,
         ],
-        2 => vec![Op::Policy { volume, terms: Terms::VaultGrace }, offload, edit(random), Op::Undo { volume }],
+        2 => {
+            let ends = if random.one_in(2) { Op::Undo { volume } } else { Op::Clock { by: DAY + HOUR } };
+            vec![Op::Policy { volume, terms: Terms::VaultGrace }, offload.clone(), edit(random), ends, offload]
+        }
         3 => vec![Op::Keep { at }, write, index, sync.clone(), Op::RollBack { at }, sync.clone(), Op::Acknowledge, sync, offload],
         4 => vec![Op::Keep { at }, write, index, sync, Op::RollBack { at }, offload],
         5 => vec![

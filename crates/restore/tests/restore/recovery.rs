@@ -169,6 +169,34 @@ fn what_cannot_be_reached_is_not_damaged() {
     assert_eq!(store.file_at(volume.id(), &rel("changed")).unwrap().unwrap().content, crate::support::content("four"));
 }
 
+/// Nor is what one call failed to give: it is asked for again. All that the segment told was unknown then.
+#[test]
+fn what_is_given_at_the_second_call_is_not_damaged() {
+    let world = lost();
+    let vault = Liar::new(world.cas("vault"));
+    let met = world.record("vault").incarnation.unwrap();
+    let mut failed = [0, 0];
+    for (which, failed) in failed.iter_mut().enumerate() {
+        for call in 1.. {
+            let (context, begun) = (world.context(), (which == 1).then(|| begin_anew_in(&world, &format!("state {call}"))));
+            vault.lie(Lie::FailsCall(call));
+            let damaged = match &begun {
+                None => recoverable(Recovering { destination: &vault, met: &met, context: &context }).map(|all| all.damaged.len()),
+                Some((store, volume, found)) => {
+                    let run = store.begin_restore(Some(volume)).unwrap();
+                    world.recover_from(run, &vault, "vault", found).map(|report| report.damaged.len())
+                }
+            };
+            if vault.told() == 0 {
+                break;
+            }
+            assert!(damaged.is_err() || damaged.is_ok_and(|damaged| damaged == 0), "{call}");
+            *failed += 1;
+        }
+    }
+    assert!(failed.iter().all(|calls| *calls >= 2), "{failed:?}");
+}
+
 /// What an index knows, an older word does not change: of a destination that is a push behind it learns only paths that it does not know. But
 /// a recovery that was cut short goes on, with its own newer words.
 #[test]
