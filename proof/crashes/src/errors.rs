@@ -1,13 +1,13 @@
 //! Every call fails, once and from then on.
 
-use crate::Result;
-use crate::home::said;
+use crate::home::{Home, said};
 use crate::place::Place;
 use crate::sweep::{
     Finding, Reference, Say, Totals, Workers, chosen, concluded, nth, once_more, references, shown, strided, undisturbed,
 };
 use crate::workload::{Second, Workload};
-use lastcopy_stepper::{Ended, Plan, Report};
+use crate::{ProofError, Result};
+use lastcopy_stepper::{Ended, Kind, Plan, Report, Surroundings};
 use std::fmt;
 
 /// What happens to a call.
@@ -17,6 +17,8 @@ pub enum Fault {
     Errno(&'static str, i32),
     /// It writes half of what it is to.
     Short,
+    /// Of the calls that read files and names of the home: it fails with `EIO`, as over a bad sector.
+    Unread,
 }
 
 /// How often.
@@ -28,6 +30,9 @@ pub enum Lasting {
     FromThenOn,
 }
 
+/// Whatever a command does, it reads so often before and meanwhile.
+const FEWEST_READS: usize = 100;
+
 /// Interruptions in a row: more than any signal causes, and an end to them.
 const STORM: u64 = 40;
 
@@ -38,6 +43,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::Errno("EDQUOT", libc::EDQUOT),
     Fault::Errno("EINTR", libc::EINTR),
     Fault::Short,
+    Fault::Unread,
 ];
 
 impl Fault {
@@ -46,7 +52,15 @@ impl Fault {
         match self {
             Self::Errno(name, _) => name,
             Self::Short => "short",
+            Self::Unread => "EIO-read",
         }
+    }
+
+    /// Runs the command of a workload with it.
+    fn run(self, home: &Home, workload: &Workload, plan: Plan) -> Result<Report> {
+        let root = std::fs::canonicalize(home.root()).map_err(ProofError::at(home.root()))?;
+        let reads_below = (self == Self::Unread).then_some(root.as_path());
+        home.step_among(&workload.command, plan, Surroundings { reads_below, ..Surroundings::default() })
     }
 
     fn plan(self, at: u64, lasting: Lasting) -> Plan {
@@ -57,6 +71,7 @@ impl Fault {
         };
         match self {
             Self::Errno(_, errno) => Plan::Fail { from: at, calls, errno },
+            Self::Unread => Plan::Fail { from: at, calls, errno: libc::EIO },
             Self::Short => Plan::Short { from: at, calls },
         }
     }
@@ -131,8 +146,12 @@ impl Point {
     fn run(&self, place: &mut Place) -> Result<Tried> {
         let workload = self.workload;
         place.begin(workload)?;
-        let report = place.home().step(&workload.command, self.fault.plan(self.at, self.lasting))?;
-        let mut wrong = ended_well(&report);
+        let report = self.fault.run(place.home(), workload, self.fault.plan(self.at, self.lasting))?;
+        let config = place.home().config();
+        let mut unread = report.calls.iter().filter(|call| call.kind == Kind::Read && call.injected.is_some());
+        // A configuration that cannot be read is one that is wrong.
+        let unusable = report.ended == Ended::Exited(2) && unread.any(|call| call.targets[0].path.ends_with(&config));
+        let mut wrong = if unusable { Vec::new() } else { ended_well(&report) };
         let succeeded = report.ended == Ended::Exited(0);
         wrong.extend(place.look(workload)?);
         if succeeded && wrong.is_empty() {
@@ -154,21 +173,29 @@ pub(crate) fn ended_well(report: &Report) -> Vec<String> {
 }
 
 /// Every fault at every call that can have it.
-fn points(reference: &Reference, fault: Option<Fault>) -> Vec<Point> {
+fn points(reference: &Reference, reads: u64, fault: Option<Fault>) -> Vec<Point> {
     let mut points = Vec::new();
     for fault in FAULTS.iter().filter(|one| fault.is_none_or(|fault| fault == **one)) {
+        let calls: Vec<_> = match fault {
+            Fault::Errno(..) => reference.calls.iter().map(|call| call.number).collect(),
+            Fault::Short => reference.calls.iter().filter(|call| call.can_be_short).map(|call| call.number).collect(),
+            Fault::Unread => (1..=reads).collect(),
+        };
         for lasting in [Lasting::Once, Lasting::FromThenOn] {
-            let calls = reference.calls.iter().filter(|call| *fault != Fault::Short || call.can_be_short);
-            points.extend(calls.map(|call| Point {
-                workload: reference.workload,
-                fault: *fault,
-                lasting,
-                at: call.number,
-                finish: false,
-            }));
+            let point = |at: &u64| Point { workload: reference.workload, fault: *fault, lasting, at: *at, finish: false };
+            points.extend(calls.iter().map(point));
         }
     }
     points
+}
+
+/// How many calls of a workload read files and names of the home.
+fn reads(workers: &Workers, workload: &'static Workload) -> Result<u64> {
+    let counted = workers.spread(&[workload], &|place, workload| {
+        place.begin(workload)?;
+        Ok(Fault::Unread.run(place.home(), workload, Plan::Count)?.counted)
+    })?;
+    Ok(counted.into_iter().sum())
 }
 
 /// Makes all calls of an extent fail. `only` names the one workload that is wanted, `fault` the one fault.
@@ -196,7 +223,8 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
         return Ok(totals);
     }
     let began = std::time::Instant::now();
-    let all = points(reference, fault);
+    let reads = reads(workers, workload)?;
+    let all = points(reference, reads, fault);
     let mut chosen = strided(all.iter().copied(), extent.stride, extent.offset);
     chosen.iter_mut().step_by(extent.finish).for_each(|point| point.finish = true);
     let tried = workers.spread(&chosen, &|place, point| point.run(place))?;
@@ -204,7 +232,8 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
     let findings: Vec<_> = findings.map(|(point, tried)| Finding { point: point.shown(), wrong: tried.wrong.clone() }).collect();
     let injected = tried.iter().filter(|tried| tried.injected).count();
     let succeeded = tried.iter().filter(|tried| tried.injected && tried.succeeded).count();
-    let what = format!("{}, {}: {} calls, {} faults", workload.name, workload.about, reference.calls.len(), all.len());
+    let calls = reference.calls.len();
+    let what = format!("{}, {}: {calls} calls, {reads} that read, {} faults", workload.name, workload.about, all.len());
     let seconds = began.elapsed().as_secs_f64();
     say(&format!(
         "{what}; tried {}, made to fail {injected}, done all the same {succeeded}, {} wrong, {seconds:.1} s",
@@ -212,8 +241,10 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
         findings.len()
     ));
     // Each call can fail with each error, once and from then on; not each can be short.
-    let errors = FAULTS.iter().filter(|one| **one != Fault::Short && fault.is_none_or(|fault| fault == **one)).count();
-    let fewest = workload.fewest.all() * errors * 2 / extent.stride;
+    let of =
+        |wanted: fn(&Fault) -> bool| FAULTS.iter().filter(|one| wanted(one) && fault.is_none_or(|fault| fault == **one)).count();
+    let (errors, unread) = (of(|one| matches!(one, Fault::Errno(..))), of(|one| *one == Fault::Unread));
+    let fewest = (workload.fewest.all() * errors + FEWEST_READS * unread) * 2 / extent.stride;
     // Threads may come in another order, and a run end a few calls sooner.
     let too_few = (chosen.len() < fewest || injected * 10 < chosen.len() * 9).then(|| {
         let wrong = vec![format!("{} points were tried and {injected} failed; at least {fewest} were expected", chosen.len())];
@@ -225,7 +256,7 @@ fn one(workers: &Workers, extent: Extent, reference: &Reference, fault: Option<F
 /// Tries one point again, and says everything about it.
 pub fn again(place: &mut Place, point: Point, say: Say<'_>) -> Result<Totals> {
     place.begin(point.workload)?;
-    let report = place.home().step(&point.workload.command, point.fault.plan(point.at, point.lasting))?;
+    let report = point.fault.run(place.home(), point.workload, point.fault.plan(point.at, point.lasting))?;
     report.calls.iter().for_each(|call| say(&call.to_string()));
     say(&format!("{:?}: {}", report.ended, said(&report.stdout, &report.stderr).trim()));
     let tried = point.run(place)?;

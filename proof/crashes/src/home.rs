@@ -102,7 +102,8 @@ impl Home {
         fs::write(&config, text).map_err(ProofError::at(&config))
     }
 
-    fn config(&self) -> PathBuf {
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
         self.root.join("config/config.toml")
     }
 

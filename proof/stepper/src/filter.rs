@@ -1,6 +1,6 @@
 //! The program that runs in the kernel at each system call, and says whether the traced one stops there.
 
-use crate::calls::{SHAPES, Shape, When};
+use crate::calls::{READS, SHAPES, Shape, When};
 use libc::sock_filter;
 
 /// `AUDIT_ARCH_X86_64`: a 64-bit, little-endian machine of number 62.
@@ -12,8 +12,9 @@ const NUMBER: u32 = 0;
 const MACHINE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// Everything in the table stops; everything else goes on. What could go round it ends the program, or is not to be had.
-pub(crate) fn build() -> Vec<sock_filter> {
+/// Everything in the table stops, and what reads if that is wanted; everything else goes on. What could go round it ends the program, or is
+/// not to be had.
+pub(crate) fn build(with_reads: bool) -> Vec<sock_filter> {
     let mut program = vec![
         load(MACHINE),
         jump(libc::BPF_JEQ, X86_64, 1, 0),
@@ -24,7 +25,7 @@ pub(crate) fn build() -> Vec<sock_filter> {
         jump(libc::BPF_JEQ, number_of(libc::SYS_io_uring_setup), 0, 1),
         answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
     ];
-    for shape in SHAPES {
+    for shape in SHAPES.iter().chain(READS.iter().filter(|_| with_reads)) {
         let stop = when(shape);
         // The table's tests are a few instructions each.
         let length = u8::try_from(stop.len()).unwrap_or(u8::MAX);

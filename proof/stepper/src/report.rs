@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What happens at the calls that count. Numbers begin at 1.
@@ -40,6 +40,8 @@ pub struct Surroundings<'a> {
     pub meanwhile: &'a (dyn Fn() + Sync),
     /// Whether file systems are such that have no rename which refuses to replace: every call that asks for that fails with `EINVAL`.
     pub no_exclusive_rename: bool,
+    /// Instead of the calls that change something, those count that read files or names below this directory, as the kernel shows it.
+    pub reads_below: Option<&'a Path>,
     /// How long it may take. Then all of it is killed, and [`Ended::Endless`] is said of it.
     pub patience: Duration,
 }
@@ -49,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Default for Surroundings<'_> {
     fn default() -> Self {
-        Self { meanwhile: &|| {}, no_exclusive_rename: false, patience: PATIENCE }
+        Self { meanwhile: &|| {}, no_exclusive_rename: false, reads_below: None, patience: PATIENCE }
     }
 }
 
@@ -68,6 +70,8 @@ pub enum Kind {
     Sync,
     /// It is only logged, and not counted.
     Note,
+    /// It reads bytes or names. Met only where those are what counts.
+    Read,
 }
 
 /// What a file is.

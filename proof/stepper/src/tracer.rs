@@ -62,7 +62,7 @@ impl Waker {
 
 fn trace(mut command: Command, plan: Plan, surroundings: Surroundings<'_>, waker: &Waker) -> Result<Report, StepError> {
     can_be_executed(&command)?;
-    sys::trace_and_filter(&mut command, filter::build());
+    sys::trace_and_filter(&mut command, filter::build(surroundings.reads_below.is_some()));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(StepError::Start)?;
     // What it holds for the child would keep the pipes open.
@@ -231,7 +231,7 @@ impl Tracer<'_> {
         self.clock += 1;
         call.began = self.clock;
         let place = self.calls.len();
-        if call.kind != Kind::Note {
+        if self.counts(&call) {
             self.counted += 1;
             call.number = Some(self.counted);
         }
@@ -264,6 +264,13 @@ impl Tracer<'_> {
         }
         self.pending.insert(thread, pending);
         sys::resume(thread, Resume::ToReturn, 0)
+    }
+
+    fn counts(&self, call: &Call) -> bool {
+        match self.surroundings.reads_below {
+            None => matches!(call.kind, Kind::Change | Kind::Sync),
+            Some(dir) => call.kind == Kind::Read && call.targets.iter().any(|target| target.path.starts_with(dir)),
+        }
     }
 
     /// What the plan says of this call.

@@ -88,7 +88,7 @@ def serve(stream):
         forward(head, body)
         whole = json.dumps({"error": "Move NewObject failed: object not found", "status": 404}).encode()
         return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
-    if line.startswith(b"GET") and b"things/" in line and "dies" in HOW:
+    if line.startswith(b"GET") and b"things/" in line and HOW.endswith("look"):
         if HOW == "dies at a look" or line in late: die()
         late.add(line)
         return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nOops\n")

@@ -38,6 +38,25 @@ fn a_program_that_never_gives_up_is_ended() {
     assert_eq!(report.ended, Ended::Endless);
 }
 
+/// Where that is what counts, calls that read below a directory have numbers, and those that change something have none.
+#[test]
+fn a_read_fails_where_reads_are_what_counts() {
+    let shell = Shell::new();
+    std::fs::write(shell.path().join("here"), "bytes\n").unwrap();
+    let dir = shell.path();
+    let surroundings = Surroundings { reads_below: Some(&dir), ..Surroundings::default() };
+    let script = "read line < here; echo \"$line\" > there; cat here > /dev/null; cat /etc/passwd > /dev/null";
+    let counted = shell.run_among(script, Plan::Count, surroundings);
+    let numbered = |report: &lastcopy_stepper::Report| {
+        let counting = report.calls.iter().filter(|call| call.number.is_some());
+        counting.map(|call| call.targets[0].path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(counted.counted >= 2 && numbered(&counted).iter().all(|name| name == "here"), "{:?}", numbered(&counted));
+    let failed = shell.run_among(script, Plan::Fail { from: 1, calls: u64::MAX, errno: EIO }, surroundings);
+    assert!(failed.injected >= 2 && String::from_utf8_lossy(&failed.stderr).contains("Input/output error"), "{failed:?}");
+    assert_eq!(std::fs::read_to_string(shell.path().join("there")).unwrap(), "\n");
+}
+
 /// One that waits for what never comes makes no call that could be counted.
 #[test]
 fn a_program_that_hangs_is_ended_with_its_children() {
