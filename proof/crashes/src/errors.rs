@@ -31,7 +31,7 @@ pub enum Lasting {
 }
 
 /// Whatever a command does, it reads so often before and meanwhile.
-const FEWEST_READS: usize = 100;
+const FEWEST_READS: usize = 80;
 
 /// Interruptions in a row: more than any signal causes, and an end to them.
 const STORM: u64 = 40;
