@@ -17,6 +17,7 @@
 //!
 //! A kill shows what a crash of the program leaves; it cannot show what a power cut does to what was never synced.
 
+pub mod claims;
 pub mod crashes;
 pub mod edits;
 pub mod errors;

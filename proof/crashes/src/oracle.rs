@@ -1,6 +1,7 @@
 //! The oracle: what must hold whatever happened, looked at from outside.
 
 use crate::Result;
+use crate::claims::{Claims, Proven};
 use crate::home::{DESTINATIONS, Home};
 use crate::repository;
 use crate::tree::{self, Tree};
@@ -28,6 +29,8 @@ pub struct Expected {
     dispensable: BTreeSet<String>,
     /// Objects there that do not hash to their names.
     damaged: BTreeMap<&'static str, BTreeSet<String>>,
+    /// What the index claims although it is not so: nobody has looked since it was damaged.
+    unfounded: BTreeSet<Proven>,
     /// Other bytes at these paths that must be kept like the originals, but need not be in their places: somebody wrote them there, or
     /// something else where they belong.
     besides: Vec<(PathBuf, blake3::Hash)>,
@@ -142,6 +145,7 @@ impl Expected {
             held: BTreeMap::new(),
             dispensable: BTreeSet::new(),
             damaged: BTreeMap::new(),
+            unfounded: BTreeSet::new(),
             besides: Vec::new(),
             given_up: Vec::new(),
         };
@@ -150,6 +154,10 @@ impl Expected {
             expected.held.insert(destination, intact);
             expected.damaged.insert(destination, damaged);
         }
+        let claimed = Claims::read(home)?.proven.into_iter();
+        let unfounded =
+            claimed.filter(|(destination, object)| !expected.held.get(&**destination).is_some_and(|held| held.contains(object)));
+        expected.unfounded = unfounded.collect();
         Ok(expected)
     }
 
@@ -227,6 +235,15 @@ impl Expected {
         }
         for (destination, (intact, damaged)) in DESTINATIONS.into_iter().zip(&held) {
             self.check_destination(home, destination, intact, damaged, &mut wrong)?;
+        }
+        let Claims { proven, unsound } = Claims::read(home)?;
+        wrong.extend(unsound.map(|why| format!("the index cannot be believed: {why}")));
+        for claim in proven.difference(&self.unfounded) {
+            let (destination, object) = claim;
+            let place = DESTINATIONS.iter().position(|name| name == destination);
+            if !place.is_some_and(|place| held[place].0.contains(object)) {
+                wrong.push(format!("the index takes object {object} for proven at {destination}, where it is not"));
+            }
         }
         Ok(wrong)
     }

@@ -149,6 +149,37 @@ fn a_destination_that_breaks_is_found() {
     world.check(&["usb: stray does not belong there"]);
 }
 
+/// What the index takes for proven has to be there, at any moment; and the index has to be one.
+#[test]
+fn what_the_index_claims_is_looked_for() {
+    let world = World::new();
+    let index = world.home.data().join("lastcopy/index.db");
+    fs::create_dir_all(index.parent().unwrap()).unwrap();
+    let open = || rusqlite::Connection::open(&index).unwrap();
+    let tables = "CREATE TABLE destination (id INTEGER PRIMARY KEY, name, kind, incarnation);
+        CREATE TABLE content (id INTEGER PRIMARY KEY, blake3);
+        CREATE TABLE receipt (destination, content, level, lost_at, incarnation);
+        INSERT INTO destination VALUES (1, 'usb', 'cas', 'who'), (2, 'nas', 'mirror', 'who');";
+    open().execute_batch(tables).unwrap();
+    let claim = |number: i64, destination: i64, bytes: &[u8]| {
+        let insert = "INSERT INTO content VALUES (?, ?)";
+        open().execute(insert, (number, blake3::hash(bytes).as_bytes())).unwrap();
+        open().execute("INSERT INTO receipt VALUES (?, ?, 'verified', NULL, 'who')", (destination, number)).unwrap();
+    };
+    claim(1, 1, STAYS);
+    claim(2, 2, b"a mirror has no objects");
+    world.check(&[]);
+    claim(3, 1, b"never sent");
+    world.check(&["for proven at usb, where it is not"]);
+    for weaker in ["lost_at = 1", "lost_at = NULL, level = 'stored'", "level = 'verified', incarnation = 'another'"] {
+        open().execute_batch(&format!("UPDATE receipt SET {weaker} WHERE content = 3")).unwrap();
+        world.check(&[]);
+    }
+    let whole = fs::read(&index).unwrap();
+    fs::write(&index, [&whole[..whole.len() - 4096], &[7; 4096]].concat()).unwrap();
+    world.check(&["the index cannot be believed"]);
+}
+
 #[test]
 fn each_goal_can_be_missed() {
     let world = World::new();
