@@ -20,4 +20,4 @@ pub use receipts::recover_receipts;
 pub use recover::{Found, RecoverReport, Recoverable, Recovering, recover_volume, recoverable};
 pub use report::RestoreReport;
 pub use restore::{Restoring, Target};
-pub use wanted::{Wanted, WantedList, gives_way, wanted_below, wanted_content, wanted_with};
+pub use wanted::{Wanted, WantedList, everything_below, wanted_below, wanted_content, wanted_with};

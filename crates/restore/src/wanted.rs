@@ -45,15 +45,10 @@ pub enum WantedList {
 }
 
 /// Which files of a volume come back for some paths: offloaded ones at and below them, missing ones only if they are named
-/// themselves. `everything` takes all that the index knows, for replacing what differs, and for restoring elsewhere, but what [`gives_way`].
+/// themselves; or [`everything_below`] them.
 pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everything: bool) -> Result<WantedList, RestoreError> {
     if everything {
-        let mut files = store.select_files(volume, below, &[FileStatus::Present, FileStatus::Offloaded])?;
-        let gone = store.select_files(volume, below, &[FileStatus::Missing])?;
-        let kept = gone.into_iter().map(|id| Ok((id, is_left_out(store, &store.file(id)?, below)?)));
-        let kept = kept.filter_map(|known| known.map(|(id, left_out)| (!left_out).then_some(id)).transpose());
-        files.extend(kept.collect::<Result<Vec<_>, RestoreError>>()?);
-        return Ok(WantedList::Files(files));
+        return Ok(everything_below(store, volume, below)?.0);
     }
     let mut files = store.select_files(volume, below, &[FileStatus::Offloaded])?;
     for path in below {
@@ -67,20 +62,20 @@ pub fn wanted_below(store: &Store, volume: VolumeId, below: &[RelPath], everythi
     Ok(WantedList::Files(files))
 }
 
-/// The missing files below some paths that are no part of everything: later ones would be in their way, or they in the way of those.
-pub fn gives_way(store: &Store, volume: VolumeId, below: &[RelPath]) -> Result<Vec<RelPath>, RestoreError> {
+/// All that the index knows below some paths, for replacing what differs and for restoring elsewhere; and the missing files that are no part of
+/// it, because later ones would be in their way, or they in the way of those.
+pub fn everything_below(store: &Store, volume: VolumeId, below: &[RelPath]) -> Result<(WantedList, Vec<RelPath>), RestoreError> {
+    let mut files = store.select_files(volume, below, &[FileStatus::Present, FileStatus::Offloaded])?;
     let mut left_out = Vec::new();
     for id in store.select_files(volume, below, &[FileStatus::Missing])? {
         let file = store.file(id)?;
-        if is_left_out(store, &file, below)? {
+        if below.contains(&file.path) || !store.gives_way(&file)? {
+            files.push(id);
+        } else {
             left_out.push(file.path);
         }
     }
-    Ok(left_out)
-}
-
-fn is_left_out(store: &Store, file: &FileRecord, below: &[RelPath]) -> Result<bool, RestoreError> {
-    Ok(!below.contains(&file.path) && store.gives_way(file)?)
+    Ok((WantedList::Files(files), left_out))
 }
 
 /// The paths of a volume that hold a content and lack their file: offloaded and missing ones.

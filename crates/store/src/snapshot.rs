@@ -331,7 +331,8 @@ impl Snapshot {
                     "AND f.changed_seq > :from",
                     "f.id",
                     // Not what a compaction released; and a file that was only touched has it still.
-                    "EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
+                    "f.status = 'superseded'
+                     AND EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
                         AND r.moved_to IS NOT r.location)
                      AND NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name
                         AND n.status <> 'superseded' AND n.content = f.content)",

@@ -150,7 +150,7 @@ impl Point {
         let config = place.home().config();
         let mut unread = report.calls.iter().filter(|call| call.kind == Kind::Read && call.injected.is_some());
         // A configuration that cannot be read is one that is wrong.
-        let unusable = report.ended == Ended::Exited(2) && unread.any(|call| call.targets[0].path.ends_with(&config));
+        let unusable = report.ended == Ended::Exited(2) && unread.any(|call| call.targets[0].path == config);
         let mut wrong = if unusable { Vec::new() } else { ended_well(&report) };
         let succeeded = report.ended == Ended::Exited(0);
         wrong.extend(place.look(workload)?);

@@ -8,7 +8,7 @@ use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
-use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, gives_way, wanted_below, wanted_content, wanted_with};
+use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, everything_below, wanted_below, wanted_content, wanted_with};
 use lastcopy_store::{FileStatus, Outcome, RunId, VolumeError, VolumeRecord};
 use std::path::Path;
 
@@ -106,11 +106,13 @@ fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<Wanted
                 .hint("`lastcopy query --offloaded` lists what can come back"));
         }
     }
-    let everything = args.in_place || args.to.is_some();
-    let mut wanted = wanted_below(app.store()?, record.id, &below, everything)?;
-    if everything {
-        tell_left_out(app, &record.name, &gives_way(app.store()?, record.id, &below)?);
-    }
+    let mut wanted = if args.in_place || args.to.is_some() {
+        let (everything, left_out) = everything_below(app.store()?, record.id, &below)?;
+        tell_left_out(app, &record.name, &left_out);
+        everything
+    } else {
+        wanted_below(app.store()?, record.id, &below, false)?
+    };
     // Here, what waits for its grace is a matter of `offload --undo`; anywhere else, it is a file like any other.
     if let (true, WantedList::Files(files)) = (args.to.is_some(), &mut wanted) {
         files.extend(app.store()?.select_files(record.id, &below, &[FileStatus::Quarantined])?);

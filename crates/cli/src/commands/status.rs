@@ -9,6 +9,7 @@ use anstyle::AnsiColor;
 use lastcopy_fs::Dir;
 use lastcopy_offload::{Known, decide};
 use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord, find_marker};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// How a volume, or a volume at a destination, stands.
@@ -49,13 +50,15 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
         true => (app.store()?.alarms(true)?, app.store()?.volumes()?),
         false => (Vec::new(), Vec::new()),
     };
-    let was_known = |name: &str| !has_index && config.volumes.get(name).is_some_and(|volume| carries_a_marker(&volume.path));
+    // Trees that were added to an index which is not there.
+    let lost = config.volumes.iter().filter(|(_, configured)| !has_index && carries_a_marker(&configured.path));
+    let lost: BTreeSet<_> = lost.map(|(name, _)| name).collect();
     let mut worst = Level::Green;
     for name in config.volumes.keys().filter(|name| volume.is_none_or(|only| only == *name)) {
         let level = match recorded.iter().find(|record| record.name == *name) {
             Some(record) => survey(app, record, &alarms)?,
-            None if was_known(name) => without_index(app, name),
-            None => not_added(app, name, format!("lastcopy volume add {name} PATH")),
+            None if lost.contains(name) => without_index(app, name),
+            None => not_added(app, name),
         };
         worst = worst.max(level);
     }
@@ -67,7 +70,7 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
             worst = worst.max(not_configured(app, record)?);
         }
     }
-    if config.volumes.keys().any(|name| was_known(name)) {
+    if !lost.is_empty() {
         app.require_index().unwrap_or_else(|lost| app.output.warn(&format!("{}: {}", lost.message, lost.hint.unwrap_or_default())));
     }
     if !alarms.is_empty() {
@@ -83,7 +86,8 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
     Ok(if worst == Level::Green { Exit::Done } else { Exit::Attention })
 }
 
-fn not_added(app: &App, name: &str, next: String) -> Level {
+fn not_added(app: &App, name: &str) -> Level {
+    let next = format!("lastcopy volume add {name} PATH");
     app.output.line(&format!("{}  {name}: not added yet; next: {next}", Level::Amber.shown()));
     app.output.json("status", &status_fields(name, None, Level::Amber).with("next", next));
     Level::Amber
