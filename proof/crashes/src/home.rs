@@ -68,6 +68,11 @@ impl Home {
         self.root.join("data")
     }
 
+    /// The index itself.
+    pub fn index(&self) -> PathBuf {
+        self.data().join("lastcopy/index.db")
+    }
+
     /// Makes the directories and writes a configuration with these further lines for the offload policy, and with the second destination
     /// of a kind.
     pub fn make(&self, policy: &str, second: Second) -> Result<()> {

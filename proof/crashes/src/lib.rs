@@ -17,7 +17,6 @@
 //!
 //! A kill shows what a crash of the program leaves; it cannot show what a power cut does to what was never synced.
 
-pub mod claims;
 pub mod crashes;
 pub mod edits;
 pub mod errors;
@@ -26,7 +25,6 @@ pub mod oracle;
 pub mod place;
 pub mod repository;
 pub mod sweep;
-pub mod tree;
 pub mod workload;
 
 use std::io;
@@ -44,6 +42,9 @@ pub enum ProofError {
         /// Why.
         source: io::Error,
     },
+    /// What could not be looked at.
+    #[error(transparent)]
+    Scene(#[from] lastcopy_scene::SceneError),
     /// The program could not be stepped.
     #[error(transparent)]
     Step(#[from] lastcopy_stepper::StepError),

@@ -1,11 +1,11 @@
 //! The oracle: what must hold whatever happened, looked at from outside.
 
 use crate::Result;
-use crate::claims::{Claims, Proven};
 use crate::home::{DESTINATIONS, Home};
 use crate::repository;
-use crate::tree::{self, Tree};
 use crate::workload::Second;
+use lastcopy_scene::tree::{self, Tree};
+use lastcopy_scene::{Claims, Proven};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -87,17 +87,16 @@ fn objects(home: &Home, destination: &str, second: Second) -> Result<(BTreeSet<S
     }
     let (mut intact, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let root = home.destination(destination).join("objects");
-    tree::each_file(&root, &mut |path, _| {
+    for (path, _) in tree::files(&root)? {
         let name = path.file_name().unwrap_or_default().display().to_string();
-        let hash = tree::hash_file(path)?.to_hex().to_string();
+        let hash = tree::hash_file(&path)?.to_hex().to_string();
         let fan = path.parent().and_then(Path::file_name).is_some_and(|fan| fan == &hash[..2]);
         if fan && name == hash {
-            intact.insert(name)
+            intact.insert(name);
         } else {
-            damaged.insert(name)
-        };
-        Ok(())
-    })?;
+            damaged.insert(name);
+        }
+    }
     Ok((intact, damaged))
 }
 
@@ -125,12 +124,11 @@ fn part(home: &Home, destination: &str) -> PathBuf {
 fn mirrored(home: &Home, destination: &str) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let owner = part(home, destination).join(OWN).join("owner.json");
-    tree::each_file(&part(home, destination), &mut |path, _| {
+    for (path, _) in tree::files(&part(home, destination))? {
         if path != owner && path.extension().is_none_or(|extension| extension != "partial") {
-            found.insert(tree::hash_file(path)?.to_hex().to_string());
+            found.insert(tree::hash_file(&path)?.to_hex().to_string());
         }
-        Ok(())
-    })?;
+    }
     Ok(found)
 }
 
@@ -154,7 +152,7 @@ impl Expected {
             expected.held.insert(destination, intact);
             expected.damaged.insert(destination, damaged);
         }
-        let claimed = Claims::read(home)?.proven.into_iter();
+        let claimed = Claims::read(&home.index(), home.root())?.proven.into_iter();
         let unfounded =
             claimed.filter(|(destination, object)| !expected.held.get(&**destination).is_some_and(|held| held.contains(object)));
         expected.unfounded = unfounded.collect();
@@ -236,7 +234,7 @@ impl Expected {
         for (destination, (intact, damaged)) in DESTINATIONS.into_iter().zip(&held) {
             self.check_destination(home, destination, intact, damaged, &mut wrong)?;
         }
-        let Claims { proven, unsound } = Claims::read(home)?;
+        let Claims { proven, unsound } = Claims::read(&home.index(), home.root())?;
         wrong.extend(unsound.map(|why| format!("the index cannot be believed: {why}")));
         for claim in proven.difference(&self.unfounded) {
             let (destination, object) = claim;
@@ -280,14 +278,14 @@ impl Expected {
             wrong.extend(nobodys.map(|object| format!("{destination}: {object} are bytes that nobody wrote")));
         }
         let root = home.destination(destination);
-        tree::each_file(&root, &mut |path, _| {
-            let relative = path.strip_prefix(&root).unwrap_or(path);
+        for (path, _) in tree::files(&root)? {
+            let relative = path.strip_prefix(&root).unwrap_or(&path);
             let first = relative.iter().next().unwrap_or_default().display().to_string();
             if !belongs(kind, &first) {
                 wrong.push(format!("{destination}: {} does not belong there", relative.display()));
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// That nothing is aside or arriving, and nothing kept but where something else has its place.

@@ -2,9 +2,9 @@
 
 use crate::home::{Home, Step};
 use crate::oracle::Expected;
-use crate::tree::{self, Tree};
 use crate::workload::{FINISH, Goal, Preparing, Workload};
 use crate::{ProofError, Result};
+use lastcopy_scene::tree::{self, Tree};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

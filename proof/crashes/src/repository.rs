@@ -3,8 +3,8 @@
 //! Only what lies in a whole snapshot with a pin is looked at: of everything else, kopia's retention may take the packs away.
 
 use crate::home::{Home, installed};
-use crate::tree;
 use crate::{ProofError, Result};
+use lastcopy_scene::tree;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,23 +54,22 @@ pub fn held(home: &Home, root: &Path) -> Result<Held> {
 /// The pack with the most bytes of files.
 pub fn largest_pack(root: &Path) -> Result<PathBuf> {
     let mut largest = (0, None);
-    tree::each_file(root, &mut |path, metadata| {
-        let first = path.strip_prefix(root).unwrap_or(path).as_os_str().as_encoded_bytes().first();
+    for (path, metadata) in tree::files(root)? {
+        let first = path.strip_prefix(root).unwrap_or(&path).as_os_str().as_encoded_bytes().first();
         if first == Some(&b'p') && metadata.len() > largest.0 {
-            largest = (metadata.len(), Some(path.to_owned()));
+            largest = (metadata.len(), Some(path));
         }
-        Ok(())
-    })?;
+    }
     largest.1.ok_or_else(|| ProofError::Preparation(format!("{} holds no pack", root.display())))
 }
 
 /// Of everything that lies there, under its name.
 fn digest(root: &Path) -> Result<blake3::Hash> {
     let mut lines = BTreeSet::new();
-    tree::each_file(root, &mut |path, _| {
-        lines.insert((path.to_owned(), *tree::hash_file(path)?.as_bytes()));
-        Ok(())
-    })?;
+    for (path, _) in tree::files(root)? {
+        let hash = *tree::hash_file(&path)?.as_bytes();
+        lines.insert((path, hash));
+    }
     let mut hasher = blake3::Hasher::new();
     for (path, hash) in lines {
         hasher.update(blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes()).update(&hash);
@@ -142,10 +141,9 @@ impl Reader {
         command.args(["snapshot", "restore", "--ignore-errors", "--write-files-atomically", "--no-progress", root]).arg(&target);
         let output = command.output().map_err(ProofError::at(&self.program))?;
         let mut contents = BTreeSet::new();
-        tree::each_file(&target, &mut |path, _| {
-            contents.insert(tree::hash_file(path)?.to_hex().to_string());
-            Ok(())
-        })?;
+        for (path, _) in tree::files(&target)? {
+            contents.insert(tree::hash_file(&path)?.to_hex().to_string());
+        }
         let said = String::from_utf8_lossy(&output.stderr);
         Ok((output.status.success() && !said.contains("ignored error"), contents))
     }

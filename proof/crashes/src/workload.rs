@@ -2,8 +2,8 @@
 
 use crate::home::{Home, Step};
 use crate::repository;
-use crate::tree::{self, Tree, noise, path_of};
 use crate::{ProofError, Result};
+use lastcopy_scene::tree::{self, Tree, noise, path_of};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -149,7 +149,7 @@ impl Preparing<'_> {
     }
 
     fn write(&self, path: &[u8], bytes: &[u8]) -> Result<()> {
-        tree::write(&self.home.volume().join(path_of(path)), bytes)
+        Ok(tree::write(&self.home.volume().join(path_of(path)), bytes)?)
     }
 
     /// What is in the volume now is to be kept.
@@ -227,7 +227,7 @@ fn plain_edited(preparing: &mut Preparing<'_>) -> Result<()> {
 /// Pushed to a repository, where the pack with the largest file's bytes rots then.
 fn plain_damaged(preparing: &mut Preparing<'_>) -> Result<()> {
     plain_pushed(preparing)?;
-    tree::flip_bit(&repository::largest_pack(&preparing.home.destination("nas"))?)
+    Ok(tree::flip_bit(&repository::largest_pack(&preparing.home.destination("nas"))?)?)
 }
 
 fn plain_edited_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
@@ -274,7 +274,7 @@ fn edited(preparing: &mut Preparing<'_>) -> Result<()> {
 fn damaged(preparing: &mut Preparing<'_>) -> Result<()> {
     pushed(preparing)?;
     tree::flip_bit(&preparing.object("usb", ONE)?)?;
-    tree::flip_bit(&preparing.object("usb", "2019/b")?)
+    Ok(tree::flip_bit(&preparing.object("usb", "2019/b")?)?)
 }
 
 fn found_damaged(preparing: &mut Preparing<'_>) -> Result<()> {
@@ -310,7 +310,7 @@ fn written_over(preparing: &mut Preparing<'_>) -> Result<()> {
 /// A machine whose index is gone; its configuration and what was not offloaded are still there.
 fn index_lost(preparing: &mut Preparing<'_>) -> Result<()> {
     partly_offloaded(preparing)?;
-    tree::remove(&preparing.home.data())
+    Ok(tree::remove(&preparing.home.data())?)
 }
 
 /// An index that has moved on since it was backed up.

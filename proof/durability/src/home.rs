@@ -38,6 +38,10 @@ impl Home {
         self.apart.join("share")
     }
 
+    pub(crate) fn index(&self) -> PathBuf {
+        self.data().join("lastcopy/index.db")
+    }
+
     pub(crate) fn destinations(&self) -> PathBuf {
         self.apart.join("destinations")
     }
@@ -81,6 +85,11 @@ impl Home {
         command.env("XDG_DATA_HOME", self.data()).env("XDG_STATE_HOME", self.data()).env("XDG_CACHE_HOME", self.root.join("tmp"));
         command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("LANG", "C.UTF-8").env("NO_COLOR", "1");
         Ok(command)
+    }
+
+    /// Whether some run has files aside.
+    pub(crate) fn has_aside(&self) -> bool {
+        fs::read_dir(self.own().join("offload")).is_ok_and(|mut runs| runs.next().is_some())
     }
 
     fn aside(&self) -> Result<String> {

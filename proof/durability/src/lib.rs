@@ -27,7 +27,6 @@ mod oracle;
 pub mod order;
 pub mod power;
 mod report;
-mod tree;
 
 pub use ground::mounts_of_our_own;
 pub use report::Totals;

@@ -6,8 +6,8 @@ use crate::audit::{Audit, Verdict};
 use crate::ground::{self, BTRFS, EXT4, Kind, Mounted, XFS};
 use crate::home::{DESTINATIONS, Home};
 use crate::report::{Totals, spread};
-use crate::tree::{self, noise};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use lastcopy_scene::tree::{self, noise};
 use lastcopy_stepper::{Call, Ended, Plan};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -75,7 +75,7 @@ impl Files {
 
     fn write(self, home: &Home, edition: &str) -> Result<()> {
         for (number, path) in self.paths().enumerate() {
-            let bytes = noise(&format!("{} {edition}", path.display()), 500 + 9000 * number);
+            let bytes = noise(format!("{} {edition}", path.display()).as_bytes(), 500 + 9000 * number);
             tree::write(&home.volume().join(path), &bytes)?;
         }
         Ok(())
@@ -113,7 +113,7 @@ fn rewritten(home: &Home, files: Files) -> Result<()> {
 /// A disk flips bits in every object of a destination.
 fn damaged(home: &Home, _: Files) -> Result<()> {
     let objects = home.destinations().join(DESTINATIONS[0]).join("objects");
-    for path in tree::read(&objects)?.keys().map(|path| objects.join(path)) {
+    for path in tree::read(&objects, None)?.keys().map(|path| objects.join(path)) {
         let mut bytes = fs::read(&path)?;
         bytes[0] ^= 1;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;

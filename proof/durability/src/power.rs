@@ -5,8 +5,8 @@ use crate::ground::{self, EXT4, Kind, Mounted, XFS};
 use crate::home::Home;
 use crate::oracle::{Goal, Originals};
 use crate::report::{Totals, spread};
-use crate::tree::{self, noise};
 use anyhow::{Context, Result, anyhow, ensure};
+use lastcopy_scene::tree::{self, noise};
 use lastcopy_stepper::{Ended, Plan};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,48 +14,105 @@ use std::path::{Path, PathBuf};
 /// One command, and how its work is brought to an end after a cut.
 struct Workload {
     name: &'static str,
+    policy: &'static str,
     before: &'static [&'static str],
+    /// Whether the index is taken away then.
+    index_lost: bool,
     may_leave: bool,
     command: &'static str,
-    /// What a person runs next, and what that may end with.
+    /// What a person runs next, and what that may end with. What names `{aside}` is only run where files are aside.
     recover: &'static [(&'static str, &'static [i32])],
     goal: Goal,
+    /// What the command by itself comes to, if that is something else.
+    done: Option<Goal>,
 }
 
 /// It says so where it put something back.
 const NEXT_INDEX: (&str, &[i32]) = ("index", &[0, 1]);
 
+const INDEXED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index"];
+const PUSHED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync"];
+const OFFLOADED: &[&str] =
+    &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync", "offload photos . --yes"];
+
+const BACKED_UP: &[&str] = &[
+    "volume add photos {root}/photos",
+    "destination init usb",
+    "destination init nas",
+    "index",
+    "sync",
+    "db backup {root}/backup.db",
+];
+
+const BASE: Workload = Workload {
+    name: "",
+    policy: "",
+    before: PUSHED,
+    index_lost: false,
+    may_leave: true,
+    command: "",
+    recover: &[],
+    goal: Goal::Home,
+    done: None,
+};
+
 const WORKLOADS: &[Workload] = &[
     Workload {
         name: "push",
-        before: &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index"],
+        before: INDEXED,
         may_leave: false,
         command: "sync",
         recover: &[NEXT_INDEX, ("sync", &[0])],
         goal: Goal::Pushed,
+        ..BASE
     },
     Workload {
         name: "offload",
-        before: &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync"],
-        may_leave: true,
         command: "offload photos . --yes",
         recover: &[NEXT_INDEX, ("sync", &[0]), ("offload photos . --yes", &[0])],
         goal: Goal::Left,
+        ..BASE
+    },
+    Workload {
+        name: "undo",
+        policy: "grace = \"1h\"",
+        before: OFFLOADED,
+        may_leave: false,
+        command: "offload --undo {aside}",
+        recover: &[NEXT_INDEX, ("offload --undo {aside}", &[0]), ("index", &[0])],
+        ..BASE
     },
     Workload {
         name: "restore",
-        before: &[
-            "volume add photos {root}/photos",
-            "destination init usb",
-            "destination init nas",
-            "index",
-            "sync",
-            "offload photos . --yes",
-        ],
-        may_leave: true,
+        before: OFFLOADED,
         command: "restore photos",
         recover: &[NEXT_INDEX, ("restore photos", &[0])],
-        goal: Goal::Home,
+        ..BASE
+    },
+    Workload {
+        name: "recover",
+        before: OFFLOADED,
+        index_lost: true,
+        command: "recover --from file://{destinations}/usb --yes",
+        // It refuses once the volume is known again.
+        recover: &[
+            ("recover --from file://{destinations}/usb --yes", &[0, 1, 3]),
+            ("destination adopt nas --yes", &[0]),
+            NEXT_INDEX,
+            ("restore photos", &[0]),
+        ],
+        done: Some(Goal::Left),
+        ..BASE
+    },
+    Workload {
+        name: "put back",
+        before: BACKED_UP,
+        index_lost: true,
+        may_leave: false,
+        command: "db restore {root}/backup.db --yes",
+        recover: &[("db restore {root}/backup.db --yes", &[0]), NEXT_INDEX, ("verify --all", &[0]), ("sync", &[0])],
+        goal: Goal::Pushed,
+        ..BASE
     },
 ];
 
@@ -139,21 +196,25 @@ impl Live {
 impl<'a> Bench<'a> {
     fn prepare(workload: &'a Workload, layout: Layout, dir: &Path, binary: &'a Path) -> Result<Self> {
         fs::create_dir(dir)?;
-        let originals = Originals { files: tree::Tree::new(), may_leave: workload.may_leave };
+        let Workload { may_leave, index_lost, .. } = *workload;
+        let originals = Originals { files: tree::Tree::new(), may_leave, may_lack_index: index_lost };
         let mut bench = Self { workload, layout, dir: dir.to_owned(), binary, originals, calls: 0 };
         for name in bench.images() {
             ground::make_image(layout.kind, &bench.image(name, "base"))?;
         }
         let live = bench.mount("base")?;
-        live.home.make("")?;
+        live.home.make(workload.policy)?;
         for number in 0..layout.directories * 2 {
             let path = Path::new(&format!("d{}", number / 2)).join(format!("f{number}"));
-            let bytes = noise(&path.display().to_string(), 700 + 5000 * number);
+            let bytes = noise(path.display().to_string().as_bytes(), 700 + 5000 * number);
             tree::write(&live.home.volume().join(&path), &bytes)?;
-            bench.originals.files.insert(path, blake3::hash(&bytes));
         }
+        bench.originals.files = tree::read(&live.home.volume(), None)?;
         for line in workload.before {
             live.home.run(line, &[0])?;
+        }
+        if workload.index_lost {
+            fs::remove_dir_all(live.home.data()).context("the index is not there")?;
         }
         live.unmount()?;
         bench.fresh()?;
@@ -212,11 +273,14 @@ impl<'a> Bench<'a> {
         match report.ended {
             Ended::Killed => {}
             // What it said that it did must outlast the cut.
-            Ended::Exited(0) => wrong.extend(self.originals.check_goal(self.workload.goal, home)?),
+            Ended::Exited(0) => wrong.extend(self.originals.check_goal(self.workload.done.unwrap_or(self.workload.goal), home)?),
             ended => wrong.push(format!("`{}` ended with {ended:?}", self.workload.command)),
         }
         if wrong.is_empty() {
             for (line, exits) in self.workload.recover {
+                if line.contains("{aside}") && !home.has_aside() {
+                    continue;
+                }
                 wrong.extend(home.run(line, exits).err().map(|error| format!("{error:#}").replace('\n', "; ")));
             }
             wrong.extend(self.originals.check(home, &self.dir)?);

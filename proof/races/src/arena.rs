@@ -1,6 +1,7 @@
 //! Where races are held: a node with one volume and one destination, and a place outside of both.
 
 use anyhow::{Context, Result, ensure};
+use lastcopy_scene::tree;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -139,7 +140,5 @@ impl Ran {
 
 /// The content that a name stands for, which no other name has.
 pub(crate) fn content(name: &str) -> Vec<u8> {
-    let mut bytes = vec![0; SIZE];
-    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
+    tree::noise(name.as_bytes(), SIZE)
 }

@@ -1,9 +1,9 @@
 //! What is where, by looking.
 
 use anyhow::{Context, Result};
+use lastcopy_scene::tree;
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::arena::SIZE;
@@ -23,13 +23,15 @@ pub(crate) struct Found {
 impl Found {
     /// Reads every regular file below a directory, which need not exist.
     pub(crate) fn below(&mut self, dir: &Path) -> Result<()> {
-        each_file(dir, &mut |path, bytes| {
-            self.whole.insert(blake3::hash(bytes), path.to_owned());
+        for (path, _) in tree::files(dir)? {
+            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
             if bytes.len() >= SIZE {
                 self.ends.insert(blake3::hash(&bytes[..SIZE]));
                 self.ends.insert(blake3::hash(&bytes[bytes.len() - SIZE..]));
             }
-        })
+            self.whole.insert(blake3::hash(&bytes), path);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -46,36 +48,6 @@ impl Found {
     }
 }
 
-/// Calls back with every regular file below a directory. No symbolic link is followed.
-fn each_file(dir: &Path, each: &mut dyn FnMut(&Path, &[u8])) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.with_context(|| dir.display().to_string())?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() {
-            each_file(&path, each)?;
-        } else if kind.is_file() {
-            each(&path, &fs::read(&path).with_context(|| path.display().to_string())?);
-        }
-    }
-    Ok(())
-}
-
-/// One number for a whole tree: names, and bytes.
-pub(crate) fn picture(dir: &Path) -> Result<Digest> {
-    let mut files = Vec::new();
-    each_file(dir, &mut |path, bytes| files.push((path.as_os_str().as_bytes().to_vec(), blake3::hash(bytes))))?;
-    files.sort_by(|one, other| one.0.cmp(&other.0));
-    let mut hasher = blake3::Hasher::new();
-    for (path, digest) in files {
-        hasher.update(&path).update(&[0]).update(digest.as_bytes());
-    }
-    Ok(hasher.finalize())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,8 +62,5 @@ mod tests {
         found.below(dir.path()).unwrap();
         assert!(found.has_part(&content("new")) && found.has_part(&content("old")));
         assert!(!found.has(&content("new")) && !found.has_part(&content("other")));
-        let before = picture(dir.path()).unwrap();
-        fs::rename(dir.path().join("deep/file"), dir.path().join("deep/other")).unwrap();
-        assert_ne!(before, picture(dir.path()).unwrap());
     }
 }

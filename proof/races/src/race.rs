@@ -2,8 +2,9 @@
 
 use crate::adversary::{Enemy, WRITERS, written};
 use crate::arena::{Arena, FILES, Ran, content};
-use crate::oracle::{Found, picture};
+use crate::oracle::Found;
 use anyhow::{Context, Result, ensure};
+use lastcopy_scene::tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -123,7 +124,7 @@ impl Race<'_> {
                 arena.run(&["offload", "tree", "."])?.expect(&[0])?;
                 fs::write(arena.root().join("restoring"), "")?;
             }
-            let decoys = picture(&arena.decoys())?;
+            let decoys = tree::read(&arena.decoys(), None)?;
             let began = Instant::now();
             let (ran, done) = self.meet(victim, spread[&victim])?;
             spread.insert(victim, u64::try_from(began.elapsed().as_micros())?.clamp(20_000, 2_000_000));
@@ -132,7 +133,7 @@ impl Race<'_> {
             }
             figures.count(victim, self.enemies, &ran)?;
             figures.lost += self.lost(victim, &done)?;
-            ensure!(picture(&arena.decoys())? == decoys, "{victim:?} changed what is not the volume's");
+            ensure!(tree::read(&arena.decoys(), None)? == decoys, "{victim:?} changed what is not the volume's");
             self.clear()?;
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use lastcopy_crashes::home::{DESTINATIONS, Home};
 use lastcopy_crashes::oracle::{Edited, Expected};
-use lastcopy_crashes::tree;
 use lastcopy_crashes::workload::Second;
+use lastcopy_scene::tree;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -153,7 +153,7 @@ fn a_destination_that_breaks_is_found() {
 #[test]
 fn what_the_index_claims_is_looked_for() {
     let world = World::new();
-    let index = world.home.data().join("lastcopy/index.db");
+    let index = world.home.index();
     fs::create_dir_all(index.parent().unwrap()).unwrap();
     let open = || rusqlite::Connection::open(&index).unwrap();
     let tables = "CREATE TABLE destination (id INTEGER PRIMARY KEY, name, kind, incarnation);

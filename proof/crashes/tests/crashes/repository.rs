@@ -3,8 +3,8 @@
 use lastcopy_crashes::home::{DESTINATIONS, Home, installed};
 use lastcopy_crashes::oracle::Expected;
 use lastcopy_crashes::repository::{self, PASSWORD};
-use lastcopy_crashes::tree::{self, noise};
 use lastcopy_crashes::workload::Second;
+use lastcopy_scene::tree::{self, noise};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! What the index claims, read from a copy of it as it lies, by SQLite alone.
 
-use crate::home::Home;
-use crate::{ProofError, Result};
+use crate::{Result, SceneError};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 /// An object that a destination is said to be proven to hold, by the destination's name and in hex.
 pub type Proven = (String, String);
@@ -19,18 +19,18 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads those of a home. Where there is no index, nothing is claimed.
-    pub fn read(home: &Home) -> Result<Self> {
-        let index = home.data().join("lastcopy/index.db");
+    /// Reads those of an index. Where there is none, nothing is claimed. A copy is made in `scratch`: what opens an index recovers it, and
+    /// this one is to be judged as it lies.
+    pub fn read(index: &Path, scratch: &Path) -> Result<Self> {
         if !index.is_file() {
             return Ok(Self::default());
         }
-        // What opens it recovers it, and this one is to be judged as it lies.
-        let copy = tempfile::tempdir_in(home.root()).map_err(ProofError::at(home.root()))?;
+        let copy = tempfile::tempdir_in(scratch).map_err(SceneError::at(scratch))?;
         for suffix in ["", "-wal"] {
-            let from = index.with_file_name(format!("index.db{suffix}"));
-            if from.is_file() {
-                fs::copy(&from, copy.path().join(format!("index.db{suffix}"))).map_err(ProofError::at(&from))?;
+            let mut from = index.as_os_str().to_owned();
+            from.push(suffix);
+            if Path::new(&from).is_file() {
+                fs::copy(&from, copy.path().join(format!("index.db{suffix}"))).map_err(SceneError::at(Path::new(&from)))?;
             }
         }
         let read = Connection::open(copy.path().join("index.db")).and_then(|index| claims(&index));

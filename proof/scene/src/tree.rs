@@ -1,6 +1,6 @@
 //! Trees of files: written the same way every time, copied, and read back as digests.
 
-use crate::{ProofError, Result};
+use crate::{Result, SceneError};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Permissions};
@@ -27,38 +27,43 @@ pub type Tree = BTreeMap<PathBuf, Seen>;
 /// names, are left out.
 pub fn read(root: &Path, leave_out: Option<&str>) -> Result<Tree> {
     let mut tree = Tree::new();
-    each_file(root, &mut |path, metadata| {
-        let relative = path.strip_prefix(root).unwrap_or(path);
+    for (path, metadata) in files(root)? {
+        let relative = path.strip_prefix(root).unwrap_or(&path);
         if leave_out.is_some_and(|name| relative.starts_with(name)) {
-            return Ok(());
+            continue;
         }
-        let hash = hash_file(path)?;
+        let hash = hash_file(&path)?;
         let mtime_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
         tree.insert(relative.to_owned(), Seen { hash, mode: metadata.mode() & 0o7777, mtime_ns });
-        Ok(())
-    })?;
+    }
     Ok(tree)
 }
 
 /// BLAKE3 of a file.
 pub fn hash_file(path: &Path) -> Result<blake3::Hash> {
-    Ok(blake3::hash(&fs::read(path).map_err(ProofError::at(path))?))
+    Ok(blake3::hash(&fs::read(path).map_err(SceneError::at(path))?))
 }
 
-/// Calls `each` with every regular file below a directory.
-pub fn each_file(dir: &Path, each: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
+/// Every regular file below a directory, which need not be there. No symbolic link is followed.
+pub fn files(dir: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>> {
+    let mut found = Vec::new();
+    find(dir, &mut found)?;
+    Ok(found)
+}
+
+fn find(dir: &Path, found: &mut Vec<(PathBuf, fs::Metadata)>) -> Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(ProofError::at(dir)(error)),
+        Err(error) => return Err(SceneError::at(dir)(error)),
     };
     for entry in entries {
-        let path = entry.map_err(ProofError::at(dir))?.path();
-        let metadata = fs::symlink_metadata(&path).map_err(ProofError::at(&path))?;
+        let path = entry.map_err(SceneError::at(dir))?.path();
+        let metadata = fs::symlink_metadata(&path).map_err(SceneError::at(&path))?;
         if metadata.is_dir() {
-            each_file(&path, each)?;
+            find(&path, found)?;
         } else if metadata.is_file() {
-            each(&path, &metadata)?;
+            found.push((path, metadata));
         }
     }
     Ok(())
@@ -74,7 +79,7 @@ pub fn noise(seed: &[u8], size: usize) -> Vec<u8> {
 /// Writes a file, new or again, with a modification time in the past that follows from its bytes.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).map_err(ProofError::at(parent))?;
+    fs::create_dir_all(parent).map_err(SceneError::at(parent))?;
     let write = || {
         fs::write(path, bytes)?;
         let [first, second, ..] = *blake3::hash(bytes).as_bytes();
@@ -82,7 +87,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         let past = UNIX_EPOCH + Duration::new(1_500_000_000 + spread, u32::from(first) * 1_000_000);
         File::options().write(true).open(path)?.set_times(FileTimes::new().set_modified(past))
     };
-    write().map_err(ProofError::at(path))
+    write().map_err(SceneError::at(path))
 }
 
 /// Flips a bit in the middle of a file, as a failing disk would: neither size nor time nor mode tell.
@@ -97,24 +102,24 @@ pub fn flip_bit(path: &Path) -> Result<()> {
         File::options().write(true).open(path)?.set_times(FileTimes::new().set_modified(metadata.modified()?))?;
         fs::set_permissions(path, metadata.permissions())
     };
-    flip().map_err(ProofError::at(path))
+    flip().map_err(SceneError::at(path))
 }
 
 /// Copies a tree, with modes and times of files.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir(to).map_err(ProofError::at(to))?;
-    for entry in fs::read_dir(from).map_err(ProofError::at(from))? {
-        let entry = entry.map_err(ProofError::at(from))?;
+    fs::create_dir(to).map_err(SceneError::at(to))?;
+    for entry in fs::read_dir(from).map_err(SceneError::at(from))? {
+        let entry = entry.map_err(SceneError::at(from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let metadata = fs::symlink_metadata(&source).map_err(ProofError::at(&source))?;
+        let metadata = fs::symlink_metadata(&source).map_err(SceneError::at(&source))?;
         if metadata.is_dir() {
             copy(&source, &target)?;
         } else {
-            copy_file(&source, &target, &metadata).map_err(ProofError::at(&source))?;
+            copy_file(&source, &target, &metadata).map_err(SceneError::at(&source))?;
         }
     }
-    let mode = fs::metadata(from).map_err(ProofError::at(from))?.permissions();
-    fs::set_permissions(to, mode).map_err(ProofError::at(to))
+    let mode = fs::metadata(from).map_err(SceneError::at(from))?.permissions();
+    fs::set_permissions(to, mode).map_err(SceneError::at(to))
 }
 
 fn copy_file(from: &Path, to: &Path, metadata: &fs::Metadata) -> std::io::Result<()> {
@@ -127,7 +132,7 @@ fn copy_file(from: &Path, to: &Path, metadata: &fs::Metadata) -> std::io::Result
 /// Removes a tree; that it is not there is fine.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ProofError::at(path)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SceneError::at(path)(error)),
         _ => Ok(()),
     }
 }
@@ -135,4 +140,37 @@ pub fn remove(path: &Path) -> Result<()> {
 /// A path from bytes that need not be text.
 pub fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What would be overlooked here, every proof above would overlook.
+    #[test]
+    fn a_copy_is_the_same_and_a_byte_a_name_a_mode_or_a_time_makes_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, copied) = (dir.path().join("tree"), dir.path().join("copied"));
+        write(&tree.join("deep/file"), &noise(b"file", 5000)).unwrap();
+        write(&tree.join("own/file"), b"left out").unwrap();
+        std::os::unix::fs::symlink("deep/file", tree.join("link")).unwrap();
+        let before = read(&tree, None).unwrap();
+        assert_eq!(before.keys().map(|path| path.to_str().unwrap()).collect::<Vec<_>>(), ["deep/file", "own/file"]);
+        assert_eq!(read(&tree, Some("own")).unwrap().len(), 1);
+        fs::remove_file(tree.join("link")).unwrap();
+        let changes: [&dyn Fn(&Path); 4] = [
+            &|file| flip_bit(file).unwrap(),
+            &|file| fs::rename(file, file.with_file_name("other")).unwrap(),
+            &|file| fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap(),
+            &|file| File::options().write(true).open(file).unwrap().set_modified(UNIX_EPOCH).unwrap(),
+        ];
+        for change in changes {
+            copy(&tree, &copied).unwrap();
+            assert_eq!(read(&copied, None).unwrap(), before);
+            change(&copied.join("deep/file"));
+            assert_ne!(read(&copied, None).unwrap(), before);
+            remove(&copied).unwrap();
+        }
+        assert!(read(&copied, None).unwrap().is_empty());
+    }
 }
