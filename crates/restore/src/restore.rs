@@ -10,7 +10,7 @@ use lastcopy_store::{
     ContentId, DestinationRecord, FileStatus, IdentityError, Probed, Receipt, ReceiptLevel, Restore, Restored, Run, Seen, Store,
     Volume,
 };
-use lastcopy_sync::{Context, Depth, Destination, DestinationError, Finding, HeldItem, Probe, check_held};
+use lastcopy_sync::{Context, Depth, Destination, Finding, HeldItem, Probe, check_held};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -314,15 +314,11 @@ impl Restoring<'_> {
                 troubles.iter().filter(|trouble| trouble.look == Some(depth)).map(|trouble| &trouble.item).collect();
             for group in doubted.chunks(LOOKED_AT) {
                 let group: Vec<_> = group.iter().map(|item| (*item).clone()).collect();
-                let findings = match check_held(destination, &group, depth, &self.context) {
-                    Ok(findings) => findings,
-                    Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-                    // It went away meanwhile: then nothing more is sure.
-                    Err(_) => return Ok(lost),
-                };
+                let findings = check_held(destination, &group, depth, &self.context)?;
                 let lacks = findings.iter().any(|finding| matches!(finding, Finding::Lost(_)));
-                // A disk that was unplugged meanwhile has lost nothing.
-                if lacks && !self.answers_as(destination, probed) {
+                let silent = findings.iter().all(|finding| matches!(finding, Finding::Unverifiable(_)));
+                // A disk that was unplugged meanwhile has lost nothing, and is not asked about the rest.
+                if (lacks || silent) && !self.answers_as(destination, probed) {
                     return Ok(lost);
                 }
                 for (item, finding) in group.iter().zip(findings) {

@@ -297,6 +297,7 @@ impl Destination for Cas {
     ) -> Result<(), DestinationError> {
         let context = context.clone();
         self.in_repository(move |medium| {
+            medium.settle().map_err(|failed| error(medium, "", failed))?;
             each_item(held, &context, |item, buffer| check(medium, item, depth, sink.as_ref(), &context, buffer));
             Ok(context.cancel.check()?)
         })

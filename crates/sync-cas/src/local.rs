@@ -7,8 +7,8 @@
 use crate::layout::{DAMAGED, INCOMING, MARKER, OBJECTS, fan, path};
 use crate::medium::{Medium, ScratchRemoval, Staged, StagedFile};
 use lastcopy_fs::{
-    Cancel, Content, ContentHash, Dir, DirSync, FileStat, HashBuffer, Id128, Mounts, Progress, drop_from_cache, replace_file,
-    start_writeback, sync_filesystem,
+    Cancel, Content, ContentHash, Dir, DirSync, FileKind, FileStat, HashBuffer, Id128, Mounts, Progress, drop_from_cache,
+    replace_file, start_writeback, sync_filesystem,
 };
 use lastcopy_store::{Proof, ProofError, ReadBack};
 use lastcopy_sync::segment::Place;
@@ -184,7 +184,10 @@ impl Medium for Local {
 
     fn object_size(&self, hash: ContentHash) -> io::Result<Option<u64>> {
         let Some(dir) = self.find_dir(&fan(hash))? else { return Ok(None) };
-        Ok(dir.entry(hash.to_string().as_bytes())?.map(|stat| stat.size))
+        match dir.entry(hash.to_string().as_bytes())? {
+            Some(stat) if stat.kind != FileKind::Regular => Err(io::Error::other(format!("{hash} is no file there"))),
+            found => Ok(found.map(|stat| stat.size)),
+        }
     }
 
     fn stage(&self, place: Place, content: Content, bytes: &mut dyn Read) -> io::Result<Staged> {
@@ -221,11 +224,10 @@ impl Medium for Local {
 
     fn publish(&self, staged: &[Staged]) -> io::Result<()> {
         let singly = staged.len() <= SYNC_SINGLY;
-        let sync_all = || sync_filesystem(self.root()?);
         if singly {
             staged.iter().filter_map(|staged| staged.temporary.as_ref()).try_for_each(|temporary| temporary.file.sync_all())?;
         } else {
-            sync_all()?;
+            self.settle()?;
         }
         let mut changed = DirSync::new();
         for Staged { content, temporary } in staged {
@@ -238,7 +240,12 @@ impl Medium for Local {
                     let from = self.incoming(temporary.place)?;
                     match from.rename_new(name.as_bytes(), &to, name.as_bytes()) {
                         // Somebody else stored the same content meanwhile; theirs is read back like ours.
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => from.unlink(name.as_bytes())?,
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                            if singly {
+                                self.open_object(content.hash)?.sync_all()?;
+                            }
+                            from.unlink(name.as_bytes())?;
+                        }
                         answer => answer?,
                     }
                     changed.changed(&from)?;
@@ -254,7 +261,11 @@ impl Medium for Local {
             changed.changed(self.make_dir(OBJECTS)?.as_ref())?;
             changed.changed(self.root()?.as_ref())?;
         }
-        if singly { changed.sync() } else { sync_all() }
+        if singly { changed.sync() } else { self.settle() }
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        sync_filesystem(self.root()?)
     }
 
     fn prove(

@@ -83,6 +83,10 @@ pub trait Medium: Send + Sync + 'static {
     /// Makes staged objects durable, publishes them without replacing anything, and makes that durable.
     fn publish(&self, staged: &[Staged]) -> io::Result<()>;
 
+    /// Makes everything durable that lies there, whoever wrote it: a person may have copied objects here a moment ago, and what is read
+    /// or seen then may be in this machine's memory alone.
+    fn settle(&self) -> io::Result<()>;
+
     /// Reads an object from the device, all of it, and compares.
     fn prove(
         &self,

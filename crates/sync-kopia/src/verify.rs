@@ -117,9 +117,7 @@ pub(crate) fn verify(
             Some(checking) => checking,
             None => {
                 // What was written a moment ago may be read from memory; what is asked for is what the device holds.
-                if depth == Depth::Bytes {
-                    session.connections.settle()?;
-                }
+                session.connections.settle()?;
                 let held = held::held(session, context)?;
                 let by_listing = depth == Depth::Presence && held::has_its_packs(session, &held, &context.cancel)?;
                 checking.insert(Checking { session, sink, context, held, by_listing })

@@ -425,6 +425,8 @@ impl Destination for Mirror {
             let chosen = Way::choose(inner.options.verify, &remote.features);
             let looker = Looker::new(remote, inner.options.verify, &chosen, &context);
             let threads = if depth == Depth::Presence { inner.options.checkers } else { inner.options.transfers };
+            // What somebody copied there a moment ago may be in memory alone.
+            remote.settle()?;
             each_item(remote, held, threads, &context, |item| check(&looker, item, depth, sink.as_ref(), &context))
         })
         .await

@@ -381,7 +381,7 @@ impl Remote {
         Ok(answer["bytes"].as_u64().unwrap_or(0))
     }
 
-    /// Makes what was sent durable, where that is ours to do: rclone syncs nothing on a local disk.
+    /// Makes what lies there durable, where that is ours to do: rclone syncs nothing on a local disk, nor does a person who copies.
     pub(crate) fn settle(&self) -> Result<(), DestinationError> {
         let Some(root) = &self.features.local else {
             // What stands before other remotes may have put it on any disk of this machine.

@@ -49,11 +49,7 @@ impl Asking<'_> {
         let asked: Vec<_> = items.iter().flatten().cloned().collect();
         let all_unknown = |why: String| Ok(vec![Answer::Unknown(why); contents.len()]);
         let context = self.context.counting_for(self.store, self.record)?;
-        let findings = match check_held(self.destination, &asked, depth, &context) {
-            Ok(findings) => findings,
-            Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-            Err(error) => return all_unknown(error.to_string()),
-        };
+        let findings = check_held(self.destination, &asked, depth, &context)?;
         match self.still_there(run) {
             Ok(()) => {}
             Err(SyncError::Store(error)) => return Err(error.into()),

@@ -6,6 +6,7 @@ use crate::error::{DestinationError, SyncError};
 use crate::inbox::Inbox;
 use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
+use lastcopy_fs::Cancelled;
 use lastcopy_store::{
     ContentId, DestinationId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store,
     StoreError, Timestamp, Verify, VerifyOrder, Volume,
@@ -421,12 +422,15 @@ impl Recorder<'_> {
 }
 
 /// Looks at a few held items, and answers in their order: what confirms an offload.
+///
+/// A destination that ends in the midst of it has said what it said: what it does not hold is not forgotten because of what came after it.
+/// Whoever acts on an answer asks again who is there.
 pub fn check_held(
     destination: &dyn Destination,
     items: &[HeldItem],
     depth: Depth,
     context: &Context,
-) -> Result<Vec<Finding>, DestinationError> {
+) -> Result<Vec<Finding>, Cancelled> {
     let mut places: HashMap<ContentId, Vec<usize>> = HashMap::new();
     for (place, item) in items.iter().enumerate() {
         places.entry(item.content_id).or_default().push(place);
@@ -434,13 +438,18 @@ pub fn check_held(
     // Room for every answer: nobody listens before the last one is there.
     let (events, findings) = sync_channel(items.len() + 1);
     let sink = Arc::new(Sink { tell: move |item, finding| drop(events.send((item, finding))) });
-    context.runtime.block_on(async {
+    let ended = context.runtime.block_on(async {
         let (give, take) = tokio::sync::mpsc::channel(1);
         let (given, verified) =
             tokio::join!(async move { give.send(items.to_vec()).await }, destination.verify(take, depth, sink, context));
         verified.map(|()| drop(given))
-    })?;
-    let mut answers: Vec<_> = items.iter().map(|_| Finding::Unverifiable("it gave no answer".into())).collect();
+    });
+    let silent = match ended {
+        Ok(()) => "it gave no answer".into(),
+        Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled),
+        Err(error) => error.to_string(),
+    };
+    let mut answers = vec![Finding::Unverifiable(silent); items.len()];
     for (item, finding) in findings {
         for place in places.get(&item.content_id).into_iter().flatten() {
             if items[*place] == item {

@@ -122,6 +122,17 @@ fn damaged(home: &Home, _: Files) -> Result<()> {
     home.run("verify --all", &[1])
 }
 
+/// Somebody takes the objects of a destination away.
+fn taken_away(home: &Home, _: Files) -> Result<()> {
+    let objects = home.destinations().join(DESTINATIONS[0]).join("objects");
+    fs::remove_dir_all(&objects).with_context(|| objects.display().to_string())
+}
+
+fn found_lost(home: &Home, files: Files) -> Result<()> {
+    taken_away(home, files)?;
+    home.run("verify --all", &[1])
+}
+
 fn index_lost(home: &Home, _: Files) -> Result<()> {
     fs::remove_dir_all(home.data()).context("the index is not there")
 }
@@ -189,6 +200,25 @@ const WORKLOADS: &[Workload] = &[
         before: PUSHED_TO_ONE,
         left: Left::ByHand,
         lines: &["sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    // Nothing is pushed after somebody copied objects back: what is read then may still be in memory alone.
+    Workload {
+        name: "offload after a verify of objects that somebody copied back",
+        meanwhile: found_lost,
+        left: Left::ByHand,
+        lines: &["verify usb --all", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "offload from objects that somebody copied back",
+        meanwhile: taken_away,
+        left: Left::ByHand,
+        lines: &["offload photos . --yes"],
         deletions: 1,
         moves: 1,
         ..BASE

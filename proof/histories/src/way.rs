@@ -408,6 +408,10 @@ impl Medium for Storage {
         Ok(())
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.local.settle()
+    }
+
     fn prove(
         &self,
         content: Content,

@@ -253,6 +253,11 @@ impl Medium for Faulty {
         self.damage(staged)
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.fails("cannot make objects durable", broken)?;
+        self.honest.settle()
+    }
+
     fn prove(
         &self,
         content: Content,

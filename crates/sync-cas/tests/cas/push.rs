@@ -3,10 +3,10 @@
 use crate::context;
 use crate::subject::MadeCas;
 use lastcopy_fs::{Cancel, Content, Id128, Progress, RelPath, hash_bytes};
-use lastcopy_store::{AlarmKind, FileStatus, RunId, RunStatus};
+use lastcopy_store::{AlarmKind, ContentId, FileStatus, Location, RunId, RunStatus};
 use lastcopy_sync::conformance::{Lie, Made, Pushing, Rig, Site, Tamper, gate_is_open};
 use lastcopy_sync::segment::{HeadDocument, Header, Place, Said, read};
-use lastcopy_sync::{Context, PushReport};
+use lastcopy_sync::{Context, Depth, Finding, HeldItem, PushReport, check_held};
 use lastcopy_sync_cas::{Local, Medium};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -663,6 +663,24 @@ fn an_object_is_never_replaced() {
         inodes.push(fs::metadata(crate::subject::object(&root, content)).unwrap().ino());
     }
     assert_eq!(inodes[0], inodes[1]);
+}
+
+/// Programs that look for duplicates make links of them. Such a one has the length of its target's name, and may lead into the volume.
+#[test]
+fn a_link_of_the_right_length_is_no_object() {
+    let node = Node::new();
+    let bytes = b"bytes as long as this name";
+    node.write("file", bytes);
+    node.rig.index().unwrap();
+    node.pushed(RunStatus::Success);
+    let content = hash_bytes(bytes);
+    let item = HeldItem { content_id: ContentId::spooled(1), content, location: Location::default(), fingerprint: None };
+    let look = || check_held(node.site.liar.as_ref(), std::slice::from_ref(&item), Depth::Presence, &node.rig.context).unwrap();
+    assert!(matches!(look()[..], [Finding::Seen]), "{:?}", look());
+    let object = crate::subject::object(node.made.root(), content);
+    fs::remove_file(&object).unwrap();
+    std::os::unix::fs::symlink("links as long as this name", &object).unwrap();
+    assert!(matches!(look()[..], [Finding::Unverifiable(_)]), "{:?}", look());
 }
 
 /// A marker that cannot be read as one hides what is there: that is no empty place, and no other repository.

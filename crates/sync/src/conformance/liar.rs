@@ -66,6 +66,8 @@ pub enum Lie {
     ReadsNothing,
     /// The same, but only when it is asked for the first time.
     ReadsNothingOnce,
+    /// It ends in the midst of a look, after it told what it does not hold.
+    EndsMidway,
     /// It lists what it once held.
     StaleListing,
     /// What it sends back ends early.
@@ -84,7 +86,7 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie but the truth; failing calls by one example.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Gone,
         Self::Replaced,
         Self::ReplacedMidway,
@@ -105,6 +107,7 @@ impl Lie {
         Self::SeesEverything,
         Self::ReadsNothing,
         Self::ReadsNothingOnce,
+        Self::EndsMidway,
         Self::StaleListing,
         Self::FetchTruncates,
         Self::FetchFlips,
@@ -138,6 +141,7 @@ impl fmt::Display for Lie {
             Self::SeesEverything => "everything seems to be there",
             Self::ReadsNothing => "nothing can be read",
             Self::ReadsNothingOnce => "nothing can be read, once",
+            Self::EndsMidway => "it ends in the midst of a look",
             Self::StaleListing => "a stale listing",
             Self::FetchTruncates => "bytes are missing",
             Self::FetchFlips => "bytes are changed",
@@ -376,7 +380,7 @@ impl Destination for Liar {
         if lying.end() > 0 {
             self.told.fetch_add(1, Ordering::SeqCst);
         }
-        verified
+        if self.tells(Lie::EndsMidway) { Err(self.unreachable()) } else { verified }
     }
 
     async fn fetch(&self, wanted: WorkList<HeldItem>, sink: Arc<dyn FetchSink>, context: &Context) -> Result<(), DestinationError> {
@@ -582,6 +586,7 @@ impl VerifySink for LyingVerifySink {
     fn verified(&self, item: HeldItem, proof: Proven) {
         match self.lie {
             Lie::Silent if owed(&self.answers) => {}
+            Lie::EndsMidway => {}
             Lie::ReadsNothing | Lie::ReadsNothingOnce => {
                 self.answers.fetch_add(1, Ordering::SeqCst);
                 self.honest.unverifiable(item, "the disk gives an error".into());
@@ -602,7 +607,9 @@ impl VerifySink for LyingVerifySink {
     }
 
     fn seen(&self, item: HeldItem) {
-        self.honest.seen(item);
+        if self.lie != Lie::EndsMidway {
+            self.honest.seen(item);
+        }
     }
 
     fn lost(&self, item: HeldItem, detail: String) {

@@ -262,6 +262,11 @@ impl Trial<'_> {
         expect(site.liar.told() > 0 && !believed && lost()? == 0, || format!("lost: {:?}, {answers:?}", lost()))?;
         let alarms: Vec<_> = rig.alarms()?.iter().map(|alarm| alarm.kind).collect();
         expect(alarms == [AlarmKind::IdentityChanged], || format!("these alarms stand: {alarms:?}"))?;
+        // What it does not hold is not forgotten because it ended after that.
+        site.liar.lie(Lie::EndsMidway);
+        let answers = asking.ask(Some(&run), &files, Depth::Bytes).map_err(words)?;
+        let heard = matches!(answers[..], [Answer::NotHeld(_), Answer::Unknown(_)]) && lost()? == 1;
+        expect(site.liar.told() > 0 && heard, || format!("lost: {:?}, {answers:?}", lost()))?;
         site.liar.lie(Lie::None);
         let answers = asking.ask(Some(&run), &files, Depth::Bytes).map_err(words)?;
         expect(matches!(answers[..], [Answer::NotHeld(_), Answer::Held]) && lost()? == 1, || format!("{answers:?}"))?;
