@@ -9,17 +9,14 @@ use crate::report::{Skipped, Trouble};
 use crate::rules::Rules;
 use lastcopy_fs::{Cancel, Dir, Entries, EntryRef, FileKind, FileStat, Mounts, RelPath};
 use lastcopy_store::{
-    ContentId, DESTINATION_MARKER, DirectoryId, FileId, FileStatus, IGNORE_FILE, Seen, Store, StoreError, VOLUME_DIR, Volume,
-    WalkReader, find_marker,
+    ContentId, DirectoryId, FileId, FileStatus, IGNORE_FILE, MARKERS, Seen, Store, StoreError, VOLUME_DIR, Volume, WalkReader,
+    foreign,
 };
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-/// By this blob a directory is known to be a repository of kopia's, somebody's: kopia has no marker of ours.
-const KOPIA_FORMAT: &str = "kopia.repository.f";
 /// The kind of what a rule leaves out.
 const EXCLUDED: &str = "excluded";
 
@@ -305,15 +302,8 @@ impl Visit<'_> {
 
     /// Whether this directory is another volume, a copy of this one, or a destination: each known by its marker.
     fn foreign(&self, dir: &Dir, path: &RelPath, entries: &Entries) -> Option<&'static str> {
-        if path.is_root() {
-            return None;
-        }
-        if [DESTINATION_MARKER, KOPIA_FORMAT].iter().any(|marker| entries.contains(marker.as_bytes())) {
-            return Some("destination");
-        }
-        // A marker that cannot be read is a marker, too.
-        let marked = entries.contains(VOLUME_DIR.as_bytes()) && !matches!(find_marker(dir), Ok(None));
-        marked.then_some("volume")
+        let may_be = !path.is_root() && MARKERS.iter().any(|name| entries.contains(name.as_bytes()));
+        if may_be { foreign(dir) } else { None }
     }
 
     /// The rules that hold here; none, if its own ones cannot be read.

@@ -9,7 +9,7 @@ use crate::settle::{OffloadError, SettleReport, is_that_of, put_back, settle_one
 use lastcopy_fs::{Cancelled, DirSync, FileKind, FileStat, HashBuffer, LeaseError, LeasedFile, Mounts, RelPath, filesystem_of};
 use lastcopy_store::{
     Confirm as Depth, DestinationId, Evidence, FileFacts, FileId, FileRecord, Intent, IntentId, Leaving, Offload, Run, Settled,
-    Store, Timestamp,
+    Store, Timestamp, foreign,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -215,11 +215,13 @@ impl<'a> Protocol<'a> {
     /// Steps 1 to 3: open, lease, compare, hash.
     fn prepare(&mut self, batch: Vec<(FileFacts, Vec<Evidence>)>, each: Each<'_>) -> Result<Vec<Ready>, OffloadError> {
         let mut ready = Vec::new();
+        let mut looked_at = HashMap::new();
         for (facts, evidence) in batch {
             self.offloading.cancel.check()?;
             let path = facts.file.path.clone();
             match self
-                .open(&path)
+                .is_in_the_volume(&path, &mut looked_at)
+                .and_then(|()| self.open(&path))
                 .and_then(|(guard, stat)| self.is_indexed_content(&facts.file, &guard, &stat).map(|()| (guard, stat)))
             {
                 Ok((guard, stat)) => ready.push(Ready { facts, evidence, guard, stat }),
@@ -230,10 +232,32 @@ impl<'a> Protocol<'a> {
         Ok(ready)
     }
 
+    /// A tree above the file may have become another volume, or a destination, since it was indexed: then whoever cares for that one decides
+    /// about it. Directories that were looked at in this batch are not looked at again.
+    fn is_in_the_volume(&self, path: &RelPath, looked_at: &mut HashMap<RelPath, Option<&'static str>>) -> Result<(), Stop> {
+        let root = self.offloading.volume.root();
+        let mut above = path.split().map(|(parent, _)| parent);
+        while let Some(dir) = above.filter(|dir| !dir.is_root()) {
+            // What cannot be opened, the file is not opened through either.
+            let look = || root.open_dir(&dir, Mounts::Stay).ok().and_then(|dir| foreign(&dir));
+            if let Some(what) = *looked_at.entry(dir.clone()).or_insert_with(look) {
+                return Err(Stop::Drift(format!("lies in a {what} with a marker of its own now")));
+            }
+            above = dir.split().map(|(parent, _)| parent);
+        }
+        Ok(())
+    }
+
     /// Steps 1 and 2, at the file's own path or where it is aside.
     fn open(&self, path: &RelPath) -> Result<(Guard, FileStat), Stop> {
         if !fits(path) {
             return Err(Stop::Blocked(Cause::Filesystem, "its path is too long for a place to set it aside".into()));
+        }
+        let is_needed = |stat: &FileStat| self.offloading.needed.contains(&(stat.device, stat.inode));
+        let needed = || Stop::Blocked(Cause::Needed, "this node needs it to reach its destinations or its index".into());
+        // Not even opened: closing a file of the index's gives up the locks that this process has on it.
+        if self.offloading.volume.root().stat(path).is_ok_and(|stat| stat.as_ref().is_some_and(is_needed)) {
+            return Err(needed());
         }
         let file = self.offloading.volume.root().open_file(path, Mounts::Stay).map_err(|error| match error.raw_os_error() {
             Some(XDEV) => Stop::Blocked(Cause::Filesystem, "it lies on another mount than the volume".into()),
@@ -248,9 +272,8 @@ impl<'a> Protocol<'a> {
         if stat.kind != FileKind::Regular {
             return Err(Stop::Drift(format!("is a {} now", stat.kind.name())));
         }
-        if self.offloading.needed.contains(&(stat.device, stat.inode)) {
-            let what = "this node needs it to reach its destinations or its index";
-            return Err(Stop::Blocked(Cause::Needed, what.into()));
+        if is_needed(&stat) {
+            return Err(needed());
         }
         let filesystem = filesystem_of(&file).map_err(failed)?;
         let any = self.offloading.policy.any_filesystem;

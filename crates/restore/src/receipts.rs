@@ -57,7 +57,7 @@ fn at_their_paths(
     let store = run.store();
     let volume = store.volume_record(&found.header.volume_name)?;
     let Some(volume) = volume.filter(|_| *layout != Layout::ByContent) else { return Ok(0) };
-    let (mut known, mut elsewhere) = (0, report.elsewhere.values().cloned().peekable());
+    let (mut known, mut elsewhere) = (0, report.elsewhere.values().chain(&report.earlier).cloned().peekable());
     while elsewhere.peek().is_some() {
         known += run.record_stored(probed, &elsewhere.by_ref().take(BATCH).collect::<Vec<_>>())?;
     }

@@ -97,6 +97,8 @@ pub struct RecoverReport {
     pub damaged: Vec<String>,
     /// Paths whose contents lie at other places than they would tell, or that are missing here, where files lie at their paths.
     pub elsewhere: BTreeMap<RelPath, (Content, Location)>,
+    /// What paths held before, and where the destination has that, if not by its digest.
+    pub earlier: Vec<(Content, Location)>,
     /// `elsewhere` names every path that the destination has: the index knew the volume already, and may know others.
     pub names_all: bool,
 }
@@ -172,7 +174,7 @@ fn newest_header(from: Recovering<'_>, head: &FoundHead) -> Result<Option<Header
     match opened(from, head.place, &head.document.segment)? {
         Ok((_, header)) => Ok(Some(header)),
         Err(_) => {
-            let earlier = earlier(from, head.place, head.document.segment.sequence)?;
+            let earlier = earlier(from, head.place, head.document.segment.sequence)?.ok().flatten();
             Ok(earlier.map(|(_, header)| header))
         }
     }
@@ -212,7 +214,7 @@ fn full_header(from: Recovering<'_>, head: &FoundHead) -> Result<Option<Header>,
         from.context.cancel.check()?;
         // A damaged one does not hide those before it.
         next = match opened(from, head.place, &link)? {
-            Err(_) => earlier(from, head.place, link.sequence)?.map(|(link, _)| link),
+            Err(_) => earlier(from, head.place, link.sequence)?.ok().flatten().map(|(link, _)| link),
             Ok((_, header)) => match linked(&link, &header) {
                 None => return Ok(Some(header)),
                 previous => previous,
@@ -227,12 +229,15 @@ fn linked(link: &Link, header: &Header) -> Option<Link> {
     header.previous.clone().filter(|previous| previous.sequence < link.sequence)
 }
 
-/// A segment, or why it is not given. A call may fail once; what fails again, and is there, is damaged.
-fn given(from: Recovering<'_>, place: Place, sequence: i64) -> Result<Result<File, DestinationError>, RestoreError> {
+/// What a destination answers, asked twice: a call may fail once. What fails again while the destination is there, it cannot give.
+fn asked<T>(
+    from: Recovering<'_>,
+    ask: impl AsyncFn() -> Result<T, DestinationError>,
+) -> Result<Result<T, DestinationError>, RestoreError> {
     let mut asked_twice = false;
     loop {
-        match from.context.runtime.block_on(from.destination.segment(&place, sequence)) {
-            Ok(file) => return Ok(Ok(file)),
+        match from.context.runtime.block_on(ask()) {
+            Ok(answer) => return Ok(Ok(answer)),
             Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
             Err(error) => {
                 from.still_there(&error)?;
@@ -242,6 +247,11 @@ fn given(from: Recovering<'_>, place: Place, sequence: i64) -> Result<Result<Fil
             }
         }
     }
+}
+
+/// A segment, or why it is not given: then it is damaged.
+fn given(from: Recovering<'_>, place: Place, sequence: i64) -> Result<Result<File, DestinationError>, RestoreError> {
+    asked(from, async || from.destination.segment(&place, sequence).await)
 }
 
 /// A segment at its start, with its header, if its bytes are the ones that were linked; else what is wrong with it.
@@ -374,7 +384,8 @@ impl Filling<'_, '_> {
     fn heard(&mut self, said: Said, kept: Option<&mut Kept>) -> Recovered {
         if said.earlier {
             // How the path stands, another line says, of this life or of an older one.
-            let Said { path, content, mtime_ns, mode, .. } = said;
+            let Said { path, content, mtime_ns, mode, location, .. } = said;
+            self.report.earlier.extend((!location.0.is_empty()).then_some((content, location)));
             let (status, index_first) = (FileStatus::Superseded, self.index_first);
             return Recovered { path, content, mtime_ns, mode, status, yields: false, index_first };
         }
@@ -461,7 +472,13 @@ fn chain(from: Recovering<'_>, head: &FoundHead, report: &mut RecoverReport) -> 
             Err(damage) => {
                 // Its link to the one before it is lost with it: the number says where to look on.
                 report.damaged.push(damage);
-                next = earlier(from, place, link.sequence)?.map(|(link, _)| link);
+                next = match earlier(from, place, link.sequence)? {
+                    Ok(found) => found.map(|(link, _)| link),
+                    Err(error) => {
+                        report.damaged.push(format!("which segments are older than {} cannot be told: {error}", link.sequence));
+                        None
+                    }
+                };
             }
         }
     }
@@ -469,27 +486,29 @@ fn chain(from: Recovering<'_>, head: &FoundHead, report: &mut RecoverReport) -> 
     Ok(segments)
 }
 
-/// The nearest segment before a number that can be read.
-fn earlier(from: Recovering<'_>, place: Place, before: i64) -> Result<Option<(Link, Header)>, RestoreError> {
-    let Recovering { destination, context, .. } = from;
+/// The nearest segment before a number that can be read; or why nobody can tell which ones there are.
+fn earlier(
+    from: Recovering<'_>,
+    place: Place,
+    before: i64,
+) -> Result<Result<Option<(Link, Header)>, DestinationError>, RestoreError> {
     // Of those that are there: a head may claim any number, and counting down from it could take years.
-    let mut there = match context.runtime.block_on(destination.segments(&place)) {
+    let mut there = match asked(from, async || from.destination.segments(&place).await)? {
         Ok(there) => there,
-        Err(DestinationError::Cancelled(cancelled)) => return Err(cancelled.into()),
-        Err(error) => return from.still_there(&error).map(|()| None),
+        Err(error) => return Ok(Err(error)),
     };
     there.retain(|sequence| *sequence < before);
     there.sort_unstable_by(|left, right| right.cmp(left));
     for sequence in there {
-        context.cancel.check()?;
+        from.context.cancel.check()?;
         if let Ok(mut file) = given(from, place, sequence)? {
             if let Ok(digest) = digest_of(&mut file)
                 && let Ok(header) = read_header(file)
             {
-                return Ok(Some((Link { sequence, digest: hex(&digest) }, header)));
+                return Ok(Ok(Some((Link { sequence, digest: hex(&digest) }, header))));
             }
             from.still_there(&"a segment is damaged")?;
         }
     }
-    Ok(None)
+    Ok(Ok(None))
 }

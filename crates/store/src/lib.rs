@@ -63,6 +63,7 @@ pub use store::{Clock, NewEpoch, Store, StoreOptions, system_clock};
 pub use survey::{Duplicate, PairSurvey, VolumeSurvey};
 pub use vectors::{EvidenceEntry, EvidenceEvent, Vector};
 pub use volume::{
-    DESTINATION_MARKER, IGNORE_FILE, Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker,
+    DESTINATION_MARKER, IGNORE_FILE, MARKERS, Marker, VOLUME_DIR, Volume, VolumeClaim, VolumeError, VolumeRecord, find_marker,
+    foreign,
 };
 pub use witness::{NamedRun, Witness};

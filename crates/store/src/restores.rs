@@ -175,8 +175,11 @@ impl Recording<'_> {
         let (directory, name) = split(&file.path)?;
         let directory = self.directories.id(tx.sql, &directory)?;
         if file.status == FileStatus::Superseded {
-            let had = "SELECT EXISTS (SELECT 1 FROM file WHERE volume = ? AND content = ? AND directory = ? AND name = ?)";
-            if tx.sql.row(had, (volume, content, directory, name), |row| row.get(0))? {
+            // By the path: many files may have this content.
+            let had =
+                "SELECT EXISTS (SELECT 1 FROM file WHERE directory = ?1 AND name = ?2 AND status = 'superseded' AND content = ?3)
+                OR EXISTS (SELECT 1 FROM file WHERE directory = ?1 AND name = ?2 AND status <> 'superseded' AND content = ?3)";
+            if tx.sql.row(had, (directory, name, content), |row| row.get(0))? {
                 return Ok(());
             }
         } else if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {

@@ -184,6 +184,24 @@ const IN_SNAPSHOT: &str = "f.volume = :volume AND f.since_seq <= :seq AND (f.unt
 /// The condition on `f` under which its content lacks a live verified receipt.
 const LACKS: &str = "NOT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
     AND r.level = 'verified' AND r.lost_at IS NULL AND r.incarnation = :incarnation)";
+/// The condition under which a full segment tells of the superseded row `f`: the destination ever had its content. Not what a compaction
+/// released; and a file that was only touched has it still.
+const TOLD: &str = "f.status = 'superseded'
+    AND EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content AND r.moved_to IS NOT r.location)
+    AND NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name
+        AND n.status <> 'superseded' AND n.content = f.content)";
+/// The condition under which the superseded row `f` is how its path stands at the destination: what followed is withheld from it, and of what
+/// it holds of the path this is the newest.
+fn newest_held() -> String {
+    let [of_next, of_newer] = ["n", "o"].map(|row| LACKS.replace("f.content", &format!("{row}.content")));
+    format!(
+        "f.status = 'superseded' AND NOT ({LACKS})
+         AND EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
+            AND n.since_seq <= :seq AND (n.until_seq IS NULL OR n.until_seq > :seq) AND {of_next})
+         AND NOT EXISTS (SELECT 1 FROM file o WHERE o.directory = f.directory AND o.name = f.name AND o.status = 'superseded'
+            AND o.id > f.id AND NOT ({of_newer}))"
+    )
+}
 /// Where the row `f`, in the directory `d`, belongs at a destination that is laid out by path.
 const BELONGS: &str = "CAST(:below || d.path || CASE length(d.path) WHEN 0 THEN '' ELSE '/' END || f.name AS BLOB)";
 /// The condition under which its content lacks a live verified receipt at that very place.
@@ -302,7 +320,8 @@ impl Snapshot {
 
     /// Goes through what the sealed segments before `since` do not say yet: every path that became something else between the two
     /// instants, and what was withheld. Without `since`, everything that the index knows of the volume; of a path that holds something else by
-    /// now, also what it held before that the destination ever had. The segments that told that may be gone.
+    /// now, also what it held before that the destination ever had. The segments that told that may be gone. Where the path holds what is
+    /// withheld, the newest of these is how it stands there.
     pub fn lines(
         &self,
         probed: &Probed,
@@ -318,25 +337,18 @@ impl Snapshot {
             };
             // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes. In the
             // order of rows, the newest row of a path speaks last.
-            let (driver, also, order, told) = match since {
+            let newest = newest_held();
+            let (driver, also, order, told, stands) = match since {
                 Some(_) => (
                     "(SELECT id FROM file WHERE volume = :volume AND changed_seq > :from
                       UNION SELECT file FROM withheld WHERE head = :head) p JOIN file f ON f.id = p.id",
                     "",
                     "p.id",
                     "0",
+                    // The segments before say how the path stood when this was present.
+                    "0",
                 ),
-                None => (
-                    "file f NOT INDEXED",
-                    "AND f.changed_seq > :from",
-                    "f.id",
-                    // Not what a compaction released; and a file that was only touched has it still.
-                    "f.status = 'superseded'
-                     AND EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content
-                        AND r.moved_to IS NOT r.location)
-                     AND NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name
-                        AND n.status <> 'superseded' AND n.content = f.content)",
-                ),
+                None => ("file f NOT INDEXED", "AND f.changed_seq > :from", "f.id", TOLD, &*newest),
             };
             let sql = format!(
                 "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq,
@@ -345,7 +357,7 @@ impl Snapshot {
                         CASE WHEN f.status = 'superseded' THEN EXISTS
                             (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
                                 AND n.since_seq <= :seq) ELSE 0 END,
-                        {told},
+                        {told}, {stands},
                         CASE WHEN :below IS NOT NULL THEN
                             (SELECT r.location FROM receipt r WHERE r.destination = :destination AND r.content = f.content
                              AND r.lost_at IS NULL AND r.incarnation = :incarnation
@@ -382,7 +394,7 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
     let status: FileStatus = row.get(7)?;
     let since: i64 = row.get(8)?;
     let (present, held, withheld): (bool, bool, bool) = (row.get(9)?, row.get(10)?, row.get(11)?);
-    let (followed, told): (bool, bool) = (row.get(12)?, row.get(13)?);
+    let (followed, told, stands): (bool, bool, bool) = (row.get(12)?, row.get(13)?, row.get(14)?);
     let says_something = if present {
         since > from || withheld
     } else {
@@ -398,9 +410,9 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         content: Content { hash: ContentHash(row.get(3)?), size: row.get(4)? },
         mtime_ns: row.get(5)?,
         mode: row.get(6)?,
-        status: if present { FileStatus::Present } else { status },
-        earlier: !present && followed,
-        location: Location(row.get::<_, Option<Vec<u8>>>(14)?.unwrap_or_default()),
+        status: if present || stands { FileStatus::Present } else { status },
+        earlier: !present && followed && !stands,
+        location: Location(row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default()),
         held: held || !present,
     }))
 }

@@ -23,6 +23,9 @@ use std::sync::Arc;
 pub const VOLUME_DIR: &str = ".lastcopy";
 /// The object by which a directory is known to be a destination of some lastcopy.
 pub const DESTINATION_MARKER: &str = ".lastcopy-destination.json";
+
+/// A repository of kopia's is one by this file, whoever made it.
+const KOPIA_FORMAT: &str = "kopia.repository.f";
 /// The file in which a tree says itself what to leave out, in gitignore syntax.
 pub const IGNORE_FILE: &str = ".lastcopyignore";
 const MARKER: &[u8] = b"volume.toml";
@@ -282,6 +285,19 @@ pub fn find_marker(dir: &Dir) -> io::Result<Option<Marker>> {
     own.open_file(&path, Mounts::Stay)?.take(64 * 1024).read_to_end(&mut bytes)?;
     Marker::parse(&bytes).map(Some).map_err(io::Error::other)
 }
+
+/// What a directory below a volume's root is instead of a part of that volume, by a marker in it: a `volume` (also a copy of the same one), or
+/// a `destination`. A marker that cannot be read is a marker, too.
+pub fn foreign(dir: &Dir) -> Option<&'static str> {
+    let marked = |name: &str| !matches!(dir.entry(name.as_bytes()), Ok(None));
+    if [DESTINATION_MARKER, KOPIA_FORMAT].into_iter().any(marked) {
+        return Some("destination");
+    }
+    (!matches!(find_marker(dir), Ok(None))).then_some("volume")
+}
+
+/// Names of which one is in every directory that is [`foreign`].
+pub const MARKERS: [&str; 3] = [DESTINATION_MARKER, KOPIA_FORMAT, VOLUME_DIR];
 
 fn read_marker(name: &str, path: &Path, dir: &Dir) -> Result<Marker, VolumeError> {
     match find_marker(dir) {

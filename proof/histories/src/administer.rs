@@ -269,6 +269,13 @@ impl World {
             if report.files > 0 {
                 self.reach("paths were recovered from a destination");
             }
+            let mut state = self.state();
+            // Faults damage objects and whole repositories, never a segment.
+            let honest = state.armed[&state.places[&from]].lying().is_none();
+            if let Some(damage) = report.damaged.first().filter(|_| honest) {
+                state.violated(format!("a recovery calls damaged what nobody touched: {damage}"));
+            }
+            drop(state);
             recovered.push((found, report));
         }
         self.adopt(from)?;
@@ -281,7 +288,8 @@ impl World {
             }
         }
         let mut state = self.state();
-        // Before this, it is one that was not recovered to the end: a person has to do that again. So it is where segments could not be read.
+        // Before this, it is one that was not recovered to the end: a person has to do that again. So it is where a liar's segments could not
+        // be read.
         if !state.crashed && recovered.iter().all(|(_, report)| report.damaged.is_empty()) {
             state.accepted.offloaded = told_by(&state, from);
         }

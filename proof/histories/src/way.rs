@@ -48,7 +48,7 @@ impl Armed {
         matches!(self.lying(), Some(Lying::Replaced | Lying::ReplacedMidway))
     }
 
-    fn lying(&self) -> Option<Lying> {
+    pub(crate) fn lying(&self) -> Option<Lying> {
         *self.lie.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

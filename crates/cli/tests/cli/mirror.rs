@@ -381,6 +381,37 @@ fn what_moved_after_it_was_offloaded_is_found_by_the_mirror_alone() {
     assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
 }
 
+/// The segments that told of a version are gone with a rollback that was acknowledged. The one that begins anew says where in the history it
+/// lies, and the version is known by that.
+#[test]
+fn a_version_in_the_history_is_recovered_from_there() {
+    if no_rclone("mirror::a_version_in_the_history_is_recovered_from_there") {
+        return;
+    }
+    let home = twice_mirrored(&[("changed", "before")]);
+    let one = home.destination("one");
+    home.write("photos", "changed", b"newer");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let ours = one.join(".lastcopy");
+    let heads = read_tree(&ours).into_keys().filter(|path| path.ends_with("head.json")).map(|path| ours.join(path));
+    heads.for_each(|head| fs::remove_dir_all(head.parent().unwrap()).unwrap());
+    home.run(&["sync", "--to", "one"]).expect(3);
+    let alarm = home.json(&["alarms"]).of("alarm").next().unwrap()["id"].to_string();
+    home.run(&["alarms", "ack", &alarm, "--reason", "somebody cleaned up", "--yes"]).expect(0);
+    home.write("photos", "other", b"other");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
+
+    let machine = Home::empty();
+    let (from, to) = (format!("file://{}", one.display()), machine.path("volumes"));
+    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    let (before, elsewhere) = (lastcopy_fs::hash_bytes(b"before").hash.to_string(), machine.path("elsewhere"));
+    machine.run(&["restore", "photos", "--content", &before, "--to", elsewhere.to_str().unwrap()]).expect(0);
+    let found = read_tree(&elsewhere);
+    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
+}
+
 /// A version was lost, and its place has something else by now: a newer version, a directory, or a file where it needs a directory. A repair
 /// brings it back, and pushes nothing out of its place.
 #[test]

@@ -255,6 +255,42 @@ fn what_this_node_needs_stays() {
     assert!(world.path("key").exists());
 }
 
+/// It may be the index: whoever closes a file gives up the locks that the process has on it.
+#[test]
+fn what_this_node_needs_is_not_even_opened() {
+    let world = World::new(&[("index.db", "pages")]);
+    let file = fs::File::open(world.path("index.db")).unwrap();
+    let stat = file.metadata().unwrap();
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).unwrap();
+    let is_locked = || {
+        let of_file = format!(":{} ", stat.ino());
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|lock| lock.contains("POSIX") && lock.contains(&of_file))
+    };
+    assert!(is_locked());
+    let circumstances = Circumstances { needed: [(stat.dev(), stat.ino())].into(), ..Circumstances::default() };
+    let done = world.offload_under(&Answers::holding(), &circumstances);
+    assert_eq!(done.only(), (FileOutcome::Blocked, "needed".to_owned()));
+    assert!(is_locked(), "it was opened, and closed");
+}
+
+/// Another node, or a destination, may have taken a tree over since it was indexed. What lies in it is theirs.
+#[test]
+fn what_became_another_volume_or_a_destination_stays() {
+    for (marker, what) in
+        [(".lastcopy/volume.toml", "volume"), (".lastcopy-destination.json", "destination"), ("kopia.repository.f", "destination")]
+    {
+        let world = World::new(&[("own", "ours"), ("theirs/deep/file", "bytes")]);
+        let marker = world.path("theirs").join(marker);
+        fs::create_dir_all(marker.parent().unwrap()).unwrap();
+        fs::write(&marker, "").unwrap();
+        let done = world.offload();
+        let (outcome, why) = done.of("theirs/deep/file");
+        assert!(outcome == FileOutcome::Drift && why.contains(what), "{outcome:?}: {why}");
+        assert!(world.path("theirs/deep/file").exists() && !world.path("own").exists());
+    }
+}
+
 /// Stopped before anything was moved, nothing is.
 #[test]
 fn a_cancelled_offload_moves_nothing() {

@@ -175,13 +175,16 @@ fn what_is_given_at_the_second_call_is_not_damaged() {
     let world = lost();
     let vault = Liar::new(world.cas("vault"));
     let met = world.record("vault").incarnation.unwrap();
+    let context = world.context();
+    let honest = recoverable(Recovering { destination: &vault, met: &met, context: &context }).unwrap();
     let mut failed = [0, 0];
     for (which, failed) in failed.iter_mut().enumerate() {
         for call in 1.. {
             let (context, begun) = (world.context(), (which == 1).then(|| begin_anew_in(&world, &format!("state {call}"))));
             vault.lie(Lie::FailsCall(call));
             let damaged = match &begun {
-                None => recoverable(Recovering { destination: &vault, met: &met, context: &context }).map(|all| all.damaged.len()),
+                None => recoverable(Recovering { destination: &vault, met: &met, context: &context })
+                    .map(|all| usize::from(all != honest)),
                 Some((store, volume, found)) => {
                     let run = store.begin_restore(Some(volume)).unwrap();
                     world.recover_from(run, &vault, "vault", found).map(|report| report.damaged.len())

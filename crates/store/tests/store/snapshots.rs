@@ -94,6 +94,34 @@ fn a_full_segment_tells_what_a_path_held_before() {
     assert_eq!(told, [(one, FileStatus::Superseded, true, true), (two, FileStatus::Present, false, true)]);
 }
 
+/// Where what a path holds by now is withheld, it stands there as it stood before: no other line says so, where segments begin anew.
+#[test]
+fn a_full_segment_tells_how_a_path_stood_before_what_is_withheld() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    for text in ["one", "two"] {
+        node.index(&volume, &[("a", text)]);
+        node.push(&volume, &vault);
+    }
+    node.index(&volume, &[("a", "would not hold still")]);
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|_| false);
+    let mut told = Vec::new();
+    push.snapshot
+        .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
+            told.push((line.content, line.status, line.earlier, line.is_held()));
+            Ok(())
+        })
+        .unwrap();
+    let [one, two, withheld] = ["one", "two", "would not hold still"].map(|text| hash_bytes(text.as_bytes()));
+    let expected = [
+        (one, FileStatus::Superseded, true, true),
+        (two, FileStatus::Present, false, true),
+        (withheld, FileStatus::Present, false, false),
+    ];
+    assert_eq!(told, expected);
+}
+
 /// A file that could not be proven holds back what was indexed with it and after it, and nothing before.
 #[test]
 fn a_claim_ends_below_the_oldest_file_without_proof() {
