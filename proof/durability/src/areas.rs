@@ -21,16 +21,18 @@ pub(crate) struct Areas {
     volume: PathBuf,
     own: PathBuf,
     destinations: PathBuf,
+    /// The destination that is a mirror, if one is.
+    mirror: Option<PathBuf>,
     data: PathBuf,
 }
 
 impl Areas {
     pub(crate) fn of(home: &Home) -> Self {
-        Self::at(home.volume(), home.destinations(), home.data())
+        Self { mirror: home.mirror(), ..Self::at(home.volume(), home.destinations(), home.data()) }
     }
 
     pub(crate) fn at(volume: PathBuf, destinations: PathBuf, data: PathBuf) -> Self {
-        Self { own: volume.join(".lastcopy"), volume, destinations, data }
+        Self { own: volume.join(".lastcopy"), volume, destinations, mirror: None, data }
     }
 
     pub(crate) fn of_path(&self, path: &Path) -> Area {
@@ -52,8 +54,21 @@ impl Areas {
         }
     }
 
-    /// An object that a destination holds under its name.
+    /// Whether a file counts by its name alone. What rclone writes counts by what is recorded of it: so its bytes may become durable after
+    /// it was named, and before that.
+    pub(crate) fn counts_by_name(&self, path: &Path) -> bool {
+        self.of_path(path) != Area::Neither && !self.is_mirrored(path)
+    }
+
+    fn is_mirrored(&self, path: &Path) -> bool {
+        self.mirror.as_ref().is_some_and(|mirror| path.starts_with(mirror))
+    }
+
+    /// An object that a destination holds under its name. What rclone has not finished is none.
     pub(crate) fn is_object(&self, path: &Path) -> bool {
+        if let Some(below) = self.mirror.as_ref().and_then(|mirror| path.strip_prefix(mirror).ok()) {
+            return below.starts_with("photos") && !ends_with(path, ".partial");
+        }
         let below = path.strip_prefix(&self.destinations).ok();
         below.and_then(|below| below.iter().nth(1)).is_some_and(|part| part == "objects" || part == "damaged")
     }

@@ -143,7 +143,7 @@ impl Audit {
         let ("rename" | "renameat" | "renameat2" | "link" | "linkat", [from, to]) = (call.name, call.targets.as_slice()) else {
             return;
         };
-        if self.areas.of_path(&to.path) != Area::Neither
+        if self.areas.counts_by_name(&to.path)
             && let Some(stain) = from.before.as_ref().and_then(|inode| self.ledger.unsynced_bytes(inode))
         {
             let what = told(&to.path, stain);

@@ -16,12 +16,24 @@ pub(crate) struct Home {
     root: PathBuf,
     apart: PathBuf,
     binary: PathBuf,
+    /// rclone, where the second destination is a mirror.
+    rclone: Option<PathBuf>,
 }
 
 impl Home {
     /// A home in two directories that exist, which may be the same one, by the paths that the kernel shows.
     pub(crate) fn new(root: &Path, apart: &Path, binary: &Path) -> Result<Self> {
-        Ok(Self { root: root.canonicalize()?, apart: apart.canonicalize()?, binary: binary.to_owned() })
+        Ok(Self { root: root.canonicalize()?, apart: apart.canonicalize()?, binary: binary.to_owned(), rclone: None })
+    }
+
+    /// The same, where the second destination is a mirror that this rclone writes.
+    pub(crate) fn with_mirror(self, rclone: &Path) -> Self {
+        Self { rclone: Some(rclone.to_owned()), ..self }
+    }
+
+    /// The directory of the mirror, if there is one.
+    pub(crate) fn mirror(&self) -> Option<PathBuf> {
+        self.rclone.as_ref().map(|_| self.destinations().join(DESTINATIONS[1]))
     }
 
     pub(crate) fn volume(&self) -> PathBuf {
@@ -58,8 +70,12 @@ impl Home {
             self.volume()
         );
         for name in DESTINATIONS {
-            let url = format!("file://{}", self.destinations().join(name).display());
-            text += &format!("\n[destinations.{name}]\nkind = \"cas\"\nurl = {url:?}\n");
+            let at = self.destinations().join(name);
+            let kind = match &self.rclone {
+                Some(rclone) if name == DESTINATIONS[1] => format!("kind = \"mirror\"\nremote = {at:?}\nprogram = {rclone:?}"),
+                _ => format!("kind = \"cas\"\nurl = {:?}", format!("file://{}", at.display())),
+            };
+            text += &format!("\n[destinations.{name}]\n{kind}\n");
         }
         fs::write(self.config(), text).context("the configuration cannot be written")
     }
@@ -110,9 +126,13 @@ impl Home {
         Ok(())
     }
 
-    /// Copies the objects of the second destination to the first one, under the stepper, as a person does.
+    /// Copies the objects of the second destination to the first one, under the stepper, as a person does. Where the second one is a mirror,
+    /// the volume's files to that one.
     pub(crate) fn copy_objects(&self) -> Result<Report> {
-        let [to, from] = DESTINATIONS.map(|name| self.destinations().join(name).join("objects"));
+        let [to, from] = match self.mirror() {
+            Some(mirror) => [mirror.join("photos/d0"), self.volume().join("d0")],
+            None => DESTINATIONS.map(|name| self.destinations().join(name).join("objects")),
+        };
         let mut command = Command::new("cp");
         command.arg("-r").arg("--").arg(from).arg(to).stdin(Stdio::null());
         let report = lastcopy_stepper::run(command, Plan::Count)?;

@@ -19,6 +19,8 @@ struct Workload {
     name: &'static str,
     /// More lines of the offload policy.
     policy: &'static str,
+    /// Whether the second destination is a mirror.
+    mirrored: bool,
     files: Files,
     /// What runs before, undisturbed.
     before: &'static [&'static str],
@@ -133,6 +135,12 @@ fn found_lost(home: &Home, files: Files) -> Result<()> {
     home.run("verify --all", &[1])
 }
 
+fn found_lost_in_the_mirror(home: &Home, _: Files) -> Result<()> {
+    let dir = home.destinations().join(DESTINATIONS[1]).join("photos/d0");
+    fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    home.run("verify --all", &[1])
+}
+
 fn index_lost(home: &Home, _: Files) -> Result<()> {
     fs::remove_dir_all(home.data()).context("the index is not there")
 }
@@ -140,6 +148,7 @@ fn index_lost(home: &Home, _: Files) -> Result<()> {
 const BASE: Workload = Workload {
     name: "",
     policy: "",
+    mirrored: false,
     files: FEW,
     before: PUSHED,
     meanwhile: nothing,
@@ -220,6 +229,42 @@ const WORKLOADS: &[Workload] = &[
         left: Left::ByHand,
         lines: &["offload photos . --yes"],
         deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "push to a mirror and offload",
+        mirrored: true,
+        before: &[],
+        lines: FROM_NOTHING,
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "push again to a mirror and offload",
+        mirrored: true,
+        meanwhile: rewritten,
+        lines: &["index", "sync", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "offload after a verify of what somebody copied back to a mirror",
+        mirrored: true,
+        meanwhile: found_lost_in_the_mirror,
+        left: Left::ByHand,
+        lines: &["verify nas --all", "offload photos . --yes"],
+        deletions: 1,
+        moves: 1,
+        ..BASE
+    },
+    Workload {
+        name: "restore from a mirror",
+        mirrored: true,
+        before: OFFLOADED,
+        lines: &["restore photos --from nas", "index"],
         moves: 1,
         ..BASE
     },
@@ -337,7 +382,10 @@ impl Workload {
     /// A home in a directory of its own, with everything that comes before.
     fn prepare(&self, dir: &Path, binary: &Path) -> Result<Home> {
         fs::create_dir(dir)?;
-        let home = Home::new(dir, dir, binary)?;
+        let mut home = Home::new(dir, dir, binary)?;
+        if self.mirrored {
+            home = home.with_mirror(&rclone().context("rclone is not installed")?);
+        }
         home.make(self.policy)?;
         self.files.write(&home, "first")?;
         for line in self.before {
@@ -432,6 +480,11 @@ fn ground(kind: Kind, scratch: &Path, images: &Path, may_mount: &Result<(), Stri
     Ok(Ground { name: kind.name, dir: mounted.dir().to_owned(), _mounted: Some(mounted) })
 }
 
+fn rclone() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join("rclone")).find(|program| program.is_file())
+}
+
 /// Audits every workload, or the one that is wanted, on every file system there is.
 pub fn audit(setting: &Setting, only: Option<&str>) -> Result<Totals> {
     let mut totals = Totals::default();
@@ -454,6 +507,12 @@ pub fn audit(setting: &Setting, only: Option<&str>) -> Result<Totals> {
         Some(memory) => grounds.push(Ground { name: "tmpfs", dir: memory.path().to_owned(), _mounted: None }),
         None => totals.skip("order on tmpfs", "/dev/shm is none"),
     }
+    let (possible, impossible): (Vec<_>, Vec<_>) =
+        workloads.into_iter().partition(|workload| !workload.mirrored || rclone().is_some());
+    for workload in impossible {
+        totals.skip(workload.name, "rclone is not installed");
+    }
+    let workloads = possible;
     let tasks: Vec<_> = grounds.iter().flat_map(|ground| workloads.iter().map(move |workload| (ground, *workload))).collect();
     let verdicts = spread(&tasks, &|number, (ground, workload)| {
         let home = ground.dir.join(format!("home-{number}"));
