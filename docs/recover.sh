@@ -77,19 +77,21 @@ for volume in "$from"/volumes/*/; do
         # What it says of each path. Paths in base64, because they may hold anything; mtime_ns as text, because not every jq keeps
         # nineteen digits.
         zstd -dcq "$@" | sed 's/,"mtime_ns":\(-*[0-9]*\),/,"mtime_ns":"\1",/' |
-            jq -r --arg epoch "$epoch" 'select(.blake3 and (.earlier | not)) |
-                [.path_base64 // (.path | @base64), .status, .blake3, .mode, .mtime_ns, $epoch] | @tsv' >>"$files"
+            jq -r --arg epoch "$epoch" 'select(.blake3 and ((.earlier | not) or .status == "present")) |
+                [.path_base64 // (.path | @base64), (if .earlier then "stood" else .status end), .blake3, .mode, .mtime_ns,
+                    $epoch] | @tsv' >>"$files"
     done
     [ -n "$name" ] || continue
     [ ! -e "$to/$name" ] || name=$name-$(basename "$volume") # Two nodes may call a volume the same.
 
     # What each path became last. What a life never had it may call missing because it began with an old copy of the index: then the
-    # word of an earlier life stands.
-    awk -F '\t' '$2 != "missing" && $2 != "superseded" { had[$6, $1] = 1 }
+    # word of an earlier life stands. How a path stood before what is not here counts if nobody says anything else of it.
+    awk -F '\t' '$2 == "stood" { if (!($1 in last)) last[$1] = $0; next }
+        $2 != "missing" && $2 != "superseded" { had[$6, $1] = 1 }
         (($6, $1) in had) || !($1 in last) { last[$1] = $0 } END { for (path in last) print last[path] }' "$files" >"$last"
 
     while IFS=$tab read -r path status blake3 mode mtime _; do
-        case $status in present | quarantined | offloaded) ;; *) continue ;; esac
+        case $status in present | quarantined | offloaded | stood) ;; *) continue ;; esac
         path=$(printf %s "$path" | base64 -d && printf /) # A final newline of a name is part of it.
         path=${path%/}
         case /$path/ in */../*) complain "$path: leads out of the volume" && continue ;; esac

@@ -299,7 +299,7 @@ CREATE INDEX file_changed ON file (volume, changed_seq);
 CREATE INDEX file_gone ON file (volume, status) WHERE status IN ('quarantined', 'missing', 'offloaded');
 CREATE UNIQUE INDEX file_path ON file (directory, name) WHERE status <> 'superseded';
 CREATE INDEX file_snapshot ON file (volume, content, since_seq, until_seq, present_since);
-CREATE INDEX file_superseded ON file (directory, name) WHERE status = 'superseded';
+CREATE INDEX file_superseded ON file (directory, name, content) WHERE status = 'superseded';
 CREATE INDEX intent_open ON intent (state) WHERE state IN ('moving', 'held', 'deleting');
 CREATE UNIQUE INDEX intent_path ON intent (run, path);
 CREATE UNIQUE INDEX node_self ON node (is_self) WHERE is_self = 1;

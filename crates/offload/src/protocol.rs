@@ -131,8 +131,11 @@ impl<'a> Protocol<'a> {
         each: Each<'_>,
     ) -> Result<(), OffloadError> {
         let mut ready = Vec::new();
+        let mut looked_at = HashMap::new();
         for (facts, evidence) in batch {
-            match self.open(&facts.file.path).and_then(|(guard, stat)| self.unchanged(&facts.file, &stat).map(|()| (guard, stat))) {
+            let path = &facts.file.path;
+            let opened = self.is_in_the_volume(path, &mut looked_at).and_then(|()| self.open(path));
+            match opened.and_then(|(guard, stat)| self.unchanged(&facts.file, &stat).map(|()| (guard, stat))) {
                 Ok((guard, stat)) => ready.push(Ready { facts, evidence, guard, stat }),
                 Err(stop) => self.stop(&facts.file, stop, each),
             }

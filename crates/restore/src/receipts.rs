@@ -57,9 +57,15 @@ fn at_their_paths(
     let store = run.store();
     let volume = store.volume_record(&found.header.volume_name)?;
     let Some(volume) = volume.filter(|_| *layout != Layout::ByContent) else { return Ok(0) };
-    let (mut known, mut elsewhere) = (0, report.elsewhere.values().chain(&report.earlier).cloned().peekable());
-    while elsewhere.peek().is_some() {
-        known += run.record_stored(probed, &elsewhere.by_ref().take(BATCH).collect::<Vec<_>>())?;
+    let mut held: Vec<_> = report.elsewhere.values().cloned().collect();
+    for (content, location) in &report.earlier {
+        // Since that was told, something else may have taken the place.
+        let file = layout.path_at(location).map(|path| store.file_at(volume.id, &path)).transpose()?.flatten();
+        held.extend(file.is_none_or(|file| file.content == *content).then(|| (*content, location.clone())));
+    }
+    let mut known = 0;
+    for batch in held.chunks(BATCH) {
+        known += run.record_stored(probed, batch)?;
     }
     if report.names_all {
         return Ok(known);

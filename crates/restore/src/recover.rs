@@ -98,7 +98,7 @@ pub struct RecoverReport {
     /// Paths whose contents lie at other places than they would tell, or that are missing here, where files lie at their paths.
     pub elsewhere: BTreeMap<RelPath, (Content, Location)>,
     /// What paths held before, and where the destination has that, if not by its digest.
-    pub earlier: Vec<(Content, Location)>,
+    pub earlier: BTreeSet<(Content, Location)>,
     /// `elsewhere` names every path that the destination has: the index knew the volume already, and may know others.
     pub names_all: bool,
 }
@@ -382,29 +382,29 @@ impl Filling<'_, '_> {
 
     /// What a line comes to, by a life that had these paths itself.
     fn heard(&mut self, said: Said, kept: Option<&mut Kept>) -> Recovered {
-        if said.earlier {
+        let Said { path, content, mtime_ns, mode, status, earlier, location, .. } = said;
+        let index_first = self.index_first;
+        if earlier && status != FileStatus::Present {
             // How the path stands, another line says, of this life or of an older one.
-            let Said { path, content, mtime_ns, mode, location, .. } = said;
             self.report.earlier.extend((!location.0.is_empty()).then_some((content, location)));
-            let (status, index_first) = (FileStatus::Superseded, self.index_first);
-            return Recovered { path, content, mtime_ns, mode, status, yields: false, index_first };
+            return Recovered { path, content, mtime_ns, mode, status: FileStatus::Superseded, yields: false, index_first };
         }
-        let status = match said.status {
+        let status = match status {
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
-        let yields = kept.is_some_and(|kept| !kept.has_had(&said.path, status));
-        let Said { path, content, mtime_ns, mode, location, .. } = said;
+        let never_had = !earlier && kept.is_some_and(|kept| !kept.has_had(&path, status));
         // Where the index has the last word on a path, the destination still has it on what it holds.
-        if !yields {
+        if !never_had {
             self.report.elsewhere.remove(&path);
             let at_its_path = location.0.is_empty() || location == self.layout.location(&path);
-            if self.report.names_all || !at_its_path || status == FileStatus::Missing {
+            // What stood there before counts for the path only if nobody else says anything of it: the path tells no place for it.
+            if earlier || self.report.names_all || !at_its_path || status == FileStatus::Missing {
                 let place = place_of(&path, location, status, &self.layout);
                 self.report.elsewhere.extend(place.map(|at| (path.clone(), (content, at))));
             }
         }
-        Recovered { path, content, mtime_ns, mode, status, yields, index_first: self.index_first }
+        Recovered { path, content, mtime_ns, mode, status, yields: earlier || never_had, index_first }
     }
 }
 

@@ -241,7 +241,7 @@ impl Store {
     /// What a path holds, or the last that is known of it: what followed may never have held still.
     pub fn last_known_at(&self, volume: VolumeId, path: &RelPath) -> Result<Option<FileRecord>> {
         let Some((directory, name)) = path.split() else { return Ok(None) };
-        let sql = format!("{RECORD} WHERE d.volume = ? AND d.path = ? AND f.name = ? ORDER BY f.id DESC LIMIT 1");
+        let sql = format!("{RECORD} WHERE d.volume = ? AND d.path = ? AND f.name = ? {NEWEST_FIRST} LIMIT 1");
         self.read(|tx| {
             if let Some(known) = at_path(tx, volume, path)? {
                 return Ok(Some(known));
@@ -261,7 +261,7 @@ impl Store {
     pub fn file_history(&self, volume: VolumeId, path: &RelPath) -> Result<Vec<FileRecord>> {
         let Some((directory, name)) = path.split() else { return Ok(Vec::new()) };
         self.read(|tx| {
-            let sql = format!("{RECORD} WHERE d.volume = ? AND d.path = ? AND f.name = ? ORDER BY f.id DESC");
+            let sql = format!("{RECORD} WHERE d.volume = ? AND d.path = ? AND f.name = ? {NEWEST_FIRST}");
             collect(tx, &sql, (volume, directory.as_bytes(), name))
         })
     }
@@ -504,6 +504,9 @@ pub(crate) fn close_row(tx: &Tx<'_>, file: FileId, status: FileStatus) -> Result
     tx.sql.prepare_cached(update)?.execute((status, tx.run, seq, file))?;
     Ok(())
 }
+
+/// What a recovery told of earlier times is not newer because it was told later.
+const NEWEST_FIRST: &str = "ORDER BY f.status = 'superseded' AND f.changed_seq = f.since_seq, f.id DESC";
 
 pub(crate) const RECORD: &str = "SELECT f.id, f.volume, d.path, f.name, f.content, c.blake3, c.size, f.status,
     f.present_since, f.status_run, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.mode, f.racy

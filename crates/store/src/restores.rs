@@ -174,7 +174,23 @@ impl Recording<'_> {
         let content = content_id(tx.sql, file.content)?;
         let (directory, name) = split(&file.path)?;
         let directory = self.directories.id(tx.sql, &directory)?;
-        if file.status == FileStatus::Superseded {
+        let mut status = file.status;
+        if status != FileStatus::Superseded
+            && let Some(known) = files::at_path(tx.sql, volume, &file.path)?
+        {
+            let yields = file.yields || known.present_since != tx.run && (file.index_first || !only_told(tx, known.id)?);
+            let says_the_same = (known.content_id, known.status, known.seen.mtime_ns, known.seen.mode)
+                == (content, status, file.mtime_ns, file.mode);
+            if says_the_same {
+                return Ok(());
+            } else if yields {
+                // It is no news of the path, but that somebody had this content there.
+                status = FileStatus::Superseded;
+            } else {
+                close_row(tx, known.id, FileStatus::Superseded)?;
+            }
+        }
+        if status == FileStatus::Superseded {
             // By the path: many files may have this content.
             let had =
                 "SELECT EXISTS (SELECT 1 FROM file WHERE directory = ?1 AND name = ?2 AND status = 'superseded' AND content = ?3)
@@ -182,17 +198,9 @@ impl Recording<'_> {
             if tx.sql.row(had, (directory, name, content), |row| row.get(0))? {
                 return Ok(());
             }
-        } else if let Some(known) = files::at_path(tx.sql, volume, &file.path)? {
-            let yields = file.yields || known.present_since != tx.run && (file.index_first || !only_told(tx, known.id)?);
-            let says_the_same = (known.content_id, known.status, known.seen.mtime_ns, known.seen.mode)
-                == (content, file.status, file.mtime_ns, file.mode);
-            if yields || says_the_same {
-                return Ok(());
-            }
-            close_row(tx, known.id, FileStatus::Superseded)?;
         }
         let seen = Seen { size: file.content.size, mtime_ns: file.mtime_ns, ctime_ns: 0, inode: 0, mode: file.mode, racy: true };
-        files::insert(tx, &NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run }, file.status).map(drop)
+        files::insert(tx, &NewRow { volume, directory, name, content, seen: &seen, present_since: tx.run }, status).map(drop)
     }
 
     /// Remembers which life of which index the volume is recovered from: what is pushed from now on continues that one.
@@ -236,7 +244,8 @@ impl Store {
         let sql = "SELECT f.id, d.path, f.name, CASE f.status WHEN 'superseded' THEN 'missing' ELSE f.status END
              FROM file f JOIN directory d ON d.id = f.directory
              WHERE f.volume = ?1 AND (f.status <> 'superseded' OR
-                f.id IN (SELECT max(o.id) FROM file o WHERE o.volume = ?1 AND o.status = 'superseded' AND NOT EXISTS
+                f.id IN (SELECT coalesce(max(CASE WHEN o.changed_seq > o.since_seq THEN o.id END), max(o.id))
+                    FROM file o WHERE o.volume = ?1 AND o.status = 'superseded' AND NOT EXISTS
                     (SELECT 1 FROM file n WHERE n.directory = o.directory AND n.name = o.name AND n.status <> 'superseded')
                     GROUP BY o.directory, o.name))
              ORDER BY d.path, f.name";

@@ -48,6 +48,14 @@ impl Layout {
         }
     }
 
+    /// Which path belongs at a place, if one does.
+    pub fn path_at(&self, Location(place): &Location) -> Option<RelPath> {
+        match self {
+            Self::ByContent => None,
+            Self::ByPath { below } => RelPath::new(place.strip_prefix(&below[..])?).ok(),
+        }
+    }
+
     /// For statements: what stands before the paths, or NULL.
     fn below(&self) -> Option<&[u8]> {
         match self {
@@ -118,7 +126,7 @@ pub struct Line {
     pub mode: u32,
     /// How it stands.
     pub status: FileStatus,
-    /// The path held it before it became what another line says.
+    /// The path held it before it became what another line says. Where this is `present`, it stood so before what is withheld.
     pub earlier: bool,
     /// Where its content lies there, if that is known.
     pub location: Location,
@@ -190,16 +198,28 @@ const TOLD: &str = "f.status = 'superseded'
     AND EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content AND r.moved_to IS NOT r.location)
     AND NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name
         AND n.status <> 'superseded' AND n.content = f.content)";
+/// The condition on `n` under which it follows the superseded row `f` at its path: it was current in the snapshot, whatever became of it since.
+/// Two, so that each finds its index.
+const FOLLOWS: [&str; 2] = [
+    "n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded' AND n.since_seq <= :seq",
+    "n.directory = f.directory AND n.name = f.name AND n.status = 'superseded' AND n.since_seq <= :seq AND n.until_seq > :seq",
+];
+/// Whether anything follows.
+fn followed() -> String {
+    let [now, then] = FOLLOWS.map(|follows| format!("EXISTS (SELECT 1 FROM file n WHERE {follows})"));
+    format!("({now} OR {then})")
+}
 /// The condition under which the superseded row `f` is how its path stands at the destination: what followed is withheld from it, and of what
-/// it holds of the path this is the newest.
+/// it holds of the path this is the newest. What a recovery learned of earlier times is not newer because it was learned later.
 fn newest_held() -> String {
     let [of_next, of_newer] = ["n", "o"].map(|row| LACKS.replace("f.content", &format!("{row}.content")));
+    let [now, then] = FOLLOWS.map(|follows| {
+        format!("EXISTS (SELECT 1 FROM file n WHERE {follows} AND (n.until_seq IS NULL OR n.until_seq > :seq) AND {of_next})")
+    });
     format!(
-        "f.status = 'superseded' AND NOT ({LACKS})
-         AND EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
-            AND n.since_seq <= :seq AND (n.until_seq IS NULL OR n.until_seq > :seq) AND {of_next})
+        "f.status = 'superseded' AND f.changed_seq > f.since_seq AND NOT ({LACKS}) AND ({now} OR {then})
          AND NOT EXISTS (SELECT 1 FROM file o WHERE o.directory = f.directory AND o.name = f.name AND o.status = 'superseded'
-            AND o.id > f.id AND NOT ({of_newer}))"
+            AND o.changed_seq > o.since_seq AND o.id > f.id AND NOT ({of_newer}))"
     )
 }
 /// Where the row `f`, in the directory `d`, belongs at a destination that is laid out by path.
@@ -337,7 +357,7 @@ impl Snapshot {
             };
             // A row that changed after the snapshot was present in it, if it was current then; so look at all later changes. In the
             // order of rows, the newest row of a path speaks last.
-            let newest = newest_held();
+            let (followed, newest) = (followed(), newest_held());
             let (driver, also, order, told, stands) = match since {
                 Some(_) => (
                     "(SELECT id FROM file WHERE volume = :volume AND changed_seq > :from
@@ -354,9 +374,7 @@ impl Snapshot {
                 "SELECT f.id, d.path, f.name, c.blake3, c.size, f.mtime_ns, f.mode, f.status, f.since_seq,
                         f.until_seq IS NULL OR f.until_seq > :seq, NOT ({LACKS}),
                         EXISTS (SELECT 1 FROM withheld w WHERE w.head = :head AND w.file = f.id),
-                        CASE WHEN f.status = 'superseded' THEN EXISTS
-                            (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
-                                AND n.since_seq <= :seq) ELSE 0 END,
+                        CASE WHEN f.status = 'superseded' THEN {followed} ELSE 0 END,
                         {told}, {stands},
                         CASE WHEN :below IS NOT NULL THEN
                             (SELECT r.location FROM receipt r WHERE r.destination = :destination AND r.content = f.content
@@ -411,7 +429,7 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         mtime_ns: row.get(5)?,
         mode: row.get(6)?,
         status: if present || stands { FileStatus::Present } else { status },
-        earlier: !present && followed && !stands,
+        earlier: !present && followed,
         location: Location(row.get::<_, Option<Vec<u8>>>(15)?.unwrap_or_default()),
         held: held || !present,
     }))

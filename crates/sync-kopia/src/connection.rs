@@ -278,17 +278,27 @@ impl Connections {
         self.settle()
     }
 
-    /// Makes durable what was written, where that is ours to do: kopia syncs its files, and no directory.
-    pub(crate) fn settle(&self) -> Result<(), DestinationError> {
-        let Some(root) = self.options.storage.local_path() else {
-            // rclone may have put it on any disk of this machine.
-            if self.options.storage.is_rclone() {
-                lastcopy_fs::sync_everything();
+    /// Makes durable what lies there, where that is ours to do: kopia syncs its files, and no directory; who copies a repository, neither.
+    pub(crate) fn sync(&self) -> Result<(), DestinationError> {
+        match self.options.storage.local_path() {
+            Some(root) => {
+                let synced = lastcopy_fs::Dir::open(&root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
+                synced.map_err(|source| DestinationError::Io { address: self.options.storage.address(), source })
             }
-            return Ok(());
-        };
-        let synced = lastcopy_fs::Dir::open(&root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
-        let dropped = synced.and_then(|()| drop_packs(&root));
+            None => {
+                // rclone may have put it on any disk of this machine.
+                if self.options.storage.is_rclone() {
+                    lastcopy_fs::sync_everything();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The same, and what is read from now on comes from the device.
+    pub(crate) fn settle(&self) -> Result<(), DestinationError> {
+        self.sync()?;
+        let dropped = self.options.storage.local_path().map_or(Ok(()), |root| drop_packs(&root));
         dropped.map_err(|source| DestinationError::Io { address: self.options.storage.address(), source })
     }
 }

@@ -116,8 +116,11 @@ pub(crate) fn verify(
         let checking = match &mut checking {
             Some(checking) => checking,
             None => {
-                // What was written a moment ago may be read from memory; what is asked for is what the device holds.
-                session.connections.settle()?;
+                // What was written a moment ago may be seen in memory alone; what is asked for is what the device holds.
+                match depth {
+                    Depth::Presence => session.connections.sync()?,
+                    Depth::Bytes => session.connections.settle()?,
+                }
                 let held = held::held(session, context)?;
                 let by_listing = depth == Depth::Presence && held::has_its_packs(session, &held, &context.cancel)?;
                 checking.insert(Checking { session, sink, context, held, by_listing })

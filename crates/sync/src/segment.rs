@@ -141,7 +141,7 @@ struct Entry {
     mtime_ns: i64,
     mode: u32,
     status: String,
-    /// It says nothing of how the path stands.
+    /// Any other line says how the path stands.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     earlier: bool,
     /// Where the content lies, if not at its own address.
@@ -164,7 +164,7 @@ pub struct Said {
     pub mode: u32,
     /// How it stands.
     pub status: FileStatus,
-    /// The path held it before it became what another line says: this one says nothing else.
+    /// The path held it before it became what another line says. Where this is `present`, it stood so before what is withheld.
     pub earlier: bool,
 }
 

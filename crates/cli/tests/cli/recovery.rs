@@ -665,6 +665,58 @@ fn a_destination_that_was_rolled_back_is_refused() {
     assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 2);
 }
 
+/// Segments begin anew after a rollback, and the newest bytes of a file are not there, because it changed while they were sent. It comes back
+/// as it was before.
+#[test]
+fn a_file_whose_newest_bytes_are_withheld_comes_back_as_it_stood() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"one");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    fs::remove_dir_all(home.destination("usb").join("volumes")).unwrap();
+    home.json(&["sync"]).expect(3);
+    let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
+    home.run(&["alarms", "ack", &alarm, "--reason", "somebody cleaned up", "--yes"]).expect(0);
+    home.run(&["verify", "--all"]).expect(0);
+    home.write("photos", "a", b"two");
+    home.run(&["index"]).expect(0);
+    home.write("photos", "a", b"three");
+    home.json(&["sync"]).expect(1);
+    lose_machine(&home);
+    fs::remove_file(home.volume("photos").join("a")).unwrap();
+    home.json(&["recover", "--from", &home.url("usb"), "--yes"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 1);
+    assert_eq!(fs::read(home.volume("photos").join("a")).unwrap(), b"one");
+}
+
+/// The same, said by an index that began with an old backup: what was offloaded after that is the better word.
+#[test]
+fn how_a_path_stood_overrules_nobody() {
+    let home = Home::new(&Setup::usual());
+    let edited = |bytes: &[u8]| {
+        home.write("photos", "a", bytes);
+        home.run(&["index"]).expect(0);
+    };
+    let backup = home.path("backup.db");
+    edited(b"one");
+    home.run(&["sync"]).expect(0);
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    edited(b"two");
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    home.run(&["verify", "--all"]).expect(0);
+    edited(b"three");
+    home.write("photos", "a", b"four");
+    home.json(&["sync"]).expect(1);
+    lose_machine(&home);
+    fs::remove_file(home.volume("photos").join("a")).unwrap();
+    home.json(&["recover", "--from", &home.url("usb"), "--yes"]).expect(0);
+    assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 1);
+    assert_eq!(fs::read(home.volume("photos").join("a")).unwrap(), b"two");
+}
+
 /// A rollback that is there at the moment of deletion, and was not before.
 #[test]
 fn a_rollback_is_noticed_at_the_moment_of_deletion() {

@@ -284,7 +284,12 @@ fn what_became_another_volume_or_a_destination_stays() {
         let marker = world.path("theirs").join(marker);
         fs::create_dir_all(marker.parent().unwrap()).unwrap();
         fs::write(&marker, "").unwrap();
+        let plan = world.plan();
+        let rehearsed = world.offloading(&Answers::holding(), &Circumstances::default(), |offloading| {
+            offloading.rehearse(&world.store, &plan, &mut |_| {})
+        });
         let done = world.offload();
+        assert_eq!(rehearsed.unwrap(), done.counts(), "{what}");
         let (outcome, why) = done.of("theirs/deep/file");
         assert!(outcome == FileOutcome::Drift && why.contains(what), "{outcome:?}: {why}");
         assert!(world.path("theirs/deep/file").exists() && !world.path("own").exists());

@@ -109,7 +109,7 @@ fn what_a_path_held_before_is_known_beside_what_it_holds() {
     let (one, two) = (hash_bytes(b"one"), hash_bytes(b"two"));
     for _ in 0..2 {
         say("one", 0o644, FileStatus::Superseded);
-        assert_eq!(history(), [(one, 0o644, FileStatus::Superseded), (two, 0o644, FileStatus::Offloaded)]);
+        assert_eq!(history(), [(two, 0o644, FileStatus::Offloaded), (one, 0o644, FileStatus::Superseded)]);
     }
     say("two", 0o600, FileStatus::Offloaded);
     assert_eq!(history()[0], (two, 0o600, FileStatus::Offloaded));
@@ -182,4 +182,30 @@ fn what_is_released_is_believed_no_more() {
     push.prove(|_| true);
     push.finish();
     assert!(counts(&node, &vault)["one"]);
+}
+
+/// Who has nothing to say of how a path stands had a content there all the same: it can be asked for. Of a path that nobody knows, its word is
+/// the only one.
+#[test]
+fn a_word_that_yields_is_not_forgotten() {
+    let node = Node::new();
+    let volume = node.volume("photos");
+    let say = |path: &str, text: &str, yields| {
+        let run = node.store.begin_restore(Some(&volume)).unwrap();
+        let (content, status) = (hash_bytes(text.as_bytes()), FileStatus::Offloaded);
+        let said = [Recovered { path: rel(path), content, mtime_ns: 0, mode: 0o644, status, yields, index_first: false }];
+        run.recovering(None, |recording| recording.say(&said).map(drop)).unwrap();
+        run.finish(&Outcome::Success, None).unwrap();
+    };
+    say("known", "two", false);
+    let (one, two) = (hash_bytes(b"one"), hash_bytes(b"two"));
+    for _ in 0..2 {
+        say("known", "one", true);
+        say("unknown", "one", true);
+        let history = node.store.file_history(volume.id(), &rel("known")).unwrap();
+        let told: Vec<_> = history.into_iter().map(|row| (row.content, row.status)).collect();
+        assert_eq!(told, [(two, FileStatus::Offloaded), (one, FileStatus::Superseded)]);
+        let unknown = node.store.file_at(volume.id(), &rel("unknown")).unwrap().unwrap();
+        assert_eq!((unknown.content, unknown.status), (one, FileStatus::Offloaded));
+    }
 }

@@ -3,8 +3,8 @@
 use crate::support::{Node, Push, observe, proof, rel};
 use lastcopy_fs::{RelPath, hash_bytes};
 use lastcopy_store::{
-    DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, RunId, Seen, StoreError, Totals,
-    VolumeClaim,
+    DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, Recovered, RunId, Seen,
+    StoreError, Totals, VolumeClaim,
 };
 
 fn paths(push: &Push) -> Vec<String> {
@@ -97,29 +97,44 @@ fn a_full_segment_tells_what_a_path_held_before() {
 /// Where what a path holds by now is withheld, it stands there as it stood before: no other line says so, where segments begin anew.
 #[test]
 fn a_full_segment_tells_how_a_path_stood_before_what_is_withheld() {
-    let node = Node::new();
-    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
-    for text in ["one", "two"] {
-        node.index(&volume, &[("a", text)]);
-        node.push(&volume, &vault);
+    // As it is, or also where an index run finds something else while the push goes on.
+    for changes_again in [false, true] {
+        let node = Node::new();
+        let (volume, vault) = (node.volume("photos"), node.destination_of_kind("vault", DestinationKind::Mirror));
+        for text in ["one", "two"] {
+            node.index(&volume, &[("a", text)]);
+            node.push(&volume, &vault);
+        }
+        // That a recovery from elsewhere learned of it last makes it no newer.
+        let restore = node.store.begin_restore(Some(&volume)).unwrap();
+        let (content, status) = (hash_bytes(b"zero"), FileStatus::Superseded);
+        let zero = [Recovered { path: rel("a"), content, mtime_ns: 0, mode: 0o644, status, yields: false, index_first: false }];
+        restore.recovering(None, |recording| recording.say(&zero).map(drop)).unwrap();
+        restore.finish(&Outcome::Success, None).unwrap();
+        node.index(&volume, &[("a", "would not hold still")]);
+        let push = Push::begin(&node.store, &volume, &vault);
+        let at = node.store.now();
+        let zero = ProvenAt { content: node.content("zero"), location: Location::default(), proven: proof("zero"), at };
+        push.run.record(&push.probed, &[zero]).unwrap();
+        if changes_again {
+            node.index(&volume, &[("a", "nor would this")]);
+        }
+        let mut told = Vec::new();
+        push.snapshot
+            .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
+                told.push((line.content, line.status, line.earlier, line.is_held()));
+                Ok(())
+            })
+            .unwrap();
+        let [zero, one, two, withheld] = ["zero", "one", "two", "would not hold still"].map(|text| hash_bytes(text.as_bytes()));
+        let expected = [
+            (one, FileStatus::Superseded, true, true),
+            (two, FileStatus::Present, true, true),
+            (zero, FileStatus::Superseded, true, true),
+            (withheld, FileStatus::Present, false, false),
+        ];
+        assert_eq!(told, expected, "changes again: {changes_again}");
     }
-    node.index(&volume, &[("a", "would not hold still")]);
-    let push = Push::begin(&node.store, &volume, &vault);
-    push.prove(|_| false);
-    let mut told = Vec::new();
-    push.snapshot
-        .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
-            told.push((line.content, line.status, line.earlier, line.is_held()));
-            Ok(())
-        })
-        .unwrap();
-    let [one, two, withheld] = ["one", "two", "would not hold still"].map(|text| hash_bytes(text.as_bytes()));
-    let expected = [
-        (one, FileStatus::Superseded, true, true),
-        (two, FileStatus::Present, false, true),
-        (withheld, FileStatus::Present, false, false),
-    ];
-    assert_eq!(told, expected);
 }
 
 /// A file that could not be proven holds back what was indexed with it and after it, and nothing before.
