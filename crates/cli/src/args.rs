@@ -2,6 +2,7 @@
 
 use crate::progress::Show;
 use crate::units::{Age, Size};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -41,6 +42,13 @@ pub(crate) struct Global {
     /// Do it without asking
     #[arg(long, short = 'y', global = true, help_heading = "Global options")]
     pub(crate) yes: bool,
+}
+
+/// A path at or below a volume's root. An empty one is a variable of a script that was never set, and would stand for everything.
+fn not_empty() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|path| {
+        if path.is_empty() { Err("the path is empty; a whole volume is named by a dot: `.`") } else { Ok(path) }
+    })
 }
 
 /// When to use colours.
@@ -137,8 +145,8 @@ pub(crate) enum Command {
     /// Every lock of the offload gate for some files, and what would open it
     Explain {
         /// Files or directories
-        #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
-        paths: Vec<PathBuf>,
+        #[arg(value_name = "PATH", required = true, value_parser = not_empty(), value_hint = ValueHint::AnyPath)]
+        paths: Vec<OsString>,
     },
     /// Delete local copies that the gate passes
     ///
@@ -324,7 +332,7 @@ pub(crate) struct OffloadArgs {
     #[arg(value_name = "VOLUME", required_unless_present = "undo", conflicts_with = "undo")]
     pub(crate) volume: Option<String>,
     /// Files and directories of the volume, relative to its root or absolute
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", value_parser = not_empty(), value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
     /// Only files last modified longer ago than this, like 90d
     #[arg(long, value_name = "AGE")]
@@ -371,7 +379,7 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "VOLUME")]
     pub(crate) volume: String,
     /// Files and directories of the volume [default: all that was offloaded]
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", value_parser = not_empty(), value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
     /// Only from this destination
     #[arg(long, value_name = "DEST")]
@@ -391,7 +399,7 @@ pub(crate) struct RestoreArgs {
 #[group(id = "question", required = true, multiple = false)]
 pub(crate) struct QueryArgs {
     /// A content's digest, or a path
-    #[arg(value_name = "HASH | PATH", group = "question", value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "HASH | PATH", group = "question", value_parser = not_empty(), value_hint = ValueHint::AnyPath)]
     pub(crate) what: Option<OsString>,
     /// Contents that several files hold
     #[arg(long, group = "question")]

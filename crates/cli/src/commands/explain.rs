@@ -11,12 +11,13 @@ use lastcopy_fs::{FileStat, RelPath};
 use lastcopy_offload::{Counts, FileOutcome, FileReport, Known, Lock, Locks, decide, locks};
 use lastcopy_store::{BeginError, Evidence, FileFacts, FileRecord, FileStatus, Policy, Selection, Store, Volume};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::Path;
 
-pub(crate) fn run(app: &App, paths: &[PathBuf]) -> Result<Exit> {
+pub(crate) fn run(app: &App, paths: &[OsString]) -> Result<Exit> {
     let mut below: BTreeMap<String, BTreeSet<RelPath>> = BTreeMap::new();
     for path in paths {
-        let (volume, inside) = app.volume_of(path)?;
+        let (volume, inside) = app.volume_of(Path::new(path))?;
         below.entry(volume).or_default().insert(inside);
     }
     each(app, below, |(name, below)| {

@@ -49,6 +49,29 @@ fn takes(arguments: &[&str], expected: &[&str]) -> Json {
     real
 }
 
+/// An empty path, from a script whose variable was never set, stood for the whole volume, and everything went.
+#[test]
+fn an_empty_path_names_nothing() {
+    let home = aged(&Setup::usual());
+    let (before, to) = (home.tree("photos"), home.path("to"));
+    for command in [
+        &["offload", "photos", "", "--yes"] as &[&str],
+        &["offload", "photos", "young/1d", "", "--yes"],
+        &["restore", "photos", ""],
+        &["restore", "photos", "old", "", "--in-place"],
+        &["restore", "photos", "", "--to", to.to_str().unwrap()],
+        &["explain", ""],
+        &["query", ""],
+    ] {
+        let refused = home.json(command).expect(2);
+        assert_eq!(refused.error_code(), "usage");
+        let message = refused.error()["message"].as_str().unwrap();
+        assert!(message.contains("PATH") && message.contains("the path is empty"), "{}", refused.ran);
+    }
+    assert_same_tree(&home.tree("photos"), &before);
+    assert!(!to.exists());
+}
+
 #[test]
 fn paths_select() {
     takes(&["old/90d"], &["old/90d"]);
