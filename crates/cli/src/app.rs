@@ -40,10 +40,20 @@ pub(crate) struct App {
     runtime: tokio::runtime::Runtime,
     config: OnceLock<Config>,
     store: OnceLock<Store>,
-    /// A question makes no index: where there is none, it is answered from an empty one, which goes with the command.
-    question: bool,
+    without_index: WithoutIndex,
     nothing: OnceLock<TempDir>,
     connected: Mutex<BTreeMap<String, Arc<dyn Destination>>>,
+}
+
+/// What a command does where there is no index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithoutIndex {
+    /// A question makes none: it is answered from an empty one, which goes with the command.
+    FindsNothing,
+    /// A change makes it, unless a tree shows that there is another one.
+    MakesTheFirst,
+    /// A tree that another index knows is taken over, or its index rebuilt.
+    Makes,
 }
 
 impl App {
@@ -61,13 +71,13 @@ impl App {
             progress::listener(global.progress)
         };
         let (config, store, connected) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        let (question, nothing) = (false, OnceLock::new());
-        Ok(Self { global, output, cancel, progress, runtime, config, store, question, nothing, connected })
+        let (without_index, nothing) = (WithoutIndex::MakesTheFirst, OnceLock::new());
+        Ok(Self { global, output, cancel, progress, runtime, config, store, without_index, nothing, connected })
     }
 
-    /// For a command that changes nothing.
-    pub(crate) fn only_asking(self, question: bool) -> Self {
-        Self { question, ..self }
+    /// For a command that does this where there is no index.
+    pub(crate) fn without_index(self, without_index: WithoutIndex) -> Self {
+        Self { without_index, ..self }
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -83,15 +93,21 @@ impl App {
         Ok(self.config.get_or_init(|| config))
     }
 
-    /// The index. If there is none yet, a change makes it, and a question finds it empty.
+    /// The index. If there is none yet, a change makes the first one, and a question finds it empty.
     pub(crate) fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
         let mut options = self.store_options()?;
-        if self.question && !self.has_index()? {
-            self.output.warn(&format!("there is no index at {}: nothing is known", options.path.display()));
-            options.path = self.nothing()?.join("index.db");
+        if !self.has_index()? {
+            match self.without_index {
+                WithoutIndex::FindsNothing => {
+                    self.output.warn(&format!("there is no index at {}: nothing is known", options.path.display()));
+                    options.path = self.nothing()?.join("index.db");
+                }
+                WithoutIndex::MakesTheFirst => self.refuse_second_index()?,
+                WithoutIndex::Makes => {}
+            }
         }
         let (store, news) = Store::open(options)?;
         let news = news.map_or_else(|| store.heed_volumes(), |news| Ok(Some(news)))?;
@@ -255,7 +271,13 @@ impl App {
     pub(crate) fn volume(&self, name: &str) -> Result<Volume> {
         let config = self.volume_config(name)?;
         let policy = config.offload.as_ref().map(|policy| self.policy(policy)).transpose()?;
-        let open = || self.store()?.open_volume(name, &config.path, policy.clone()).map_err(CliErrorOrEpoch::from);
+        let open = || {
+            let opened = self.store()?.open_volume(name, &config.path, policy.clone());
+            opened.map_err(|error| match error {
+                VolumeError::NewEpoch(news) => CliErrorOrEpoch::Epoch(news.reason),
+                error => self.of_volume(error).into(),
+            })
+        };
         match open() {
             Ok(volume) => Ok(volume),
             Err(CliErrorOrEpoch::Epoch(reason)) => {
@@ -486,15 +508,6 @@ impl App {
 enum CliErrorOrEpoch {
     Error(Box<CliError>),
     Epoch(String),
-}
-
-impl From<VolumeError> for CliErrorOrEpoch {
-    fn from(error: VolumeError) -> Self {
-        match error {
-            VolumeError::NewEpoch(news) => Self::Epoch(news.reason),
-            error => Self::Error(Box::new(error.into())),
-        }
-    }
 }
 
 impl From<CliError> for CliErrorOrEpoch {

@@ -11,6 +11,7 @@ mod args;
 mod commands;
 mod config;
 mod demo;
+mod elsewhere;
 mod error;
 mod hook;
 mod needed;
@@ -52,7 +53,7 @@ fn run(cli: Cli) -> Exit {
     let output = Output::new(if cli.global.json { Format::Json } else { Format::Human });
     let name = commands::name(&cli.command);
     let app = match App::new(cli.global, output) {
-        Ok(app) => app.only_asking(commands::is_question(&cli.command)),
+        Ok(app) => app.without_index(commands::without_index(&cli.command)),
         Err(error) => {
             let output = Output::new(Format::Human);
             output.error(&error);

@@ -7,7 +7,7 @@ use crate::config::{Config, DestinationConfig};
 use crate::error::{Exit, Result};
 use crate::output::Fields;
 use crate::words::plural;
-use lastcopy_store::{Incarnation, Method, VolumeError};
+use lastcopy_store::{Incarnation, Method};
 use lastcopy_sync::{DestinationError, Probe};
 
 pub(crate) fn run(app: &App, command: &ConfigCommand) -> Result<Exit> {
@@ -38,7 +38,7 @@ fn check_volume(app: &App, name: &str, new: bool) -> Result<u64> {
     let volume = app.volume_config(name)?;
     let mut wrong: Vec<String> = Vec::new();
     if new {
-        wrong.push(VolumeError::NotAdded { name: name.to_owned() }.to_string());
+        wrong.push(app.not_added(name).message);
     } else {
         let opened = app.volume(name);
         let satisfiable = volume.offload.as_ref().map_or(Ok(()), |policy| app.satisfiable(name, &app.policy(policy)?));

@@ -92,7 +92,7 @@ fn rewind(app: &App, volume: &str, destination: &str, to: i64, reason: Option<&s
     app.volume_config(volume)?;
     let record = app.destination_record(destination)?;
     let Some(of) = app.store()?.volume_record(volume)? else {
-        return Err(lastcopy_store::VolumeError::NotAdded { name: volume.to_owned() }.into());
+        return Err(app.not_added(volume));
     };
     let before = app.store()?.own_component(of.id, record.id)?;
     let fields = Fields::new()

@@ -22,7 +22,7 @@ mod volume;
 
 pub(crate) use standing::Driven;
 
-use crate::app::App;
+use crate::app::{App, WithoutIndex};
 use crate::args::{AlarmsCommand, Cli, Command, DbCommand, DestinationCommand, EvidenceCommand, PolicyCommand, VolumeCommand};
 use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
@@ -59,8 +59,17 @@ pub(crate) fn name(command: &Command) -> &'static str {
     }
 }
 
+/// What a command does where there is no index.
+pub(crate) fn without_index(command: &Command) -> WithoutIndex {
+    match command {
+        _ if is_question(command) => WithoutIndex::FindsNothing,
+        Command::Volume { command: VolumeCommand::Add { .. } } | Command::Recover(_) => WithoutIndex::Makes,
+        _ => WithoutIndex::MakesTheFirst,
+    }
+}
+
 /// Whether a command only asks, or rehearses: it changes nothing here, and so makes no index.
-pub(crate) fn is_question(command: &Command) -> bool {
+fn is_question(command: &Command) -> bool {
     match command {
         Command::Config { .. }
         | Command::Status { .. }
@@ -161,13 +170,17 @@ fn broken(error: std::io::Error) -> CliError {
 /// Does something for each of several volumes or destinations: an error of one is shown, and does not stop the others, unless somebody
 /// asked to stop.
 pub(crate) fn each<T>(app: &App, items: impl IntoIterator<Item = T>, mut work: impl FnMut(T) -> Result<Exit>) -> Result<Exit> {
-    let mut parts = Vec::new();
+    let (mut parts, mut shown) = (Vec::new(), String::new());
     for item in items {
         match work(item) {
             Ok(exit) => parts.push(exit),
             Err(error) => {
                 parts.push(error.code.exit());
-                app.show(&error);
+                // An index that stands in the way of all of them is told of once.
+                if !error.about_index || error.message != shown {
+                    app.show(&error);
+                }
+                shown.clone_from(&error.message);
                 if app.cancel.is_cancelled() {
                     break;
                 }

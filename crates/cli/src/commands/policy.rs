@@ -21,7 +21,7 @@ pub(crate) fn run(app: &App, command: PolicyCommand) -> Result<Exit> {
 
 fn recorded(app: &App, name: &str) -> Result<lastcopy_store::VolumeRecord> {
     app.volume_config(name)?;
-    app.store()?.volume_record(name)?.ok_or_else(|| lastcopy_store::VolumeError::NotAdded { name: name.to_owned() }.into())
+    app.store()?.volume_record(name)?.ok_or_else(|| app.not_added(name))
 }
 
 fn show(app: &App, name: &str) -> Result<Exit> {

@@ -50,7 +50,7 @@ fn by_hash(app: &App, hash: ContentHash) -> Result<Exit> {
 fn by_path(app: &App, path: &Path) -> Result<Exit> {
     let (name, inside) = app.volume_of(path)?;
     let Some(record) = app.store()?.volume_record(&name)? else {
-        return Err(lastcopy_store::VolumeError::NotAdded { name }.into());
+        return Err(app.not_added(&name));
     };
     let history = app.store()?.file_history(record.id, &inside)?;
     if history.is_empty() {

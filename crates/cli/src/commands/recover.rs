@@ -1,6 +1,6 @@
 //! `recover`: a machine from a destination alone.
 
-use crate::app::{App, connect};
+use crate::app::{App, WithoutIndex, connect};
 use crate::args::RecoverArgs;
 use crate::commands::index::index_volume;
 use crate::config::{DestinationConfig, add_destination, add_volume, check_name, resolved};
@@ -349,10 +349,8 @@ fn recover(
         }
     }
     // The configuration as it is now: nothing of this command has used the index yet.
-    let fresh = App::new(
-        app.global.clone(),
-        crate::output::Output::new(if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human }),
-    )?;
+    let format = if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human };
+    let fresh = App::new(app.global.clone(), crate::output::Output::new(format))?.without_index(WithoutIndex::Makes);
     let exit = fill(&fresh, &name, origin.destination.as_ref(), met, taken, attention);
     app.output.take_summaries(&fresh.output);
     exit

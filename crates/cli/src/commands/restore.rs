@@ -9,7 +9,7 @@ use crate::units::Size;
 use crate::words::{files, grouped, plural};
 use lastcopy_fs::{ContentHash, Dir, RelPath};
 use lastcopy_restore::{RestoreReport, Restoring, Target, WantedList, everything_below, wanted_below, wanted_content, wanted_with};
-use lastcopy_store::{FileStatus, Outcome, RunId, VolumeError, VolumeRecord};
+use lastcopy_store::{FileStatus, Outcome, RunId, Volume, VolumeRecord};
 use std::path::Path;
 
 pub(crate) fn run(app: &App, args: &RestoreArgs) -> Result<Exit> {
@@ -66,7 +66,7 @@ fn known_volume(app: &App, name: &str) -> Result<VolumeRecord> {
         return Ok(record);
     }
     app.volume_config(name)?;
-    Err(VolumeError::NotAdded { name: name.to_owned() }.into())
+    Err(app.not_added(name))
 }
 
 /// The directory to restore to: made if it is missing, and nothing in it is replaced.

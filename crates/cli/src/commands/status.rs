@@ -6,11 +6,8 @@ use crate::output::{Fields, coloured};
 use crate::units::Size;
 use crate::words::{self, files, grouped, plural};
 use anstyle::AnsiColor;
-use lastcopy_fs::Dir;
 use lastcopy_offload::{Known, decide};
-use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord, find_marker};
-use std::collections::BTreeSet;
-use std::path::Path;
+use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord};
 
 /// How a volume, or a volume at a destination, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,14 +47,15 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
         true => (app.store()?.alarms(true)?, app.store()?.volumes()?),
         false => (Vec::new(), Vec::new()),
     };
-    // Trees that were added to an index which is not there.
-    let lost = config.volumes.iter().filter(|(_, configured)| !has_index && carries_a_marker(&configured.path));
-    let lost: BTreeSet<_> = lost.map(|(name, _)| name).collect();
+    let mut elsewhere = None;
     let mut worst = Level::Green;
     for name in config.volumes.keys().filter(|name| volume.is_none_or(|only| only == *name)) {
         let level = match recorded.iter().find(|record| record.name == *name) {
             Some(record) => survey(app, record, &alarms)?,
-            None if lost.contains(name) => without_index(app, name),
+            None if app.is_from_elsewhere(&config.volumes[name].path)? => {
+                elsewhere.get_or_insert(name);
+                from_elsewhere(app, name)
+            }
             None => not_added(app, name),
         };
         worst = worst.max(level);
@@ -70,8 +68,9 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
             worst = worst.max(not_configured(app, record)?);
         }
     }
-    if !lost.is_empty() {
-        app.require_index().unwrap_or_else(|lost| app.output.warn(&format!("{}: {}", lost.message, lost.hint.unwrap_or_default())));
+    if let Some(name) = elsewhere {
+        let error = app.from_elsewhere(name, &config.volumes[name].path);
+        app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
     }
     if !alarms.is_empty() {
         // Also one on a destination that no volume is pushed to any more: perhaps it holds what was offloaded.
@@ -93,16 +92,12 @@ fn not_added(app: &App, name: &str) -> Level {
     Level::Amber
 }
 
-/// The tree was added to an index that is not there: added anew, it would be another volume, and what was offloaded from it unknown.
-fn without_index(app: &App, name: &str) -> Level {
+/// Added here, too, what was offloaded from the tree would be unknown.
+fn from_elsewhere(app: &App, name: &str) -> Level {
     let next = "lastcopy recover --from URL";
-    app.output.line(&format!("{}  {name}: its index is gone; next: {next}", Level::Red.shown()));
+    app.output.line(&format!("{}  {name}: was added to an index that is not here; next: {next}", Level::Red.shown()));
     app.output.json("status", &status_fields(name, None, Level::Red).with("next", next));
     Level::Red
-}
-
-fn carries_a_marker(root: &Path) -> bool {
-    Dir::open(root).is_ok_and(|root| !matches!(find_marker(&root), Ok(None)))
 }
 
 /// A volume of the index that the configuration does not name: nobody pushes or verifies it, and its offloaded files are still owed.

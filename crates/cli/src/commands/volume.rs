@@ -44,6 +44,12 @@ fn add(app: &App, name: &str, path: &Path) -> Result<Exit> {
     } else {
         refuse_overlap(app, name, &path)?;
     }
+    if !app.global.yes && !app.has_index()? {
+        if app.is_from_elsewhere(&path)? {
+            return Err(app.from_elsewhere(name, &path));
+        }
+        app.refuse_second_index()?;
+    }
     let claim = VolumeClaim { take_over: app.global.yes, id: None };
     let (volume, run) = app.waiting(|| Ok(app.store()?.add_volume(name, &path, claim)?))?;
     let id = run.id().get();
@@ -80,7 +86,7 @@ fn follow(app: &App, name: &str, path: &Path) -> Result<Exit> {
     let path = absolute(path)?;
     // Else no command would take the configuration any more.
     refuse_overlap(app, name, &std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone()))?;
-    let (_volume, run) = app.waiting(|| Ok(app.store()?.move_volume(name, &path)?))?;
+    let (_volume, run) = app.waiting(|| app.store()?.move_volume(name, &path).map_err(|error| app.of_volume(error)))?;
     let id = run.id().get();
     run.finish(&Outcome::Success, None)?;
     app.output.line(&format!("{name}: is at {} now", path.display()));
@@ -134,7 +140,12 @@ fn list(app: &App) -> Result<Exit> {
     let mut count = recorded.len() as u64;
     for (name, volume) in config.volumes.iter().filter(|(name, _)| !recorded.iter().any(|record| record.name == **name)) {
         count += 1;
-        app.output.line(&format!("{name}  {}  not added: lastcopy volume add {name} {0}", volume.path.display()));
+        let state = if app.is_from_elsewhere(&volume.path)? {
+            "added to an index that is not here: lastcopy recover --from URL".to_owned()
+        } else {
+            format!("not added: lastcopy volume add {name} {}", volume.path.display())
+        };
+        app.output.line(&format!("{name}  {}  {state}", volume.path.display()));
         let fields = Fields::new().with("volume", name.as_str()).named_path("path", volume.path.as_os_str().as_bytes());
         app.output.json("volume", &fields.with("state", "not-added"));
     }

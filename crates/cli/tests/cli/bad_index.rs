@@ -143,6 +143,78 @@ fn an_index_whose_past_is_not_ours() {
     refused_by_all(&home, 4, "corrupt");
 }
 
+/// That a command is refused because of a tree that another index knows, and leads to that one.
+#[track_caller]
+fn leads_to_the_other(home: &Home, command: &[&str]) {
+    let refused = home.json(command).expect(3);
+    assert_eq!(refused.error_code(), "marker-mismatch", "{}", refused.ran);
+    let (message, hint) = (refused.error()["message"].as_str().unwrap(), refused.error()["hint"].as_str().unwrap());
+    assert!(message.contains("was added to an index that is not here"), "{message}");
+    for way in ["lastcopy recover --from URL", "lastcopy db restore FILE", "lastcopy volume add photos /"] {
+        assert!(hint.contains(way), "`{way}` is not named: {hint}");
+    }
+}
+
+/// A command that was refused made an empty index in the place of the one that was lost: whoever asked then heard of a volume that was
+/// only never added, and not of what was offloaded from it.
+#[test]
+fn no_index_is_made_beside_a_tree_that_another_one_knows() {
+    let home = pushed();
+    let (volume, backup, data) = (home.volume("photos"), home.path("backup"), home.index().parent().unwrap().to_owned());
+    home.json(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    home.json(&["offload", "photos", "dir/1", "--yes"]).expect(0);
+    fs::remove_dir_all(&data).unwrap();
+    let before = home.still();
+    for command in [
+        &["index"] as &[&str],
+        &["audit"],
+        &["sync"],
+        &["verify"],
+        &["offload", "photos", ".", "--yes"],
+        &["destination", "init", "usb"],
+        &["destination", "adopt", "usb", "--yes"],
+        &["runs", "abort", "1"],
+        &["alarms", "ack", "1", "--yes"],
+        &["policy", "accept", "photos", "--reason", "why not"],
+        &["volume", "add", "photos", volume.to_str().unwrap()],
+        &["volume", "move", "photos", volume.to_str().unwrap()],
+    ] {
+        leads_to_the_other(&home, command);
+        assert!(!data.exists(), "{command:?} made something");
+    }
+    home.assert_still(&before);
+    // It is one error, however many volumes it is in the way of.
+    home.configure(&Setup::usual().volume("music", &["usb"]));
+    leads_to_the_other(&home, &["index"]);
+    home.configure(&Setup::usual());
+    home.json(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    home.json(&["index"]).expect(0);
+}
+
+/// One that was made before anybody looked at the tree hides nothing either.
+#[test]
+fn an_empty_index_beside_a_tree_that_another_one_knows() {
+    let home = pushed();
+    home.json(&["offload", "photos", "dir/1", "--yes"]).expect(0);
+    fs::remove_dir_all(home.index().parent().unwrap()).unwrap();
+    let (own, aside) = (home.volume("photos").join(".lastcopy"), home.path("aside"));
+    fs::rename(&own, &aside).unwrap();
+    home.json(&["runs", "abort", "1"]).expect(2);
+    assert!(home.index().exists());
+    fs::rename(&aside, &own).unwrap();
+    for command in [&["index"] as &[&str], &["sync"], &["offload", "photos", ".", "--yes"], &["restore", "photos"]] {
+        leads_to_the_other(&home, command);
+    }
+    let status = home.json(&["status"]).expect(1);
+    let line = status.of("status").next().unwrap();
+    assert_eq!((&line["level"], &line["next"]), (&"red".into(), &"lastcopy recover --from URL".into()));
+    assert!(status.ran.stderr.contains("lastcopy db restore FILE"), "{}", status.ran);
+    assert!(home.run(&["volume", "list"]).expect(0).stdout.contains("lastcopy recover --from URL"));
+    home.json(&["recover", "--from", &home.url("usb"), "--yes"]).expect(0);
+    home.json(&["restore", "photos"]).expect(0);
+    assert!(home.volume("photos").join("dir/1").exists());
+}
+
 #[test]
 fn a_database_of_another_program() {
     let home = pushed();

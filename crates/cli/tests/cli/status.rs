@@ -183,8 +183,12 @@ fn questions_are_answered_without_an_index() {
     }
     assert!(!home.index().parent().unwrap().exists() && !home.path("copy").exists());
     assert_eq!(fs::read_dir(home.path("tmp")).unwrap().count(), 0, "something was left behind");
-    // A change makes it.
-    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]);
+    // A change makes it; where a tree shows that there was one, on a person's word.
+    let tree = home.volume("photos");
+    let add = ["volume", "add", "photos", tree.to_str().unwrap()];
+    home.run(&add).expect(3);
+    assert!(!home.index().exists());
+    home.run(&[&add[..], &["--yes"]].concat()).expect(0);
     assert!(home.index().exists());
 }
 

@@ -1,0 +1,64 @@
+//! Trees that were added to an index which is not here: the one of this machine that is lost, or another machine's.
+//!
+//! An index that is made anew beside such a tree knows nothing of what was offloaded from it, and whoever looks at it afterwards sees a
+//! volume that was only never added.
+
+use crate::app::App;
+use crate::error::{CliError, Code, Result};
+use lastcopy_fs::Dir;
+use lastcopy_store::{VolumeError, find_marker};
+use std::path::Path;
+
+impl App {
+    /// Whether a tree carries a marker that names no volume of the index.
+    pub(crate) fn is_from_elsewhere(&self, tree: &Path) -> Result<bool> {
+        let Ok(root) = Dir::open(tree) else { return Ok(false) };
+        let found = find_marker(&root);
+        if !self.has_index()? {
+            return Ok(!matches!(found, Ok(None)));
+        }
+        // Of one that cannot be read, whoever opens the volume says more.
+        let Ok(Some(marker)) = found else { return Ok(false) };
+        let store = self.store()?;
+        Ok(marker.node != store.node() || !store.volumes()?.iter().any(|record| record.uuid == marker.volume))
+    }
+
+    /// That an index may be made where there is none.
+    pub(crate) fn refuse_second_index(&self) -> Result<()> {
+        for (name, volume) in &self.config()?.volumes {
+            if self.is_from_elsewhere(&volume.path)? {
+                return Err(self.from_elsewhere(name, &volume.path));
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume that the index does not know.
+    pub(crate) fn not_added(&self, name: &str) -> CliError {
+        let configured = self.config().ok().and_then(|config| config.volumes.get(name));
+        match configured {
+            Some(volume) if self.is_from_elsewhere(&volume.path).unwrap_or(false) => self.from_elsewhere(name, &volume.path),
+            _ => VolumeError::NotAdded { name: name.to_owned() }.into(),
+        }
+    }
+
+    /// An error about a volume, with the way out that its tree shows.
+    pub(crate) fn of_volume(&self, error: VolumeError) -> CliError {
+        match error {
+            VolumeError::NotAdded { name } => self.not_added(&name),
+            error => error.into(),
+        }
+    }
+
+    /// A tree that was added to an index which is not here. Nobody can tell here whether that one is lost.
+    pub(crate) fn from_elsewhere(&self, name: &str, tree: &Path) -> CliError {
+        let tree = tree.display();
+        let error = CliError::new(Code::MarkerMismatch, format!("volume `{name}`: {tree} was added to an index that is not here"));
+        // Then no volume can be worked on, and each would say so.
+        let about_index = matches!(self.has_index(), Ok(false));
+        CliError { about_index, ..error }.hint(format!(
+            "if it is lost: `lastcopy recover --from URL` rebuilds it from a destination, and `lastcopy db restore FILE` puts a backup \
+             there; if another machine cares for the tree, and this one shall from now on: `lastcopy volume add {name} {tree} --yes`"
+        ))
+    }
+}
