@@ -496,8 +496,10 @@ pub(crate) enum DbCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct RecoverArgs {
-    /// The destination's URL
-    #[arg(long, value_name = "URL")]
+    /// The destination: its URL, or its name if the configuration has a section for it
+    ///
+    /// What takes a password or options, like every repository of kopia's, needs its section first.
+    #[arg(long, value_name = "URL | NAME")]
     pub(crate) from: String,
     /// Only these volumes, by name or id; may be given several times
     #[arg(long, value_name = "VOLUME")]

@@ -95,7 +95,8 @@ struct Origin {
     path: Option<PathBuf>,
 }
 
-/// A URL of a directory, or a place as rclone writes it. What is configured already is reached as it is configured there.
+/// A name in the configuration, a URL of a directory, or a place as rclone writes it. What is configured already is reached as it is
+/// configured there.
 fn origin(app: &App, from: &str) -> Result<Origin> {
     // A machine that lost everything has no configuration, and nothing is wrong with that.
     let configured = |same: &dyn Fn(&DestinationConfig) -> bool| {
@@ -107,6 +108,11 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
         let (destination, path) = (connect(config)?, config.path.clone());
         Ok(Origin { kind, place: from.to_owned(), name: Some(name.to_owned()), destination, path })
     };
+    if let Ok(config) = app.config()
+        && let Some(named) = config.destinations.get(from)
+    {
+        return known(from, named.kind());
+    }
     if let Some((name, kind)) = configured(&|config| config.url == from) {
         return known(&name, kind);
     }
@@ -115,7 +121,12 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
         return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination, path: None });
     }
     let path = crate::config::local_path(from).map_err(|error| {
-        CliError::new(Code::Usage, error).hint("like file:///media/usb/lastcopy, or like cloudbox:backup for a mirror")
+        let error = if from.contains("://") { error } else { format!("{error}, and no destination of the configuration is called so") };
+        CliError::new(Code::Usage, error).hint(
+            "like file:///media/usb/lastcopy, or like cloudbox:backup for a mirror. What takes a password or options, like every \
+             repository of kopia's, is named by its section: write [destinations.NAME] into the configuration first, then \
+             `lastcopy recover --from NAME`",
+        )
     })?;
     let here = std::fs::canonicalize(&path).ok();
     let same = |config: &DestinationConfig| config.path.as_ref().is_some_and(|path| std::fs::canonicalize(path).ok() == here);
@@ -125,7 +136,8 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
     if path.join(FORMAT_BLOB).exists() {
         let message = format!("a repository of kopia's is at {}, and its password is not known here", path.display());
         return Err(CliError::new(Code::Config, message).hint(
-            "write its section [destinations.NAME] into the configuration first, then repeat this; docs/kopia.md shows one",
+            "write its section [destinations.NAME] into the configuration first, then `lastcopy recover --from NAME`; docs/kopia.md \
+             shows one",
         ));
     }
     Ok(match kind_at(&path) {

@@ -56,11 +56,16 @@ fn everything_is_offloaded_restored_and_recovered() {
     let recover = ["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"];
     let without = elsewhere.run(&recover).expect(2);
     assert!(without.stderr.contains("its password is not known here"), "{without}");
+    assert!(without.stderr.contains("`lastcopy recover --from NAME`"), "{without}");
+    let by_name = ["recover", "--from", "vault", "--to", to.to_str().unwrap(), "--yes"];
+    let unknown = elsewhere.run(&by_name).expect(2);
+    assert!(unknown.stderr.contains("write [destinations.NAME] into the configuration first"), "{unknown}");
     elsewhere.write_config(&section(&elsewhere, &vault, "another word"));
     let wrong = elsewhere.run(&recover);
     assert!(wrong.code() != Some(0) && wrong.stderr.contains("password"), "{wrong}");
     elsewhere.write_config(&section(&elsewhere, &vault, "open sesame"));
-    elsewhere.run(&recover).expect(0);
+    elsewhere.run(&[&recover[..], &["--dry-run"]].concat()).expect(0);
+    elsewhere.run(&by_name).expect(0);
     elsewhere.run(&["restore", "photos"]).expect(0);
     assert_same_tree(&read_tree(&to.join("photos")), &before);
 }

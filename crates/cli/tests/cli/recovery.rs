@@ -144,11 +144,12 @@ fn recover_refuses_what_makes_no_sense() {
     let (home, _) = with_history(&Setup::usual());
     let usb = home.url("usb");
     for (arguments, exit, code) in [
-        (&["recover", "--from", "usb"] as &[&str], 2, "usage"),
+        (&["recover", "--from", "nas"] as &[&str], 2, "usage"),
         (&["recover", "--from", "s3://bucket/x"], 2, "usage"),
         (&["recover", "--from", &home.url("nowhere")], 3, "not-initialised"),
         (&["recover", "--from", &usb, "--volume", "music"], 2, "not-found"),
         (&["recover", "--from", &usb], 3, "refused"),
+        (&["recover", "--from", "usb"], 3, "refused"),
     ] {
         let refused = home.json(&[arguments, &["--yes"]].concat()).expect(exit);
         assert_eq!(refused.error_code(), code, "{arguments:?}");
