@@ -316,7 +316,9 @@ impl From<BeginError> for CliError {
     fn from(error: BeginError) -> Self {
         let text = error.to_string();
         match error {
-            BeginError::Blocked { by, refused, .. } => {
+            BeginError::Blocked { wanted, by, refused } => {
+                let (since, what) = (crate::words::local_time(by.started), wanted.name());
+                let text = format!("{what} contradicts run {} ({}), running since {since}, by {}", by.id, by.kind, by.owner);
                 Self { run: Some(refused), until_a_run_ends: true, ..Self::new(Code::Busy, text) }
                     .hint(format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {}`", by.id))
             }

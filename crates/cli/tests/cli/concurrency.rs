@@ -86,7 +86,12 @@ fn an_index_in_flight_refuses_what_contradicts_it_and_nothing_else() {
         &["restore", "photos"],
         &["volume", "add", "photos", home.volume("photos").to_str().unwrap()],
     ] {
-        assert_eq!(home.json(command).expect(3).error_code(), "busy", "{command:?}");
+        let refused = home.json(command).expect(3);
+        assert_eq!(refused.error_code(), "busy", "{command:?}");
+        // The run in the way, by id, kind, age and owner.
+        let said = refused.error()["message"].as_str().unwrap();
+        let (run, since) = said.split_once(" contradicts run ").unwrap().1.split_once(" (index), running since 20").unwrap();
+        assert!(run.parse::<u64>().is_ok() && since.contains(", by ") && since.contains(" pid "), "{said}");
     }
     for command in [&["index", "music"] as &[&str], &["sync", "music"], &["verify", "usb"], &["db", "check"], &["alarms"]] {
         home.json(command).expect(0);

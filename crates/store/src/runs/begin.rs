@@ -23,7 +23,7 @@ use std::marker::PhantomData;
 #[non_exhaustive]
 pub enum BeginError {
     /// Another run contradicts it; the attempt is recorded.
-    #[error("{} contradicts run {} ({}), running since {}", wanted.name(), by.id, by.kind, by.owner)]
+    #[error("{} contradicts run {} ({}), run by {}", wanted.name(), by.id, by.kind, by.owner)]
     Blocked {
         /// What wanted to begin.
         wanted: RunKind,
