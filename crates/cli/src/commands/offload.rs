@@ -13,7 +13,8 @@ use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Outcome, Policy, Run, RunId, Selection, Volume,
+    Confirm as Depth, DestinationId, DestinationRecord, FileId, Intent, IntentState, Offload, Outcome, Policy, Run, RunId, Selection,
+    Timestamp, Volume,
 };
 use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, HeadsOf, SyncError};
 use std::cell::RefCell;
@@ -55,6 +56,14 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
     app.satisfiable(name, &policy)?;
     let held = released_by_grace(app.store()?, &volume)?;
     if args.paths.is_empty() && held.is_empty() {
+        let chooses = args.older_than.is_some() || args.larger_than.is_some() || args.free.is_some();
+        let waiting = waiting(app, &volume)?;
+        if !chooses && !waiting.is_empty() {
+            tell_waiting(app, name, &waiting);
+            let fields = fields(name, args.dry_run, counts).with("waiting", waiting.len());
+            app.output.summary("offload", None, "success", fields);
+            return Ok(Exit::Done);
+        }
         return Err(CliError::new(Code::Usage, format!("nothing of volume `{name}` is named"))
             .hint(format!("name files or directories, or the whole volume by a dot: `lastcopy offload {name} .`")));
     }
@@ -111,6 +120,29 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
             let finished = run.finish(&outcome, Some(&fields(name, false, counts).to_json()));
             Err(CliError { run: Some(id), ..finished.map_or_else(CliError::from, |()| error) })
         }
+    }
+}
+
+/// What lies in quarantine, and stays there until its grace ends.
+pub(crate) fn waiting(app: &App, volume: &Volume) -> Result<Vec<Intent>> {
+    let mut waiting = app.store()?.open_intents(volume.id())?;
+    waiting.retain(|intent| intent.state == IntentState::Held && intent.current_epoch);
+    Ok(waiting)
+}
+
+/// Says of files in quarantine when they go, and how they come back.
+pub(crate) fn tell_waiting(app: &App, volume: &str, waiting: &[Intent]) {
+    let mut runs: BTreeMap<RunId, (u64, Option<Timestamp>)> = BTreeMap::new();
+    for intent in waiting {
+        let (count, until) = runs.entry(intent.run).or_default();
+        (*count, *until) = (*count + 1, (*until).max(intent.held_until));
+    }
+    for (run, (count, until)) in runs {
+        let until = until.map_or_else(String::new, |until| format!(" until {}", words::local_time(until)));
+        app.output.line(&format!(
+            "{volume}: {} in quarantine{until}; `lastcopy offload --undo {run}` puts back what waits there",
+            files_that(count, "waits", "wait")
+        ));
     }
 }
 

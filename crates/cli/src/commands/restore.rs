@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::args::RestoreArgs;
 use crate::commands::index::tell_settled;
+use crate::commands::offload::{tell_waiting, waiting};
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::units::Size;
@@ -57,6 +58,9 @@ fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
     let report = restoring
         .run(run, &wanted, |report| fields(name, report).to_json())
         .map_err(|error| CliError { run: Some(id), ..CliError::from(error) })?;
+    if let Some(volume) = &home {
+        tell_quarantined(app, args, volume)?;
+    }
     Ok(tell(app, args, id, &report))
 }
 
@@ -78,6 +82,14 @@ fn open_target(to: &Path) -> Result<Dir> {
     std::fs::canonicalize(to).and_then(|path| Dir::open(&path)).map_err(failed)
 }
 
+/// The paths that are asked for: all of the volume, where none is named.
+fn below(app: &App, args: &RestoreArgs, root: &Path) -> Result<Vec<RelPath>> {
+    if args.paths.is_empty() {
+        return Ok(vec![RelPath::root()]);
+    }
+    args.paths.iter().map(|path| app.path_in(root, path)).collect()
+}
+
 fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<WantedList> {
     if let Some(text) = &args.content {
         let hash: ContentHash = text.parse().map_err(|error: lastcopy_fs::ParseHashError| {
@@ -95,11 +107,7 @@ fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<Wanted
         let wanted = wanted.ok_or_else(|| CliError::new(Code::NotFound, format!("the index never saw content {hash}")))?;
         return Ok(WantedList::One(Box::new(wanted)));
     }
-    let below = if args.paths.is_empty() {
-        vec![RelPath::root()]
-    } else {
-        args.paths.iter().map(|path| app.path_in(&record.path, path)).collect::<Result<Vec<_>>>()?
-    };
+    let below = below(app, args, &record.path)?;
     for path in &below {
         if !path.is_root() && app.store()?.count_below(record.id, path)? == 0 {
             return Err(CliError::new(Code::NotFound, format!("the index knows nothing at `{path}` in volume `{}`", record.name))
@@ -118,6 +126,18 @@ fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<Wanted
         files.extend(app.store()?.select_files(record.id, &below, &[FileStatus::Quarantined])?);
     }
     Ok(wanted)
+}
+
+/// What waits for its grace does not come back this way, and is no more at its place than what was deleted.
+fn tell_quarantined(app: &App, args: &RestoreArgs, volume: &Volume) -> Result<()> {
+    let below = below(app, args, volume.path())?;
+    let mut waiting = waiting(app, volume)?;
+    waiting.retain(|intent| match &args.content {
+        Some(content) => content.parse().is_ok_and(|hash: ContentHash| intent.file.content.hash == hash),
+        None => below.iter().any(|path| intent.file.path.is_within(path)),
+    });
+    tell_waiting(app, volume.name(), &waiting);
+    Ok(())
 }
 
 /// Missing files that could not be where later ones are.

@@ -256,8 +256,17 @@ fn within_the_grace_everything_can_be_put_back() {
     // Nobody takes it for missing meanwhile, and nothing is deleted before its time.
     assert_eq!(home.json(&["index"]).expect(0).count("missing"), 0);
     home.json(&["sync"]).expect(0);
-    assert_eq!(home.json(&["offload", "photos", "--yes"]).expect(2).error_code(), "usage");
+    assert_eq!(home.json(&["offload", "photos", "--yes"]).expect(0).count("waiting"), 4);
     assert_same_tree(&read_tree(&aside), &before);
+    let choosing = home.json(&["offload", "photos", "--older-than", "1d", "--yes"]).expect(2);
+    assert_eq!(choosing.error_code(), "usage");
+    // Who asks for them is told how they come back.
+    for command in [&["offload", "photos", "--yes"] as &[&str], &["restore", "photos", "old"], &["restore", "photos"]] {
+        let told = home.run(command).expect(0);
+        let files = if command.contains(&"old") { 2 } else { 4 };
+        assert!(told.stdout.contains(&format!("photos: {files} files wait in quarantine until 20")), "{told}");
+        assert!(told.stdout.contains(&format!("`lastcopy offload --undo {}` puts back", offload.run())), "{told}");
+    }
     // A new file in the place of one keeps it; the old one is kept for a person to look at.
     home.write("photos", "old/90d", b"new in its place");
     let run = offload.run().to_string();
@@ -287,7 +296,7 @@ fn after_the_grace_the_next_offload_goes_on() {
     // An object is lost during the grace: that file must not go.
     fs::remove_file(home.object("usb", &noise("old/90d", 2000))).unwrap();
     let dry = ["offload", "photos", "--dry-run"];
-    wait_for("the grace is over", || home.json(&dry).ran.code() != Some(2));
+    wait_for("the grace is over", || home.json(&dry).summary()["waiting"].is_null());
     let rehearsed = home.json(&dry).expect(1);
     assert_eq!(rehearsed.file("old/100d")["outcome"], "would-offload");
     assert_eq!(rehearsed.causes("old/90d"), ["not-held@usb"]);

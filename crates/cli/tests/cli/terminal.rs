@@ -90,7 +90,7 @@ fn an_offload_names_what_goes_now_and_what_waits() {
     home.run(&["sync"]).expect(0);
     let (done, _) = at_terminal(&home, &["offload", "photos", "a"], "Move 1 file (5B) aside for 1ms in volume `photos`", "y");
     done.expect(0);
-    wait_for("the grace is over", || home.json(&["offload", "photos", "--dry-run"]).ran.code() == Some(0));
+    wait_for("the grace is over", || home.json(&["offload", "photos", "--dry-run"]).count("offloaded") == 1);
     let question = "Delete 1 file (5B) in quarantine of volume `photos` here, and move 1 file (11B) aside for 1ms?";
     let (done, shown) = at_terminal(&home, &["offload", "photos", "b"], question, "y");
     assert!(shown.contains(question), "{shown}");
