@@ -65,13 +65,14 @@ impl App {
             .map_err(|error| CliError::new(Code::Internal, format!("cannot start: {error}")))?;
         let cancel = Cancel::new();
         stop_on_signals(&runtime, cancel.clone());
-        let progress = if output.is_json() && global.progress == progress::Show::Auto && !std::io::stderr().is_terminal() {
+        let (progress, bar) = if output.is_json() && global.progress == progress::Show::Auto && !std::io::stderr().is_terminal() {
             progress::listener(progress::Show::Never)
         } else {
             progress::listener(global.progress)
         };
         let (config, store, connected) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         let (without_index, nothing) = (WithoutIndex::MakesTheFirst, OnceLock::new());
+        let output = output.beside(bar);
         Ok(Self { global, output, cancel, progress, runtime, config, store, without_index, nothing, connected })
     }
 
@@ -449,6 +450,7 @@ impl App {
             return Err(CliError::new(Code::Usage, format!("{question} Nobody is there to answer"))
                 .hint("give --yes to do it without asking"));
         }
+        self.output.clear();
         let asked = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
         match asked {
             Ok(true) => Ok(()),
@@ -463,6 +465,7 @@ impl App {
             Some("") => Err(CliError::new(Code::Usage, "the reason is empty").hint("say in a few words why")),
             Some(reason) => Ok(reason.to_owned()),
             None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
+                self.output.clear();
                 let asked = dialoguer::Input::<String>::new().with_prompt("Reason, for the audit trail").interact_text();
                 asked.map_err(|error| CliError::new(Code::Io, format!("cannot ask: {error}")))
             }

@@ -1,6 +1,7 @@
 //! Where results go: lines for people or one JSON object per line, on stdout; everything else on stderr. A closed pipe is no crash.
 
 use crate::error::{CliError, Exit};
+use crate::progress::Bar;
 use anstyle::{AnsiColor, Style};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,7 +9,7 @@ use lastcopy_fs::RelPath;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) const JSON_SCHEMA: u32 = 1;
 /// Writes results, and remembers whether anybody still reads.
 pub(crate) struct Output {
     format: Format,
+    /// The bar that is on the terminal meanwhile.
+    bar: Option<Arc<Bar>>,
     /// Summaries wait for the end, because each tells the exit status of the whole command.
     summaries: Mutex<Vec<Map<String, Value>>>,
 }
@@ -64,7 +67,26 @@ impl Fields {
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, summaries: Mutex::default() }
+        Self { format, bar: None, summaries: Mutex::default() }
+    }
+
+    /// Beside a bar, which no line runs into.
+    pub(crate) fn beside(self, bar: Option<Arc<Bar>>) -> Self {
+        Self { bar, ..self }
+    }
+
+    /// Takes the bar away: somebody else writes to the terminal now.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.clear();
+        }
+    }
+
+    fn write(&self, work: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.aside(work),
+            None => work(),
+        }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -77,28 +99,28 @@ impl Output {
             let mut line = Map::new();
             line.insert("type".into(), kind.into());
             line.extend(fields.0.clone());
-            write_json(line);
+            self.write(|| write_json(line));
         }
     }
 
     /// A line for people.
     pub(crate) fn line(&self, text: &str) {
         if !self.is_json() {
-            write_line(&printable(text));
+            self.write(|| write_line(&printable(text)));
         }
     }
 
     /// A line for people that is not a result.
     pub(crate) fn note(&self, text: &str) {
         if !self.is_json() {
-            write_stderr(&printable(text));
+            self.write(|| write_stderr(&printable(text)));
         }
     }
 
     /// A warning; also beside JSON, because it is not a result.
     pub(crate) fn warn(&self, text: &str) {
         let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
-        write_stderr(&format!("{style}warning{style:#}: {}", printable(text)));
+        self.write(|| write_stderr(&format!("{style}warning{style:#}: {}", printable(text))));
     }
 
     /// The summary of one part of the command. Kept until its end.
@@ -131,14 +153,16 @@ impl Output {
             return;
         }
         if let Some(drawing) = &error.drawing {
-            write_stderr(&drawing.render(true));
+            self.write(|| write_stderr(&drawing.render(true)));
             return;
         }
         let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
-        write_stderr(&format!("{style}error{style:#}: {}", printable(&error.message)));
-        if let Some(hint) = &error.hint {
-            write_stderr(&format!("  {}", printable(hint)));
-        }
+        self.write(|| {
+            write_stderr(&format!("{style}error{style:#}: {}", printable(&error.message)));
+            if let Some(hint) = &error.hint {
+                write_stderr(&format!("  {}", printable(hint)));
+            }
+        });
     }
 
     /// The end: every summary, with the exit status of the whole command. There is always one.
@@ -159,7 +183,7 @@ impl Output {
         }
         for mut line in summaries {
             line.insert("exit".into(), exit.code().into());
-            write_json(line);
+            self.write(|| write_json(line));
         }
     }
 }

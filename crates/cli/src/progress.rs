@@ -2,11 +2,12 @@
 
 use crate::units::Size;
 use crate::words::grouped;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use lastcopy_fs::Progress;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Work that ends before this shows nothing.
@@ -25,17 +26,20 @@ pub(crate) enum Show {
     Never,
 }
 
-/// Makes the listener that the options ask for.
-pub(crate) fn listener(show: Show) -> std::sync::Arc<dyn Progress> {
+/// Makes the listener that the options ask for, and the bar that it draws, if it does.
+pub(crate) fn listener(show: Show) -> (Arc<dyn Progress>, Option<Arc<Bar>>) {
     match show {
-        Show::Never => std::sync::Arc::new(lastcopy_fs::NoProgress),
-        Show::Auto if std::io::stderr().is_terminal() => std::sync::Arc::new(Bar::new()),
-        Show::Auto | Show::Plain => std::sync::Arc::new(Plain::new()),
+        Show::Never => (Arc::new(lastcopy_fs::NoProgress), None),
+        Show::Auto if std::io::stderr().is_terminal() => {
+            let bar = Arc::new(Bar::new());
+            (bar.clone(), Some(bar))
+        }
+        Show::Auto | Show::Plain => (Arc::new(Plain::new()), None),
     }
 }
 
 /// A bar that appears after a second.
-struct Bar {
+pub(crate) struct Bar {
     bar: Mutex<ProgressBar>,
     files: AtomicU64,
     /// Whether the bar's length is in bytes, not files.
@@ -50,6 +54,33 @@ impl Bar {
     fn bar(&self) -> ProgressBar {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Does something while no bar is on the terminal, like writing a line there.
+    pub(crate) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.bar().suspend(work)
+    }
+
+    /// Takes the bar away until the next phase.
+    pub(crate) fn clear(&self) {
+        self.bar().finish_and_clear();
+    }
+}
+
+/// What cannot be written into a bar is not in it.
+fn put(text: &mut dyn fmt::Write, shown: &dyn fmt::Display) {
+    _ = write!(text, "{shown}");
+}
+
+/// Sizes as they are printed everywhere else.
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants that a test draws.
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("done", |state: &ProgressState, text: &mut dyn fmt::Write| put(text, &Size(state.pos())))
+        .with_key("all", |state: &ProgressState, text: &mut dyn fmt::Write| put(text, &Size(state.len().unwrap_or_default())))
+        .with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+            put(text, &format_args!("{}/s", Size(state.per_sec() as u64)));
+        })
 }
 
 impl Progress for Bar {
@@ -58,14 +89,13 @@ impl Progress for Bar {
         self.by_bytes.store(bytes > 0, Ordering::Relaxed);
         let bar = ProgressBar::with_draw_target(Some(if bytes > 0 { bytes } else { files }), ProgressDrawTarget::hidden());
         let template = if bytes > 0 {
-            "{prefix} {bar:24} {bytes}/{total_bytes}  {msg}  {bytes_per_sec}  {eta}"
+            "{prefix} {bar:24} {done}/{all}  {msg}  {rate}  {eta}"
         } else if files > 0 {
             "{prefix} {bar:24} {human_pos}/{human_len} files  {per_sec}  {eta}"
         } else {
             "{prefix} {spinner} {human_pos} files"
         };
-        // The templates are constants that a test draws.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style(template));
         bar.set_prefix(name);
         let shown = bar.clone();
         std::thread::spawn(move || {
@@ -89,13 +119,13 @@ impl Progress for Bar {
     }
 
     fn note(&self, line: &str) {
-        self.bar().suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
+        self.aside(|| drop(writeln!(std::io::stderr(), "{line}")));
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.bar().finish_and_clear();
+        self.clear();
     }
 }
 
@@ -111,6 +141,23 @@ struct State {
     total_files: u64,
     total_bytes: u64,
     told: Instant,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |total: u64, text: String| if total > 0 { format!(" of {text}") } else { String::new() };
+        if !self.phase.is_empty() {
+            write!(f, "{}: ", self.phase)?;
+        }
+        write!(
+            f,
+            "{}{} files, {}{}",
+            grouped(self.files),
+            of(self.total_files, grouped(self.total_files)),
+            Size(self.bytes),
+            of(self.total_bytes, Size(self.total_bytes).to_string())
+        )
+    }
 }
 
 impl Plain {
@@ -132,22 +179,28 @@ impl Progress for Plain {
         state.bytes += bytes;
         if state.told.elapsed() >= EVERY {
             state.told = Instant::now();
-            let of = |total: u64, text: String| if total > 0 { format!(" of {text}") } else { String::new() };
-            let line = format!(
-                "{}: {}{} files, {}{}",
-                state.phase,
-                grouped(state.files),
-                of(state.total_files, grouped(state.total_files)),
-                Size(state.bytes),
-                of(state.total_bytes, Size(state.total_bytes).to_string())
-            );
             // There is nowhere to report that to.
-            drop(writeln!(std::io::stderr(), "{line}"));
+            drop(writeln!(std::io::stderr(), "{state}"));
         }
     }
 
     fn note(&self, line: &str) {
         // There is nowhere to report that to.
         drop(writeln!(std::io::stderr(), "{line}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no phase had named began with a colon.
+    #[test]
+    fn a_line_names_its_phase_if_it_has_one() {
+        let mut state =
+            State { phase: "", files: 632, bytes: 2048, total_files: 0, total_bytes: 0, told: Instant::now() };
+        assert_eq!(state.to_string(), "632 files, 2KiB");
+        (state.phase, state.total_files, state.total_bytes) = ("pushing", 1000, 4096);
+        assert_eq!(state.to_string(), "pushing: 632 of 1,000 files, 2KiB of 4KiB");
     }
 }

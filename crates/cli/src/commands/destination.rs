@@ -314,6 +314,7 @@ fn test(app: &App, name: &str) -> Result<Exit> {
             Err(why) => {
                 failed += 1;
                 format!("FAILED: {why}")
+    app.progress.phase("testing", 0, 0);
             }
         };
         app.output.line(&format!("{}: {word}", result.name));

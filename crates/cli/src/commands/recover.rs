@@ -361,6 +361,7 @@ fn recover(
         }
     }
     // The configuration as it is now: nothing of this command has used the index yet.
+    app.output.clear();
     let format = if app.output.is_json() { crate::output::Format::Json } else { crate::output::Format::Human };
     let fresh = App::new(app.global.clone(), crate::output::Output::new(format))?.without_index(WithoutIndex::Makes);
     let exit = fill(&fresh, &name, origin.destination.as_ref(), met, taken, attention);

@@ -12,6 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 /// Runs the program with a terminal as stdin and stderr. Once it has asked `question`, `answer` is typed.
 #[track_caller]
 fn at_terminal(home: &Home, arguments: &[&str], question: &str, answer: &str) -> (Ran, String) {
+    watched(home, arguments, question, |person| person.write_all(answer.as_bytes()).unwrap())
+}
+
+/// The same; once something is shown, something is done.
+#[track_caller]
+fn watched(home: &Home, arguments: &[&str], awaited: &str, act: impl FnOnce(&mut File)) -> (Ran, String) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -32,10 +38,10 @@ fn at_terminal(home: &Home, arguments: &[&str], question: &str, answer: &str) ->
                 break;
             }
         }
-        String::from_utf8_lossy(shown).contains(question)
+        String::from_utf8_lossy(shown).contains(awaited)
     };
-    wait_for("it asks", || look(&mut shown) || !running.is_running());
-    person.write_all(answer.as_bytes()).unwrap();
+    wait_for(&format!("it shows `{awaited}`"), || look(&mut shown) || !running.is_running());
+    act(&mut person);
     let ran = running.wait();
     // The terminal is still open here, so that what was written last can be read.
     let mut bytes = [0; 4096];
@@ -113,4 +119,22 @@ fn an_acknowledgement_asks_before_it_forgets() {
     let (done, _) = at_terminal(&home, &["alarms", "ack", "1"], "Acknowledge alarm 1?", "y");
     done.expect(0);
     home.run(&["alarms"]).expect(0);
+}
+
+/// What was told while a bar was on the terminal stood behind it, and the bar went only afterwards.
+#[test]
+fn a_bar_is_taken_away_before_anything_is_told() {
+    let home = Home::empty();
+    let gate = home.path("gate");
+    assert!(std::process::Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let script = format!("read line < '{}'; exit 1", gate.display());
+    home.configure(&Setup::usual().volume_lines("photos", &format!("hook = {{ command = [\"sh\", \"-c\", {script:?}] }}")));
+    home.write("photos", "a", b"bytes");
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    // The hook waits, so that the bar comes.
+    let (ran, shown) = watched(&home, &["index"], "hashing", |_| std::fs::write(&gate, "go\n").unwrap());
+    ran.expect(0);
+    assert!(shown.contains("5B/5B"), "{shown:?}");
+    let (before, _) = shown.split_once("warning").unwrap();
+    assert!(before.ends_with("\r\u{1b}[2K") || before.ends_with('\n'), "{shown:?}");
 }
