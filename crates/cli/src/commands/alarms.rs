@@ -2,10 +2,11 @@
 
 use crate::app::App;
 use crate::args::AlarmsCommand;
+use crate::commands::standing::begin_anew;
 use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
 use crate::words::{grouped, local_time, rfc3339};
-use lastcopy_store::{Alarm, AlarmId, AlarmKind, Outcome};
+use lastcopy_store::{Alarm, AlarmId, AlarmKind, IdentityError, Outcome};
 
 pub(crate) fn run(app: &App, command: Option<AlarmsCommand>) -> Result<Exit> {
     match command {
@@ -26,9 +27,10 @@ fn list(app: &App) -> Result<Exit> {
             (None, Some((volume, path)), _) => format!("{volume}/{path}"),
             (None, None, _) => "?".into(),
         };
+        let fix = if is_gone(app, alarm)? { gone(alarm) } else { clearing(alarm) };
         if place < SHOWN {
             app.output.line(&format!("{}  {}  {}  {about}: {}", alarm.id, local_time(alarm.raised.0), alarm.kind, alarm.detail));
-            app.output.line(&format!("      to clear it: {}", clearing(alarm)));
+            app.output.line(&format!("      to clear it: {fix}"));
         }
         let mut fields = Fields::new()
             .with("id", alarm.id.get())
@@ -38,7 +40,7 @@ fn list(app: &App) -> Result<Exit> {
             .with("detail", alarm.detail.as_str())
             .with("raised", rfc3339(alarm.raised.0))
             .with("run", alarm.raised.1.get())
-            .with("fix", clearing(alarm));
+            .with("fix", fix);
         if let Some((volume, path)) = &alarm.file {
             fields = fields.with("volume", volume.as_str()).path(path);
         }
@@ -65,6 +67,19 @@ fn clearing(alarm: &Alarm) -> String {
         (AlarmKind::IdentityChanged, Some(destination), _) => format!("lastcopy verify {destination}"),
         _ => format!("lastcopy alarms ack {}", alarm.id),
     }
+}
+
+/// Whether it is about a repository that is not where it was, and in whose place is none.
+fn is_gone(app: &App, alarm: &Alarm) -> Result<bool> {
+    let Some(name) = alarm.destination.as_ref().filter(|_| alarm.kind == AlarmKind::IdentityChanged) else { return Ok(false) };
+    let accepted = app.store()?.destination_record(name)?.and_then(|record| record.incarnation);
+    Ok(accepted.is_some_and(|accepted| alarm.detail == IdentityError::Gone { accepted }.to_string()))
+}
+
+/// Only an empty place that is known to be that of a lost disk is begun anew.
+fn gone(alarm: &Alarm) -> String {
+    let name = alarm.destination.as_deref().unwrap_or("DEST");
+    format!("mount its disk, then `lastcopy verify {name}`; if it is lost for good: {}", begin_anew(name))
 }
 
 /// A word as a shell takes it.

@@ -86,7 +86,8 @@ fn check_destination(app: &App, name: &str, configured: &DestinationConfig, new:
     app.output.line(&format!("destination {name}: {} at {address}{ok}", configured.kind()));
     tell(app, &wrong);
     if standing.is_some() {
-        standing::tell(app, &standing::lines(standing.as_ref(), &methods));
+        standing::tell(app, &standing::served(standing.as_ref()));
+        standing::tell(app, &[standing::proves(&methods)]);
     }
     if !sharing.is_empty() {
         app.output.line(&format!("  shares its device with {}: they count once for `at_least`", sharing.join(", ")));
@@ -94,7 +95,7 @@ fn check_destination(app: &App, name: &str, configured: &DestinationConfig, new:
     let problems = wrong.len() as u64;
     let fields = Fields::new().with("destination", name).with("kind", configured.kind().name()).with("address", address);
     let fields = fields.with("problems", wrong).with("shares_device_with", sharing);
-    app.output.json("destination", &standing::fields(fields, standing, &methods));
+    app.output.json("destination", &standing::fields(fields, standing.as_ref(), &methods));
     Ok(problems)
 }
 

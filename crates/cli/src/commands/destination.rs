@@ -98,35 +98,44 @@ fn probe(app: &App, name: &str) -> Result<Exit> {
     let standing = app.driven(name)?.map(|driven| driven.standing(app)).transpose();
     let standing = standing.map_err(|error| named(SyncError::from(error), name))?;
     let answer = app.context().runtime.block_on(destination.probe()).map_err(|error| named(SyncError::from(error), name))?;
-    let (word, detail, incarnation) = match &answer {
-        Probe::Found(incarnation) => ("found", format!("repository {incarnation}"), Some(incarnation.clone())),
-        Probe::NoPlace if record.incarnation.is_some() => {
-            ("cannot-tell", "the directory that should hold it does not exist; is its disk mounted?".into(), None)
-        }
-        Probe::Nothing | Probe::NoPlace => ("nothing", "nothing is there; `init` may make a repository".into(), None),
-        Probe::CannotTell(reason) => ("cannot-tell", reason.clone(), None),
+    let known = record.incarnation.as_ref();
+    let (word, detail, incarnation) = match (answer, known) {
+        (Probe::Found(incarnation), _) => ("found", format!("repository {incarnation}"), Some(incarnation)),
+        (Probe::Nothing | Probe::NoPlace, None) => ("nothing", "nothing is there; `init` may make a repository".into(), None),
+        (Probe::Nothing, Some(known)) => ("nothing", format!("there is no repository any more where {known} was"), None),
+        (Probe::NoPlace, Some(_)) => ("cannot-tell", "the directory that should hold it does not exist".into(), None),
+        (Probe::CannotTell(reason), _) => ("cannot-tell", reason, None),
     };
     // A mirror knows only once it was asked.
     let capabilities = destination.capabilities();
-    let accepted = incarnation.is_some() && incarnation == record.incarnation;
-    app.output.line(&format!("{name}: {} at {}", record.kind, capabilities.address));
-    app.output.line(&format!("  answers: {detail}"));
-    let expected = match (&record.incarnation, accepted) {
-        (None, _) => "never initialised here".to_owned(),
-        (Some(_), true) => "the one that this index knows".into(),
-        (Some(known), false) => format!("not the one that this index knows, {known}"),
-    };
-    app.output.line(&format!("  identity: {expected}"));
-    standing::tell(app, &standing::lines(standing.as_ref(), &capabilities.methods));
+    let address = capabilities.address;
+    let accepted = incarnation.is_some() && incarnation.as_ref() == known;
     let fields = Fields::new()
         .with("destination", name)
         .with("kind", record.kind.name())
-        .with("address", capabilities.address)
+        .with("address", address.as_str())
         .with("answer", word)
-        .with("detail", detail)
-        .with("incarnation", incarnation.map(|incarnation| incarnation.as_str().to_owned()))
+        .with("detail", detail.as_str())
+        .with("incarnation", incarnation.as_ref().map(|incarnation| incarnation.as_str().to_owned()))
         .with("accepted", accepted);
-    app.output.json("destination", &standing::fields(fields, standing, &capabilities.methods));
+    app.output.line(&format!("{name}: {} at {address}", record.kind));
+    app.output.json("destination", &standing::fields(fields, standing.as_ref(), &capabilities.methods));
+    if word == "cannot-tell" && known.is_some() {
+        let error = CliError::new(Code::Unreachable, format!("destination `{name}`: {address}: {detail}"));
+        return Err(error.hint("is its disk mounted, or is it online?"));
+    }
+    app.output.line(&format!("  answers: {detail}"));
+    app.output.line(&match (known, &incarnation) {
+        (None, _) => "  identity: never initialised here".to_owned(),
+        (Some(_), Some(_)) if accepted => "  identity: the one that this index knows".into(),
+        (Some(known), Some(_)) => format!("  identity: not the one that this index knows, {known}"),
+        (Some(_), None) => format!("  is its disk mounted? If it is lost for good: {}", standing::begin_anew(name)),
+    });
+    standing::tell(app, &standing::served(standing.as_ref()));
+    // Through anybody else, no offload passes.
+    if accepted || known.is_none() {
+        standing::tell(app, &[standing::proves(&capabilities.methods)]);
+    }
     Ok(if accepted { Exit::Done } else { Exit::Attention })
 }
 
@@ -305,6 +314,7 @@ fn refused(error: SyncError, name: &str) -> CliError {
 
 fn test(app: &App, name: &str) -> Result<Exit> {
     let (_, destination) = app.destination(name)?;
+    app.progress.phase("testing", 0, 0);
     let results =
         lastcopy_sync::conformance::against_own(destination.as_ref(), &app.context()).map_err(|error| named(error, name))?;
     let mut failed = 0u64;
@@ -314,7 +324,6 @@ fn test(app: &App, name: &str) -> Result<Exit> {
             Err(why) => {
                 failed += 1;
                 format!("FAILED: {why}")
-    app.progress.phase("testing", 0, 0);
             }
         };
         app.output.line(&format!("{}: {word}", result.name));

@@ -39,8 +39,13 @@ impl Driven {
     }
 }
 
-/// What serves a destination and what its place can do, and whether offloads that count on the destination can pass.
-pub(super) fn lines(standing: Option<&Standing>, methods: &[Method]) -> Vec<String> {
+/// How a destination whose repository is lost goes on.
+pub(super) fn begin_anew(destination: &str) -> String {
+    format!("`lastcopy destination reset {destination}`, then `lastcopy destination init {destination}`")
+}
+
+/// What serves a destination, and what its place can do.
+pub(super) fn served(standing: Option<&Standing>) -> Vec<String> {
     let mut lines = Vec::new();
     match standing {
         Some(Standing::Mirror(lastcopy_sync_mirror::Standing { program, backend, hashes, reason, .. })) => {
@@ -56,21 +61,26 @@ pub(super) fn lines(standing: Option<&Standing>, methods: &[Method]) -> Vec<Stri
         }
         None => {}
     }
-    lines.push(match methods {
-        [] => "proves by: nothing; offload through it can never pass: set verify = \"auto\" or \"read-back\"".to_owned(),
-        methods => format!("proves by: {}; offload through it can pass", names(methods)),
-    });
     lines
 }
 
+/// Whether offloads that count on a destination can pass.
+pub(super) fn proves(methods: &[Method]) -> String {
+    match methods {
+        [] => "proves by: nothing; offload through it can never pass: set verify = \"auto\" or \"read-back\"".to_owned(),
+        methods => format!("proves by: {}; offload through it can pass", names(methods)),
+    }
+}
+
 /// The same for programs.
-pub(super) fn fields(fields: Fields, standing: Option<Standing>, methods: &[Method]) -> Fields {
+pub(super) fn fields(fields: Fields, standing: Option<&Standing>, methods: &[Method]) -> Fields {
     let fields = fields.with("methods", methods.iter().map(|method| method.name()).collect::<Vec<_>>());
     match standing {
         Some(Standing::Mirror(lastcopy_sync_mirror::Standing { program, backend, hashes, reason, .. })) => {
-            fields.with("program", program.version).with("backend", backend).with("hashes", hashes).with("reason", reason)
+            let (version, backend, reason) = (program.version.as_str(), backend.as_str(), reason.as_str());
+            fields.with("program", version).with("backend", backend).with("hashes", hashes.clone()).with("reason", reason)
         }
-        Some(Standing::Kopia(kopia)) => fields.with("program", kopia.version).with("release", kopia.is_release),
+        Some(Standing::Kopia(kopia)) => fields.with("program", kopia.version.as_str()).with("release", kopia.is_release),
         None => fields,
     }
 }

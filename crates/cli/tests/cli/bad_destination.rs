@@ -53,6 +53,11 @@ fn one_that_is_missing() {
     said(&home, &["sync"], 4, "unreachable");
     said(&home, &["verify"], 4, "unreachable");
     said(&home, &["destination", "init", "usb"], 3, "already-initialised");
+    // Nobody answered, and that was told as another one who had.
+    let probe = said(&home, &["destination", "probe", "usb"], 4, "unreachable");
+    assert_eq!(probe.of("destination").next().unwrap()["answer"], "cannot-tell");
+    let probe = home.run(&["destination", "probe", "usb"]).expect(4);
+    assert!(!probe.stdout.contains("identity") && !probe.stdout.contains("can pass"), "{probe}");
     offloads_nothing(&home, "unreachable@usb");
     assert_same_tree(&home.tree("photos"), &photos);
     assert!(!home.destination("usb").exists(), "somebody made it again");
@@ -62,6 +67,12 @@ fn one_that_is_missing() {
     said(&home, &["verify"], 3, "not-initialised");
     said(&home, &["destination", "init", "usb"], 3, "already-initialised");
     offloads_nothing(&home, "alarm@usb");
+    let anew = "it is lost for good: `lastcopy destination reset usb`, then `lastcopy destination init usb`";
+    let probe = home.run(&["destination", "probe", "usb"]).expect(1);
+    assert!(probe.stdout.contains(anew) && !probe.stdout.contains("can pass"), "{probe}");
+    assert!(!probe.stdout.contains("`init` may make"), "{probe}");
+    let alarms = home.run(&["alarms"]).expect(1);
+    assert!(alarms.stdout.contains(anew), "{alarms}");
     assert!(fs::read_dir(home.destination("usb")).unwrap().next().is_none(), "somebody made it again");
     fs::remove_dir(home.destination("usb")).unwrap();
     // Where even the directory above is gone, as below the mount point of a disk that is not there.

@@ -340,7 +340,7 @@ fn unreachable_where_it_cannot_be_told_who_is_there() {
     explain(&home, "a").expect(0);
     let fixes = refused_when_asked(&home, &["unreachable@usb"]);
     assert_eq!(fixes, ["lastcopy destination probe usb"]);
-    let probe = follow(&home, &fixes[0], 1);
+    let probe = follow(&home, &fixes[0], 4);
     assert_eq!(probe.of("destination").next().unwrap()["answer"], "cannot-tell");
     assert_eq!(home.json(&["sync"]).expect(4).error_code(), "unreachable");
     fs::rename(&aside, &marker).unwrap();
