@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::args::AlarmsCommand;
+use crate::commands::paths::Paths;
 use crate::commands::standing::begin_anew;
 use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
@@ -20,10 +21,11 @@ const SHOWN: usize = 20;
 
 fn list(app: &App) -> Result<Exit> {
     let alarms = app.store()?.alarms(true)?;
+    let paths = Paths::new(app)?;
     for (place, alarm) in alarms.iter().enumerate() {
         let about = match (&alarm.destination, &alarm.file, &alarm.content) {
-            (Some(destination), _, Some(content)) => format!("{destination}: {content}"),
-            (Some(destination), _, None) => destination.clone(),
+            (Some(destination), _, Some(content)) if place < SHOWN => format!("{destination}: {}", paths.shown(*content)?),
+            (Some(destination), ..) => destination.clone(),
             (None, Some((volume, path)), _) => format!("{volume}/{path}"),
             (None, None, _) => "?".into(),
         };
@@ -41,8 +43,10 @@ fn list(app: &App) -> Result<Exit> {
             .with("raised", rfc3339(alarm.raised.0))
             .with("run", alarm.raised.1.get())
             .with("fix", fix);
-        if let Some((volume, path)) = &alarm.file {
-            fields = fields.with("volume", volume.as_str()).path(path);
+        match (&alarm.file, alarm.content) {
+            (Some((volume, path)), _) => fields = fields.with("volume", volume.as_str()).path(path),
+            (None, Some(content)) if app.output.is_json() => fields = paths.add(fields, content)?,
+            _ => {}
         }
         app.output.json("alarm", &fields);
     }

@@ -2,12 +2,14 @@
 
 use crate::app::App;
 use crate::args::DestinationCommand;
+use crate::commands::paths::Paths;
 use crate::commands::standing;
 use crate::commands::sync::named;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped, plural};
+use lastcopy_fs::Content;
 use lastcopy_store::{DestinationId, RunKind};
 use lastcopy_sync::{
     Compact, Compaction, DestinationError, InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt, init, reset,
@@ -206,9 +208,11 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
             Some(RepairSource::Destination(other)) => format!("destination {other}"),
             None => "beyond repair: no present file and no other destination has its bytes".into(),
         };
-        app.output.note(&format!("  {} ({}): {from}", item.item.content.hash, Size(item.item.content.size)));
-        let fields = Fields::new().with("destination", name).with("content", item.item.content.hash.to_string());
-        app.output.json("content", &fields.with("size", item.item.content.size).with("from", from));
+        let Content { hash, size } = item.item.content;
+        app.output.note(&format!("  {}, {}: {from}", paths.shown(hash)?, Size(size)));
+        let fields = Fields::new().with("destination", name).with("content", hash.to_string());
+        app.output.json("content", &paths.add(fields.with("size", size).with("from", from), hash)?);
+    let paths = Paths::new(app)?;
     }
     let lost = plan.len() as u64;
     let fields = |report: &RepairReport| {
@@ -238,7 +242,7 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
         again.run(|report| fields(report).to_json()).map_err(|error| named(error, name))
     })?;
     for (content, why) in &report.beyond {
-        app.output.warn(&format!("{name}: {} is not repaired: {why}", content.hash));
+        app.output.warn(&format!("{name}: {} is not repaired: {why}", paths.shown(content.hash)?));
     }
     app.output.line(&format!("{name}: {} of {} stored again and proven", grouped(report.repaired), files(report.lost)));
     let bad = !report.beyond.is_empty();

@@ -9,6 +9,7 @@ mod explain;
 mod index;
 mod init;
 mod offload;
+mod paths;
 mod policy;
 mod query;
 mod recover;

@@ -29,7 +29,7 @@ pub(crate) fn run(app: &App, args: &QueryArgs) -> Result<Exit> {
     by_path(app, Path::new(&what))
 }
 
-fn volumes(app: &App) -> Result<BTreeMap<VolumeId, String>> {
+pub(super) fn volumes(app: &App) -> Result<BTreeMap<VolumeId, String>> {
     Ok(app.store()?.volumes()?.into_iter().map(|volume| (volume.id, volume.name)).collect())
 }
 

@@ -1,6 +1,7 @@
 //! `status`: am I safe, and what can I free?
 
 use crate::app::App;
+use crate::commands::paths::Paths;
 use crate::error::{Exit, Result};
 use crate::output::{Fields, coloured};
 use crate::units::Size;
@@ -78,7 +79,10 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
     }
     for alarm in &alarms {
         let what = alarm.destination.as_deref().or(alarm.file.as_ref().map(|(volume, _)| volume.as_str())).unwrap_or("?");
-        app.output.line(&format!("alarm {}: {what}: {}: {}", alarm.id, alarm.kind, alarm.detail));
+        let content = alarm.content.filter(|_| alarm.destination.is_some() && !app.output.is_json());
+        let named = content.map_or(Ok(None), |content| Paths::new(app)?.of(content))?;
+        let named = named.map_or_else(String::new, |named| format!("{named}: "));
+        app.output.line(&format!("alarm {}: {what}: {}: {named}{}", alarm.id, alarm.kind, alarm.detail));
     }
     let fields = Fields::new().with("level", worst.name()).with("alarms", alarms.len());
     app.output.summary("status", None, if worst == Level::Green { "success" } else { "partial" }, fields);

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::commands::each;
+use crate::commands::paths::Paths;
 use crate::commands::sync::named;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
@@ -62,12 +63,14 @@ fn verify(app: &App, name: &str, extent: Extent, volume: Option<&str>) -> Result
         grouped(report.unverifiable),
         Size(report.bytes_read)
     ));
-    for (item, what) in &report.first {
+    let paths = Paths::new(app)?;
+    for (item, what) in report.first.iter().filter(|_| app.output.is_json()) {
         let fields = Fields::new().with("destination", name).with("content", item.content.hash.to_string());
-        app.output.json("content", &fields.with("size", item.content.size).with("detail", what.as_str()));
+        let fields = fields.with("size", item.content.size).with("detail", what.as_str());
+        app.output.json("content", &paths.add(fields, item.content.hash)?);
     }
     for (item, what) in report.first.iter().take(10) {
-        app.output.warn(&format!("{name}: {}: {what}", item.content.hash));
+        app.output.warn(&format!("{name}: {}: {what}", paths.shown(item.content.hash)?));
     }
     if report.lost > 0 {
         app.output.note(&format!("  `lastcopy destination repair {name}` stores again what still exists elsewhere"));

@@ -145,7 +145,11 @@ fn what_is_asked() {
     let hooks = home.json(&["hooks"]).expect(0);
     assert_lines(&hooks, "hook", "id:count run:count volume:text status:text started:time ended:time? detail:text?");
     let alarms = home.json(&["alarms"]).expect(1);
-    assert_lines(&alarms, "alarm", "id:count kind:text destination:text? content:hash? detail:text raised:time run:count");
+    assert_lines(
+        &alarms,
+        "alarm",
+        "id:count kind:text destination:text? content:hash? volume:text path:text detail:text raised:time run:count fix:text",
+    );
     let evidence = home.json(&["evidence", "show"]).expect(0);
     assert_lines(
         &evidence,

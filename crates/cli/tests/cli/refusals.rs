@@ -149,6 +149,20 @@ fn alarm_about_a_lost_object() {
     let alarms = follow(&home, &fixes[0], 1);
     let alarm = alarms.of("alarm").next().unwrap();
     assert_eq!((alarm["kind"].as_str(), alarm["destination"].as_str()), (Some("lost-object"), Some("usb")));
+    // By the file, not by its digest alone.
+    assert_eq!((alarm["volume"].as_str(), alarm["path"].as_str()), (Some("photos"), Some("a")));
+    home.write("photos", "twin", &content("a"));
+    home.run(&["index"]).expect(0);
+    let told = home.run(&["verify", "usb"]);
+    assert!(told.stdout.contains("0 lost") || told.stderr.contains("(photos/a and 1 more path)"), "{told}");
+    for (command, text) in [
+        (&["alarms"] as &[&str], "(photos/a and 1 more path)"),
+        (&["status"], "photos/a and 1 more path: "),
+        (&["destination", "repair", "usb", "--dry-run"], "(photos/a and 1 more path)"),
+    ] {
+        let told = home.run(command);
+        assert!(told.stdout.contains(text) || told.stderr.contains(text), "{told}");
+    }
     let repair = follow(&home, &format!("{} --yes", alarm["fix"].as_str().unwrap()), 0);
     assert_eq!(repair.count("repaired"), 1);
     follow(&home, &fixes[0], 0);
