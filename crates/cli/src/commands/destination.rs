@@ -12,7 +12,8 @@ use crate::words::{files, grouped, plural};
 use lastcopy_fs::Content;
 use lastcopy_store::{DestinationId, RunKind};
 use lastcopy_sync::{
-    Compact, Compaction, DestinationError, InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt, init, reset,
+    Compact, Compaction, DestinationError, InitError, InitOutcome, Probe, Repair, RepairReport, RepairSource, SyncError, adopt,
+    init, reset,
 };
 
 pub(crate) fn run(app: &App, command: DestinationCommand) -> Result<Exit> {
@@ -37,7 +38,14 @@ fn make(app: &App, name: &str) -> Result<Exit> {
     let outcome = app.waiting(|| {
         let (record, destination) = app.destination(name)?;
         init(app.store()?, &record, destination.as_ref(), &app.context()).map_err(|error| {
-            let mut error = CliError::from(error).about(&format!("destination `{name}`"));
+            let mut error = match path.filter(|_| matches!(error, InitError::Occupied { .. })) {
+                // Where a disk should be mounted, no directory is made.
+                Some(path) if matches!(path.try_exists(), Ok(false)) => CliError::from(error).hint(format!(
+                    "mount its disk, or make the directory: `mkdir -p {}`; init makes a repository in it",
+                    path.display()
+                )),
+                _ => CliError::from(error),
+            };
             error.hint = error.hint.map(|hint| hint.replace("DEST", name));
             error
         })

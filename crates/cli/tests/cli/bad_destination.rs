@@ -86,6 +86,20 @@ fn one_that_is_missing() {
     home.json(&["offload", "photos", ".", "--yes"]).expect(0);
 }
 
+/// It was advised to give what was not there an empty directory, or none.
+#[test]
+fn one_whose_directory_nobody_made() {
+    let home = pushed();
+    let disk = home.path("mnt/disk/nas");
+    home.configure(&Setup::two_destinations().destination_at("nas", &disk));
+    let refused = home.json(&["destination", "init", "nas"]).expect(3);
+    assert_eq!(refused.error_code(), "refused");
+    assert!(refused.error()["hint"].as_str().unwrap().contains(&format!("`mkdir -p {}`", disk.display())), "{}", refused.ran);
+    assert!(!home.path("mnt").exists());
+    fs::create_dir_all(&disk).unwrap();
+    home.json(&["destination", "init", "nas"]).expect(0);
+}
+
 #[test]
 fn one_whose_place_holds_something_else() {
     let home = pushed();

@@ -35,6 +35,10 @@ fn everything_is_offloaded_restored_and_recovered() {
     home.write("photos", "twin.jpg", b"picture 1");
     let before = home.tree("photos");
     home.run(&["volume", "add", "photos", volume.to_str().unwrap()]).expect(0);
+    fs::remove_dir(&vault).unwrap();
+    let nowhere = home.run(&["destination", "init", "vault"]).expect(3);
+    assert!(nowhere.stderr.contains(&format!("`mkdir -p {}`", vault.display())), "{nowhere}");
+    fs::create_dir(&vault).unwrap();
     home.run(&["destination", "init", "vault"]).expect(0);
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
