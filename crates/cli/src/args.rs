@@ -46,9 +46,8 @@ pub(crate) struct Global {
 
 /// A path at or below a volume's root. An empty one is a variable of a script that was never set, and would stand for everything.
 fn not_empty() -> impl TypedValueParser<Value = OsString> {
-    OsStringValueParser::new().try_map(|path| {
-        if path.is_empty() { Err("the path is empty; a whole volume is named by a dot: `.`") } else { Ok(path) }
-    })
+    OsStringValueParser::new()
+        .try_map(|path| if path.is_empty() { Err("the path is empty; a whole volume is named by a dot: `.`") } else { Ok(path) })
 }
 
 /// When to use colours.
@@ -204,7 +203,11 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man,
+    Man {
+        /// That of a command, like `offload` or `destination init` [default: that of lastcopy]
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Print a generated reference of the documentation
     #[command(hide = true)]
     Reference {

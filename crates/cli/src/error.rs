@@ -360,7 +360,9 @@ impl From<DestinationError> for CliError {
             DestinationError::Unreachable { .. } => {
                 Self::new(Code::Unreachable, text).hint("is it mounted, or online? `lastcopy destination probe DEST` asks again")
             }
-            DestinationError::Auth { .. } => Self::new(Code::Auth, text).hint("check the permissions there, and who runs lastcopy"),
+            DestinationError::Auth { .. } => {
+                Self::new(Code::Auth, text).hint("check the secrets in its section, the permissions there, and who runs lastcopy")
+            }
             DestinationError::Occupied { .. } => Self::new(Code::Refused, text),
             DestinationError::Full { .. } => {
                 Self::new(Code::Io, text).hint("free some space there; what was stored and proven so far is kept")
@@ -426,7 +428,7 @@ impl From<IndexError> for CliError {
         let text = error.to_string();
         match error {
             IndexError::ImplausibleLoss { .. } => Self::new(Code::ImplausibleLoss, text).hint(
-                "is the disk mounted, and whole? Nothing was recorded. If the files are really gone: `lastcopy index --accept-loss`",
+                "is the disk mounted, and whole? Nothing was recorded. If the files are really gone: `lastcopy index VOLUME --accept-loss`",
             ),
             IndexError::Pattern { .. } => Self::new(Code::Config, text),
             IndexError::Volume(error) => error.into(),

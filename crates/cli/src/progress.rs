@@ -197,8 +197,7 @@ mod tests {
     /// What no phase had named began with a colon.
     #[test]
     fn a_line_names_its_phase_if_it_has_one() {
-        let mut state =
-            State { phase: "", files: 632, bytes: 2048, total_files: 0, total_bytes: 0, told: Instant::now() };
+        let mut state = State { phase: "", files: 632, bytes: 2048, total_files: 0, total_bytes: 0, told: Instant::now() };
         assert_eq!(state.to_string(), "632 files, 2KiB");
         (state.phase, state.total_files, state.total_bytes) = ("pushing", 1000, 4096);
         assert_eq!(state.to_string(), "pushing: 632 of 1,000 files, 2KiB of 4KiB");

@@ -37,6 +37,7 @@ fn newest_change(app: &App, name: &str) -> Option<i64> {
 fn make(app: &App, name: &str) -> Result<Exit> {
     let outcome = app.waiting(|| {
         let (record, destination) = app.destination(name)?;
+        let path = app.destination_config(name)?.path.as_deref();
         init(app.store()?, &record, destination.as_ref(), &app.context()).map_err(|error| {
             let mut error = match path.filter(|_| matches!(error, InitError::Occupied { .. })) {
                 // Where a disk should be mounted, no directory is made.
@@ -47,7 +48,7 @@ fn make(app: &App, name: &str) -> Result<Exit> {
                 _ => CliError::from(error),
             };
             error.hint = error.hint.map(|hint| hint.replace("DEST", name));
-            error
+            error.about(&format!("destination `{name}`"))
         })
     })?;
     let address = app.destination(name)?.1.capabilities().address;
@@ -210,6 +211,7 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
     let plan = repair.plan().map_err(|error| named(error, name))?;
     let possible = plan.iter().filter(|item| item.from.is_some()).count() as u64;
     let bytes: u64 = plan.iter().filter(|item| item.from.is_some()).map(|item| item.item.content.size).sum();
+    let paths = Paths::new(app)?;
     for item in &plan {
         let from = match &item.from {
             Some(RepairSource::File(volume, path)) => format!("{volume}/{path}"),
@@ -220,7 +222,6 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
         app.output.note(&format!("  {}, {}: {from}", paths.shown(hash)?, Size(size)));
         let fields = Fields::new().with("destination", name).with("content", hash.to_string());
         app.output.json("content", &paths.add(fields.with("size", size).with("from", from), hash)?);
-    let paths = Paths::new(app)?;
     }
     let lost = plan.len() as u64;
     let fields = |report: &RepairReport| {

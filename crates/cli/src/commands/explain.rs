@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::commands::each;
 use crate::commands::offload::file_fields;
+use crate::commands::query::never_indexed;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
 use crate::units::Size;
@@ -60,9 +61,10 @@ fn fields(volume: &str, counts: &Counts) -> Fields {
 
 /// Paths of which nothing is known.
 fn unknown(volume: &Volume, paths: &BTreeSet<RelPath>) -> CliError {
+    let never = paths.iter().find_map(|path| never_indexed(&volume.path().join(path.as_path())));
     let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
     CliError::new(Code::NotFound, format!("the index knows nothing at {} in volume `{}`", paths.join(", "), volume.name()))
-        .hint(format!("`lastcopy index {}` records new files", volume.name()))
+        .hint(never.unwrap_or_else(|| format!("`lastcopy index {}` records new files", volume.name())))
 }
 
 /// The files of one volume, told of one after the other.

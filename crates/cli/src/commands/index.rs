@@ -42,8 +42,11 @@ pub(crate) fn index_volume(app: &App, volume: &Volume, accept_loss: bool) -> Res
     };
     tell_settled(app, volume, &settled);
     let summarise = |report: &IndexReport| fields(name, report).to_json();
-    let report = lastcopy_index::index(run, &options, &app.cancel, app.progress.as_ref(), summarise)
-        .map_err(|error| CliError { run: Some(id), ..CliError::from(error) }.about(&format!("volume `{name}`")))?;
+    let report = lastcopy_index::index(run, &options, &app.cancel, app.progress.as_ref(), summarise).map_err(|error| {
+        let error = CliError::from(error);
+        let hint = error.hint.as_ref().map(|hint| hint.replace("VOLUME", name));
+        CliError { run: Some(id), hint, ..error }.about(&format!("volume `{name}`"))
+    })?;
     tell(app, name, &report);
     let exit = if report.errors.count() + report.unstable.count() > 0 { Exit::Attention } else { Exit::Done };
     let status = if exit == Exit::Done { "success" } else { "partial" };

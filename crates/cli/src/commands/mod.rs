@@ -25,7 +25,7 @@ pub(crate) use standing::Driven;
 
 use crate::app::{App, WithoutIndex};
 use crate::args::{AlarmsCommand, Cli, Command, DbCommand, DestinationCommand, EvidenceCommand, PolicyCommand, VolumeCommand};
-use crate::error::{CliError, Exit, Result};
+use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use clap::CommandFactory;
 use std::io::Write;
@@ -55,7 +55,7 @@ pub(crate) fn name(command: &Command) -> &'static str {
         Command::Db { .. } => "db",
         Command::Recover(_) => "recover",
         Command::Completions { .. } => "completions",
-        Command::Man => "man",
+        Command::Man { .. } => "man",
         Command::Reference { .. } => "reference",
     }
 }
@@ -78,7 +78,7 @@ fn is_question(command: &Command) -> bool {
         | Command::Query(_)
         | Command::Hooks { .. }
         | Command::Completions { .. }
-        | Command::Man
+        | Command::Man { .. }
         | Command::Reference { .. } => true,
         Command::Volume { command } => matches!(command, VolumeCommand::List),
         Command::Destination { command } => match command {
@@ -140,16 +140,41 @@ pub(crate) fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Recover(args) => recover::run(app, &args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "lastcopy", &mut text);
+            clap_complete::generate(shell, &mut shown(), "lastcopy", &mut text);
             print(app, &text)
         }
-        Command::Man => {
+        Command::Man { command } => {
             let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(broken)?;
+            clap_mangen::Man::new(page_of(&command)?).render(&mut text).map_err(broken)?;
             print(app, &text)
         }
         Command::Reference { which } => print(app, crate::reference::render(which).as_bytes()),
     }
+}
+
+/// The parser without what is hidden: completions show that, too.
+fn shown() -> clap::Command {
+    let whole = Cli::command();
+    let commands: Vec<_> = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
+    let arguments: Vec<_> = whole.get_arguments().cloned().collect();
+    clap::Command::new("lastcopy")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .disable_help_subcommand(true)
+        .args(arguments)
+        .subcommands(commands)
+}
+
+/// What a manual page is about: lastcopy, or one of its commands.
+fn page_of(words: &[String]) -> Result<clap::Command> {
+    let mut whole = Cli::command();
+    whole.build();
+    words.iter().try_fold(whole, |command, word| {
+        command.find_subcommand(word).cloned().ok_or_else(|| {
+            CliError::new(Code::Usage, format!("there is no command `{}`", words.join(" ")))
+                .hint("`lastcopy --help` shows what there is")
+        })
+    })
 }
 
 /// Prints a whole text on stdout.
@@ -165,7 +190,7 @@ fn print(app: &App, text: &[u8]) -> Result<Exit> {
 }
 
 fn broken(error: std::io::Error) -> CliError {
-    CliError::new(crate::error::Code::Io, format!("cannot write: {error}"))
+    CliError::new(Code::Io, format!("cannot write: {error}"))
 }
 
 /// Does something for each of several volumes or destinations: an error of one is shown, and does not stop the others, unless somebody

@@ -13,8 +13,8 @@ use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, DestinationRecord, FileId, Intent, IntentState, Offload, Outcome, Policy, Run, RunId, Selection,
-    Timestamp, Volume,
+    Confirm as Depth, DestinationId, DestinationRecord, FileId, Intent, IntentState, Offload, Outcome, Policy, Run, RunId,
+    Selection, Timestamp, Volume,
 };
 use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, HeadsOf, SyncError};
 use std::cell::RefCell;

@@ -35,8 +35,7 @@ pub(super) fn volumes(app: &App) -> Result<BTreeMap<VolumeId, String>> {
 
 fn by_hash(app: &App, hash: ContentHash) -> Result<Exit> {
     let Some((id, content)) = app.store()?.content_by_hash(hash)? else {
-        return Err(CliError::new(Code::NotFound, format!("the index never saw content {hash}"))
-            .hint("`lastcopy query PATH` prints the digests of a path's contents"));
+        return Err(never_seen(hash));
     };
     let volumes = volumes(app)?;
     app.output.line(&bold(&format!("{hash} ({})", Size(content.size))));
@@ -47,15 +46,24 @@ fn by_hash(app: &App, hash: ContentHash) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+pub(super) fn never_seen(hash: ContentHash) -> CliError {
+    CliError::new(Code::NotFound, format!("the index never saw content {hash}"))
+        .hint("`lastcopy query PATH` prints the digests of a path's contents")
+}
+
 fn by_path(app: &App, path: &Path) -> Result<Exit> {
     let (name, inside) = app.volume_of(path)?;
     let Some(record) = app.store()?.volume_record(&name)? else {
         return Err(app.not_added(&name));
     };
     let history = app.store()?.file_history(record.id, &inside)?;
+    if history.is_empty() && (inside.is_root() || app.store()?.count_below(record.id, &inside)? > 0) {
+        return Err(CliError::new(Code::Usage, format!("{} is a directory", path.display()))
+            .hint("name a file in it; `lastcopy explain PATH` tells of all of them"));
+    }
     if history.is_empty() {
-        return Err(CliError::new(Code::NotFound, format!("the index never saw `{inside}` in volume `{name}`"))
-            .hint(format!("`lastcopy index {name}` records new files")));
+        let hint = never_indexed(path).unwrap_or_else(|| format!("`lastcopy index {name}` records new files"));
+        return Err(CliError::new(Code::NotFound, format!("the index never saw `{inside}` in volume `{name}`")).hint(hint));
     }
     let volumes = volumes(app)?;
     let mut told = BTreeSet::new();
@@ -66,6 +74,17 @@ fn by_path(app: &App, path: &Path) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Why no index will ever know a path.
+pub(super) fn never_indexed(path: &Path) -> Option<String> {
+    let kind = path.symlink_metadata().ok()?.file_type();
+    let what = match (kind.is_symlink(), kind.is_file() || kind.is_dir()) {
+        (true, _) => "a symbolic link",
+        (false, false) => "a special file",
+        (false, true) => return None,
+    };
+    Some(format!("{} is {what}: only files are under care, and it stays as it is", path.display()))
 }
 
 fn tell_file(app: &App, volumes: &BTreeMap<VolumeId, String>, file: &FileRecord) {

@@ -43,12 +43,15 @@ pub(crate) fn run(app: &App, args: &RecoverArgs) -> Result<Exit> {
         let id = found.head.place.volume.to_string();
         args.volume.is_empty() || args.volume.iter().any(|volume| *volume == found.header.volume_name || *volume == id)
     };
+    let names: Vec<_> = lies_there.found.iter().map(|found| format!("`{}`", escape(found.header.volume_name.as_bytes()))).collect();
     let found: Vec<_> = lies_there.found.into_iter().filter(wanted).collect();
     if found.is_empty() && args.volume.is_empty() && !lies_there.damaged.is_empty() {
         return Err(RestoreError::Unrecoverable(lies_there.damaged.join("; ")).into());
     }
     if found.is_empty() {
-        return Err(CliError::new(Code::NotFound, format!("{}: no such volume lies there", args.from)));
+        let hint =
+            if names.is_empty() { "no volume was ever pushed there".into() } else { format!("there are: {}", names.join(", ")) };
+        return Err(CliError::new(Code::NotFound, format!("{}: no such volume lies there", args.from)).hint(hint));
     }
     refuse_ambiguity(&found)?;
     refuse_illegal_names(&found)?;
@@ -121,7 +124,8 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
         return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination, path: None });
     }
     let path = crate::config::local_path(from).map_err(|error| {
-        let error = if from.contains("://") { error } else { format!("{error}, and no destination of the configuration is called so") };
+        let error =
+            if from.contains("://") { error } else { format!("{error}, and no destination of the configuration is called so") };
         CliError::new(Code::Usage, error).hint(
             "like file:///media/usb/lastcopy, or like cloudbox:backup for a mirror. What takes a password or options, like every \
              repository of kopia's, is named by its section: write [destinations.NAME] into the configuration first, then \

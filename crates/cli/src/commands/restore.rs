@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::args::RestoreArgs;
 use crate::commands::index::tell_settled;
 use crate::commands::offload::{tell_waiting, waiting};
+use crate::commands::query::never_seen;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
 use crate::units::Size;
@@ -58,10 +59,12 @@ fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
     let report = restoring
         .run(run, &wanted, |report| fields(name, report).to_json())
         .map_err(|error| CliError { run: Some(id), ..CliError::from(error) })?;
+    let mut kept = None;
     if let Some(volume) = &home {
         tell_quarantined(app, args, volume)?;
+        kept = kept_by(volume, id)?;
     }
-    Ok(tell(app, args, id, &report))
+    Ok(tell(app, args, id, &report, kept.as_deref()))
 }
 
 /// What the index knows of a volume. One that is not in the configuration any more can still be restored elsewhere.
@@ -98,13 +101,16 @@ fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<Wanted
         if args.to.is_none() {
             let wanted = wanted_with(app.store()?, record.id, hash)?;
             if wanted == WantedList::Files(Vec::new()) {
+                if app.store()?.content_by_hash(hash)?.is_none() {
+                    return Err(never_seen(hash));
+                }
                 let text = format!("no offloaded or missing path of volume `{}` holds content {hash}", record.name);
                 return Err(CliError::new(Code::NotFound, text).hint("with --to DIR it comes back whatever became of its paths"));
             }
             return Ok(wanted);
         }
         let wanted = wanted_content(app.store()?, hash)?;
-        let wanted = wanted.ok_or_else(|| CliError::new(Code::NotFound, format!("the index never saw content {hash}")))?;
+        let wanted = wanted.ok_or_else(|| never_seen(hash))?;
         return Ok(WantedList::One(Box::new(wanted)));
     }
     let below = below(app, args, &record.path)?;
@@ -126,6 +132,15 @@ fn wanted(app: &App, args: &RestoreArgs, record: &VolumeRecord) -> Result<Wanted
         files.extend(app.store()?.select_files(record.id, &below, &[FileStatus::Quarantined])?);
     }
     Ok(wanted)
+}
+
+/// Where what was in the way is now.
+fn kept_by(volume: &Volume, run: RunId) -> Result<Option<String>> {
+    let kept = format!(".lastcopy/kept/{run}");
+    let failed = |error: String| CliError::new(Code::Io, format!("{kept}: {error}"));
+    let place = RelPath::new(kept.as_bytes()).map_err(|error| failed(error.to_string()))?;
+    let found = volume.root().stat(&place).map_err(|error| failed(error.to_string()))?;
+    Ok(found.map(|_| volume.path().join(&kept).display().to_string()))
 }
 
 /// What waits for its grace does not come back this way, and is no more at its place than what was deleted.
@@ -165,7 +180,7 @@ fn fields(volume: &str, report: &RestoreReport) -> Fields {
         .with("bytes", report.bytes)
 }
 
-fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport) -> Exit {
+fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport, kept: Option<&str>) -> Exit {
     let out = &app.output;
     let name = &args.volume;
     let from: Vec<_> = report.from.iter().map(|from| format!("`{from}`")).collect();
@@ -178,6 +193,9 @@ fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport) -> Ex
         grouped(report.refused),
         grouped(report.failed)
     ));
+    if let Some(kept) = kept {
+        out.line(&format!("{name}: what was in the way is kept in {kept}"));
+    }
     for (path, why) in &report.first {
         let fields = Fields::new().with("volume", name.as_str()).path(path).with("outcome", "error").with("detail", why.as_str());
         out.json("file", &fields);
@@ -198,6 +216,6 @@ fn tell(app: &App, args: &RestoreArgs, run: RunId, report: &RestoreReport) -> Ex
         out.note("  `lastcopy destination repair DEST` stores again what still exists elsewhere, and so does the next sync");
     }
     let bad = !report.is_whole();
-    out.summary("restore", Some(run.get()), if bad { "partial" } else { "success" }, fields(name, report));
+    out.summary("restore", Some(run.get()), if bad { "partial" } else { "success" }, fields(name, report).with("kept", kept));
     if bad { Exit::Attention } else { Exit::Done }
 }

@@ -26,6 +26,7 @@ pub(crate) fn run(app: &App, destinations: &[String], quick: bool, budget: Optio
     if names.is_empty() {
         return Err(CliError::new(Code::Config, "no destination is configured").hint("add a section [destinations.NAME]"));
     }
+    volume.map_or(Ok(()), |volume| app.volume_config(volume).map(drop))?;
     each(app, &names, |name| {
         let newest = || app.store().ok()?.newest_run_of(RunKind::Verify, None, Some(name)).ok().flatten().map(|run| run.id);
         let before = newest();

@@ -131,6 +131,8 @@ fn a_mount_over_most_files_is_not_believed() {
     let index = home.json(&["index"]).expect(3);
     assert_eq!(index.error_code(), "implausible-loss");
     assert!(index.error()["message"].as_str().unwrap().contains("30 of 31 files are gone"), "{}", index.ran);
+    // Of this volume alone.
+    assert!(index.error()["hint"].as_str().unwrap().contains("`lastcopy index photos --accept-loss`"), "{}", index.ran);
     let index = home.json(&["index", "--accept-loss"]).expect(0);
     assert_eq!((index.count("files"), index.count("excluded")), (1, 30));
 }
@@ -214,8 +216,31 @@ fn names_that_nobody_configured() {
         refused(&home, command, 2, "not-found", &["nas"]);
     }
     refused(&home, &["runs", "9999"], 2, "not-found", &["9999"]);
+    // Once, and not by each destination.
+    home.configure(&Setup::two_destinations());
+    refused(&home, &["verify", "--volume", "music"], 2, "not-found", &["music"]);
+    home.configure(&Setup::usual());
     refused(&home, &["offload", "--undo", "9999"], 2, "not-found", &["9999"]);
     refused(&home, &["alarms", "ack", "9999"], 2, "not-found", &["9999"]);
+}
+
+/// What never is in an index is not recorded by the next one, and what it never saw comes back from nowhere.
+#[test]
+fn what_no_index_ever_knows() {
+    let home = pushed();
+    let (volume, digest) = (home.volume("photos"), crate::tree::digest(b"never seen"));
+    symlink("a", volume.join("link")).unwrap();
+    let hint = |command: &[&str], exit: i32| {
+        let refused = home.json(command).expect(exit);
+        refused.error()["hint"].as_str().unwrap().to_owned()
+    };
+    let link = volume.join("link");
+    for command in [["explain", link.to_str().unwrap()], ["query", link.to_str().unwrap()]] {
+        assert!(hint(&command, 2).contains("is a symbolic link: only files are under care"), "{command:?}");
+    }
+    assert!(hint(&["query", volume.to_str().unwrap()], 2).contains("name a file in it"));
+    assert!(!hint(&["restore", "photos", "--content", &digest], 2).contains("--to"));
+    assert!(hint(&["recover", "--from", "usb", "--volume", "music", "--yes"], 2).contains("there are: `photos`"));
 }
 
 #[test]

@@ -913,7 +913,11 @@ fn a_restore_replaces_nothing_that_is_there() {
     let restore = home.json(&["restore", "photos"]).expect(1);
     assert_eq!((restore.count("restored"), restore.count("refused")), (2, 1));
     assert_eq!(fs::read(home.volume("photos").join("moved/away")).unwrap(), b"something else");
-    assert_eq!(home.json(&["restore", "photos", "moved/away", "--in-place"]).expect(0).count("restored"), 1);
+    assert!(restore.summary()["kept"].is_null());
+    let restore = home.json(&["restore", "photos", "moved/away", "--in-place"]).expect(0);
+    assert_eq!(restore.count("restored"), 1);
+    let kept = Path::new(restore.summary()["kept"].as_str().unwrap());
+    assert_eq!(fs::read(kept.join("moved/away")).unwrap(), b"something else");
     assert_same_tree(&home.tree("photos"), &tree);
     let kept = read_tree(&home.volume("photos").join(".lastcopy/kept"));
     assert!(kept.values().any(|entry| entry.bytes == b"something else"));

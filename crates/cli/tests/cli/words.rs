@@ -54,6 +54,7 @@ fn completions_parse() {
     for (shell, program) in [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish")] {
         let script = home.run(&["completions", shell]).expect(0).stdout;
         assert!(script.contains("offload") && script.contains("older-than"), "{shell}");
+        assert!(script.contains("progress") && !script.contains("reference"), "{shell}: what is hidden is completed");
         if missing_program(&[program]).is_some() {
             skipped("words::completions_parse", &format!("{program} is not installed"));
             continue;
@@ -74,6 +75,11 @@ fn the_manual_page_is_one() {
     for section in [".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION", ".SH OPTIONS"] {
         assert!(page.contains(section), "no {section}");
     }
+    // Those of the commands, which it names.
+    let page = home.run(&["man", "destination", "init"]).expect(0).stdout;
+    assert!(page.contains("lastcopy destination init") || page.contains("lastcopy\\-destination\\-init"), "{page}");
+    assert!(page.contains("the only command that may"), "{page}");
+    home.run(&["man", "destination", "nothing"]).expect(2);
 }
 
 /// Colours only where they are wanted: never in a file or a pipe by themselves.
