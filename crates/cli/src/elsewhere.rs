@@ -27,7 +27,7 @@ impl App {
     pub(crate) fn refuse_second_index(&self) -> Result<()> {
         for (name, volume) in &self.config()?.volumes {
             if self.is_from_elsewhere(&volume.path)? {
-                return Err(self.from_elsewhere(name, &volume.path));
+                return Err(self.known_elsewhere(name, &volume.path));
             }
         }
         Ok(())
@@ -37,7 +37,7 @@ impl App {
     pub(crate) fn not_added(&self, name: &str) -> CliError {
         let configured = self.config().ok().and_then(|config| config.volumes.get(name));
         match configured {
-            Some(volume) if self.is_from_elsewhere(&volume.path).unwrap_or(false) => self.from_elsewhere(name, &volume.path),
+            Some(volume) if self.is_from_elsewhere(&volume.path).unwrap_or(false) => self.known_elsewhere(name, &volume.path),
             _ => VolumeError::NotAdded { name: name.to_owned() }.into(),
         }
     }
@@ -51,7 +51,7 @@ impl App {
     }
 
     /// A tree that was added to an index which is not here. Nobody can tell here whether that one is lost.
-    pub(crate) fn from_elsewhere(&self, name: &str, tree: &Path) -> CliError {
+    pub(crate) fn known_elsewhere(&self, name: &str, tree: &Path) -> CliError {
         let tree = tree.display();
         let error = CliError::new(Code::MarkerMismatch, format!("volume `{name}`: {tree} was added to an index that is not here"));
         // Then no volume can be worked on, and each would say so.

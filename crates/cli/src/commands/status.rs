@@ -70,7 +70,7 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
         }
     }
     if let Some(name) = elsewhere {
-        let error = app.from_elsewhere(name, &config.volumes[name].path);
+        let error = app.known_elsewhere(name, &config.volumes[name].path);
         app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
     }
     if !alarms.is_empty() {

@@ -46,7 +46,7 @@ fn add(app: &App, name: &str, path: &Path) -> Result<Exit> {
     }
     if !app.global.yes && !app.has_index()? {
         if app.is_from_elsewhere(&path)? {
-            return Err(app.from_elsewhere(name, &path));
+            return Err(app.known_elsewhere(name, &path));
         }
         app.refuse_second_index()?;
     }
