@@ -56,9 +56,11 @@ impl App {
         let error = CliError::new(Code::MarkerMismatch, format!("volume `{name}`: {tree} was added to an index that is not here"));
         // Then no volume can be worked on, and each would say so.
         let about_index = matches!(self.has_index(), Ok(false));
+        let mistaken = if about_index { "does `db` in [node] name the right place? " } else { "" };
         CliError { about_index, ..error }.hint(format!(
-            "if it is lost: `lastcopy recover --from URL` rebuilds it from a destination, and `lastcopy db restore FILE` puts a backup \
-             there; if another machine cares for the tree, and this one shall from now on: `lastcopy volume add {name} {tree} --yes`"
+            "{mistaken}if it is lost: `lastcopy recover --from URL` rebuilds it from a destination, and `lastcopy db restore FILE` puts a \
+             backup there; if another machine cares for the tree, and this one shall from now on: \
+             `lastcopy volume add {name} {tree} --yes`"
         ))
     }
 }
