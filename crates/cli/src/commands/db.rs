@@ -72,7 +72,9 @@ fn restore(app: &App, file: &Path, dry_run: bool) -> Result<Exit> {
     if let Some(aside) = &aside {
         app.output.line(&format!("  the index that was there is {}", aside.display()));
     }
-    app.output.note("  next: lastcopy index, then lastcopy sync: everything is proven again");
+    app.output.note(
+        "  next: lastcopy index, then lastcopy sync, which proves again what is here, and lastcopy verify: what is offloaded",
+    );
     app.output.note(
         "  what was pushed and offloaded after that copy was made, only the destinations know: `lastcopy recover` without an index",
     );

@@ -1,5 +1,7 @@
 //! `status`: am I safe, and what can I free?
 
+mod proofs;
+
 use crate::app::App;
 use crate::commands::paths::Paths;
 use crate::error::{Exit, Result};
@@ -7,8 +9,11 @@ use crate::output::{Fields, coloured};
 use crate::units::Size;
 use crate::words::{self, files, grouped, plural};
 use anstyle::AnsiColor;
-use lastcopy_offload::{Known, decide};
-use lastcopy_store::{Alarm, FileStatus, Method, Policy, Store, Timestamp, VolumeRecord};
+use lastcopy_store::{
+    Alarm, DestinationRecord, FileStatus, IntentState, Method, PairSurvey, Policy, RunId, Store, Timestamp, VolumeRecord,
+};
+use proofs::{Away, AwayAt, Here, how, missing_but_held};
+use std::collections::BTreeMap;
 
 /// How a volume, or a volume at a destination, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,14 +123,18 @@ fn not_configured(app: &App, record: &VolumeRecord) -> Result<Level> {
     };
     let next = (level != Level::Green).then(|| format!("lastcopy volume add {} {}", record.name, record.path.display()));
     app.output.line(&format!(
-        "{}  {}: not in the configuration: {} here, {} offloaded{}{}",
+        "{}  {}: not in the configuration: {} here, {} offloaded{}{}{}",
         level.shown(),
         record.name,
         files(count(FileStatus::Present)),
         grouped(offloaded),
         some(survey.uncovered_offloaded, "of them at no destination that is known to hold them"),
+        some(survey.unproven_offloaded, "of them proven nowhere"),
         some(quarantined, "in quarantine"),
     ));
+    if offloaded > 0 {
+        tell_away(app, &Away::look(app.store()?, record.id, None)?, &[])?;
+    }
     if let Some(next) = &next {
         app.output.line(&format!("    next: {next}"));
     }
@@ -166,6 +175,14 @@ fn status_fields(volume: &str, destination: Option<&str>, level: Level) -> Field
     Fields::new().with("volume", volume).with("destination", destination).with("level", level.name())
 }
 
+/// What is the same for all destinations of a volume.
+struct Standing<'a> {
+    volume: &'a VolumeRecord,
+    alarms: &'a [Alarm],
+    here: &'a Here,
+    away: &'a Away,
+}
+
 /// What one destination says, for the volume's line.
 struct Pair {
     name: String,
@@ -181,15 +198,15 @@ struct Pair {
 }
 
 fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
+    // An index that finds itself to be an old copy has nothing proven: it is told that first.
+    let opened = app.volume(&record.name);
     let store = app.store()?;
     let config = app.volume_config(&record.name)?;
     let policy = config.offload.as_ref().map(|policy| app.policy(policy)).transpose()?;
     let weaker = policy.as_ref().map_or_else(|| Ok(Vec::new()), |policy| app.weakenings(record.id, policy))?;
-    let (offloadable_files, offloadable_bytes) = match &policy {
-        Some(policy) if weaker.is_empty() => offloadable(store, record, policy)?,
-        // Under a policy that is weaker than the accepted one, nothing goes.
-        _ => (0, 0),
-    };
+    let satisfiable = policy.as_ref().map_or(Ok(()), |policy| app.satisfiable(&record.name, policy));
+    // Where an offload is refused, nothing goes.
+    let in_force = policy.as_ref().filter(|_| weaker.is_empty() && opened.is_ok() && satisfiable.is_ok());
     let survey = store.survey_volume(record.id)?;
     let count =
         |status| survey.by_status.iter().find(|(found, ..)| *found == status).map_or((0, 0), |(_, files, bytes)| (*files, *bytes));
@@ -197,25 +214,40 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     let (offloaded, offloaded_bytes) = count(FileStatus::Offloaded);
     let (missing, _) = count(FileStatus::Missing);
     let (quarantined, _) = count(FileStatus::Quarantined);
-    let pairs = config
-        .sync_to
-        .iter()
-        .map(|name| pair(app, record, name, policy.as_ref(), alarms, (offloadable_files, offloadable_bytes)))
-        .collect::<Result<Vec<_>>>()?;
+    let stale_before = stale_before(store, policy.as_ref());
+    let at = |name: &String| {
+        let destination = app.destination_record(name)?;
+        let survey = store.survey_pair(record.id, destination.id, stale_before)?;
+        Ok((destination, survey))
+    };
+    let surveyed = config.sync_to.iter().map(at).collect::<Result<Vec<_>>>()?;
+    let unclaimed: Vec<_> = surveyed.iter().filter(|(_, pair)| pair.covered < pair.total).map(|(at, _)| at.id).collect();
+    let here = Here::look(store, record.id, in_force, &unclaimed, stale_before)?;
+    let away = if offloaded > 0 { Away::look(store, record.id, policy.as_ref())? } else { Away::default() };
+    let standing = Standing { volume: record, alarms, here: &here, away: &away };
+    let pairs = surveyed.iter().map(|(at, survey)| pair(app, &standing, at, survey)).collect::<Result<Vec<_>>>()?;
+    let (offloadable_files, offloadable_bytes) = here.offloadable;
+    let grace = Grace::of(store, record)?;
+    // Of what was deleted on purpose over the years, some is always missing; a tree in which nothing is left is no such thing.
+    let emptied = total == 0 && missing > offloaded + quarantined;
+
     let mut level = pairs.iter().map(|pair| pair.level).max().unwrap_or(Level::Amber);
     let mut next = pairs.iter().find(|pair| pair.level == level).and_then(|pair| pair.next.clone());
     if survey.last_index.is_none() {
         level = level.max(Level::Amber);
         next = Some(format!("lastcopy index {}", record.name));
     }
+    if emptied {
+        level = level.max(Level::Amber);
+        next = Some("lastcopy query --missing".into());
+    }
     if config.sync_to.is_empty() {
-        next = Some(format!("say in sync_to of [volumes.{}] where it is kept", record.name));
+        next = Some("lastcopy config check".into());
     }
     if !weaker.is_empty() {
         level = level.max(Level::Amber);
         next = Some(format!("lastcopy policy accept {} --reason TEXT", record.name));
     }
-    let satisfiable = policy.as_ref().map_or(Ok(()), |policy| app.satisfiable(&record.name, policy));
     if let Err(error) = &satisfiable {
         level = level.max(Level::Amber);
         next = Some("lastcopy config check".into());
@@ -226,20 +258,32 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         level = level.max(Level::Amber);
         next = Some("lastcopy verify".into());
     }
+    if away.short > 0 {
+        level = level.max(Level::Amber);
+        if next.is_none() {
+            next = vouch_again(store, record, &away)?;
+        }
+    }
     if survey.uncovered_offloaded > 0 {
         level = Level::Red;
-        next = Some("lastcopy destination repair DEST, or bring the destination back that holds them".into());
+        next = Some(repair(app)?);
     }
     if survey.file_alarms > 0 {
         level = Level::Red;
         next = Some("lastcopy alarms".into());
     }
-    if let Err(error) = app.volume(&record.name) {
+    if let Err(error) = &opened {
         level = level.max(Level::Amber);
+        if level < Level::Red {
+            next = Some("lastcopy config check".into());
+        }
         app.output.line(&format!("{}: {}", record.name, error.message));
     }
+    if next.is_none() && grace.over {
+        next = Some(format!("lastcopy offload {}", record.name));
+    }
     if next.is_none() && offloadable_bytes > 0 {
-        next = Some(format!("lastcopy offload {} . frees {}", record.name, Size(offloadable_bytes)));
+        next = Some(format!("lastcopy offload {} .", record.name));
     }
     let covered = pairs.iter().map(|pair| pair.covered).min().unwrap_or(0);
     // A volume is as well kept as where it is kept worst: a destination of which nothing is known leaves nothing to tell.
@@ -259,10 +303,24 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     for pair in &pairs {
         app.output.line(&format!("    {}  {}: {}", pair.level.shown(), pair.name, pair.line));
     }
+    if away.files > 0 {
+        tell_away(app, &away, &config.sync_to)?;
+        tell_plan(app, &config.sync_to)?;
+    }
     if survey.uncovered_offloaded > 0 {
         app.output.line(&format!(
-            "    {} that no destination is known to hold any more",
+            "    {} that no destination is known to hold any more: bring the one back that held them, or repair it",
             plural(survey.uncovered_offloaded, "offloaded file", "offloaded files")
+        ));
+    }
+    if survey.unproven_offloaded > 0 {
+        app.output
+            .line(&format!("    {} proven nowhere", plural(survey.unproven_offloaded, "offloaded file is", "offloaded files are")));
+    }
+    if away.short > survey.unproven_offloaded + survey.uncovered_offloaded {
+        app.output.line(&format!(
+            "    {} not proven where the policy asks",
+            plural(away.short, "offloaded file is", "offloaded files are")
         ));
     }
     if stale > 0 {
@@ -271,10 +329,23 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
             plural(stale, "offloaded file", "offloaded files")
         ));
     }
-    if policy.is_some() {
-        app.output.line(&format!("    can be freed now: {} ({})", files(offloadable_files), Size(offloadable_bytes)));
-    } else {
-        app.output.line("    nothing can be freed: there is no offload policy");
+    if emptied {
+        app.output.line(&format!(
+            "    nothing that was here is left; a destination holds {}: `lastcopy restore {} PATH` brings one back",
+            files(missing_but_held(store, record.id)?),
+            record.name
+        ));
+    }
+    grace.lines(&record.name).iter().for_each(|line| app.output.line(&format!("    {line}")));
+    match (&policy, &opened) {
+        (_, Err(_)) => app.output.line("    nothing can be freed: the volume cannot be opened"),
+        (Some(_), _) => {
+            app.output.line(&format!("    can be freed now: {} ({})", files(offloadable_files), Size(offloadable_bytes)));
+        }
+        (None, _) if away.files > 0 => {
+            app.output.line("    there is no offload policy: nothing can be freed, and nothing says where offloaded files must be");
+        }
+        (None, _) => app.output.line("    nothing can be freed: there is no offload policy"),
     }
     if let Some(next) = &next {
         app.output.line(&format!("    next: {next}"));
@@ -288,6 +359,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         .with("offloaded_uncovered", survey.uncovered_offloaded)
         .with("offloaded_unproven", survey.unproven_offloaded)
         .with("offloaded_stale", stale)
+        .with("offloaded_short", away.short)
         .with("missing", missing)
         .with("quarantined", quarantined)
         .with("method", method.map(Method::name))
@@ -308,35 +380,82 @@ fn some(count: u64, what: &str) -> String {
     if count > 0 { format!(", {} {what}", grouped(count)) } else { String::new() }
 }
 
-/// What the gate would let go now, on evidence alone.
-fn offloadable(store: &Store, record: &VolumeRecord, policy: &Policy) -> Result<(u64, u64)> {
-    let (mut count, mut bytes) = (0, 0);
-    let known = Known { now: store.now(), needed: false, confirmations: &[] };
-    store.scan_evidence(record.id, &policy.counted(), &mut |facts, evidence| {
-        if decide(facts, evidence, policy, &known).passes() {
-            count += 1;
-            bytes += facts.file.content.size;
+/// The command that brings back what destinations lost: it names one that was found to have lost something.
+fn repair(app: &App) -> Result<String> {
+    let store = app.store()?;
+    for name in app.config()?.destinations.keys() {
+        if !store.lost_at(app.destination_record(name)?.id)?.is_empty() {
+            return Ok(format!("lastcopy destination repair {name}"));
         }
-        Ok(())
-    })?;
-    Ok((count, bytes))
+    }
+    Ok("lastcopy verify".into())
 }
 
-fn pair(
-    app: &App,
-    volume: &VolumeRecord,
-    name: &str,
-    policy: Option<&Policy>,
-    alarms: &[Alarm],
-    offloadable: (u64, u64),
-) -> Result<Pair> {
-    let store = app.store()?;
-    let record = app.destination_record(name)?;
-    let survey = store.survey_pair(volume.id, record.id, stale_before(store, policy))?;
+/// What destinations outside of a volume's plan hold of its offloaded files.
+fn tell_away(app: &App, away: &Away, sync_to: &[String]) -> Result<()> {
+    let configured = &app.config()?.destinations;
+    for record in app.store()?.destinations()?.iter().filter(|record| !sync_to.contains(&record.name)) {
+        if let Some(at) = away.at(record.id).filter(|at| at.proofs.proven + at.unproven > 0) {
+            let whose = if configured.contains_key(&record.name) { "not in sync_to" } else { "not in the configuration" };
+            app.output.line(&format!("    {} ({whose}): {}", record.name, away.words_at(at)));
+        }
+    }
+    Ok(())
+}
+
+/// Where files that were offloaded are not pushed to: after a recovery, the plan that a person had is not known any more.
+fn tell_plan(app: &App, sync_to: &[String]) -> Result<()> {
+    let [only] = sync_to else { return Ok(()) };
+    let others = app.config()?.destinations.keys().filter(|name| *name != only);
+    let others: Vec<_> = others.map(String::as_str).collect();
+    let others = if others.is_empty() { String::new() } else { format!(", not to {}", others.join(", ")) };
+    app.output.line(&format!("    sync_to names one place only: {only}{others}"));
+    Ok(())
+}
+
+/// What offloads hold for their grace: by run, how many files, and until when.
+struct Grace {
+    runs: BTreeMap<RunId, (u64, Timestamp)>,
+    now: Timestamp,
+    /// Some of it may go.
+    over: bool,
+}
+
+impl Grace {
+    fn of(store: &Store, record: &VolumeRecord) -> Result<Self> {
+        let mut grace = Self { runs: BTreeMap::new(), now: store.now(), over: false };
+        let held = store.open_intents(record.id)?.into_iter().filter(|intent| intent.state == IntentState::Held);
+        for (run, until) in held.filter_map(|intent| Some((intent.run, intent.held_until?))) {
+            let (files, last) = grace.runs.entry(run).or_insert((0, until));
+            *files += 1;
+            *last = until.max(*last);
+            grace.over |= until <= grace.now;
+        }
+        Ok(grace)
+    }
+
+    fn lines(&self, volume: &str) -> Vec<String> {
+        let line = |(run, (count, until)): (&RunId, &(u64, Timestamp))| {
+            let undo = format!("`lastcopy offload --undo {run}` puts them back");
+            if *until <= self.now {
+                format!("{} in quarantine, their grace is over: `lastcopy offload {volume}` deletes them, {undo}", files(*count))
+            } else {
+                let until = words::local_time(*until);
+                format!("{} in quarantine until {until}: `lastcopy offload {volume}` deletes them then, {undo}", files(*count))
+            }
+        };
+        self.runs.iter().map(line).collect()
+    }
+}
+
+fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: &PairSurvey) -> Result<Pair> {
+    let Standing { volume, alarms, here, away } = *standing;
+    let (store, name) = (app.store()?, record.name.as_str());
     let last_push = store.last_push(volume.id, record.id)?.and_then(|(_, at)| at);
     let alarmed = alarms.iter().any(|alarm| alarm.destination.as_deref() == Some(name));
     let trouble = app.missing_secret(name)?;
     let sync = format!("lastcopy sync {} --to {name}", volume.name);
+    let away_at = away.at(record.id);
     let (level, next) = if record.incarnation.is_none() {
         (Level::Amber, Some(format!("lastcopy destination init {name}")))
     } else if alarmed {
@@ -349,20 +468,33 @@ fn pair(
         (Level::Amber, Some(format!("lastcopy verify {name}")))
     } else if last_push.is_none() {
         (Level::Amber, Some(sync))
+    } else if let Some(at) = away_at.filter(|at| at.lacking > 0) {
+        (Level::Amber, Some(proves_again(store, volume, record, at)?))
     } else {
         (Level::Green, None)
     };
     let methods: Vec<_> = survey.methods.iter().map(|method| method.name()).collect();
     let method = if methods.is_empty() { None } else { Some(methods.join("+")) };
-    let mut line = format!("{} of {} proven", grouped(survey.covered), files(survey.total));
-    if let Some(method) = &method {
-        line.push_str(&format!(" by {method}"));
-    }
-    if let Some(at) = survey.verified_since {
-        line.push_str(&format!(", all checked since {}", words::local_time(at)));
-    }
-    if survey.stale > 0 {
-        line.push_str(&format!(", {} too long ago, or at a time to come", grouped(survey.stale)));
+    // What a push claims is what the gate counts; what is proven besides, the next push finds proven.
+    let proven = here.at(record.id).filter(|proofs| proofs.proven > survey.covered);
+    let mut line = match proven {
+        Some(proofs) => format!(
+            "{} of {} proven{}, {} of them in a push that is complete",
+            grouped(proofs.proven),
+            files(survey.total),
+            how(proofs.method().as_deref(), proofs.since, proofs.stale),
+            grouped(survey.covered)
+        ),
+        None => format!(
+            "{} of {} proven{}",
+            grouped(survey.covered),
+            files(survey.total),
+            how(method.as_deref(), survey.verified_since, survey.stale)
+        ),
+    };
+    if let Some(at) = away_at {
+        let words = away.words_at(at);
+        line = if survey.total == 0 { words } else { format!("{line}; {words}") };
     }
     if alarmed {
         line.push_str(", an ALARM stands");
@@ -376,13 +508,18 @@ fn pair(
     let fields = status_fields(&volume.name, Some(name), level)
         .with("kind", record.kind.name())
         .with("covered", survey.covered)
+        .with("proven", proven.map_or(survey.covered, |proofs| proofs.proven))
         .with("total", survey.total)
         .with("stale", survey.stale)
         .with("method", method)
         .with("last_push", last_push.map(words::rfc3339))
         .with("last_verified", survey.verified_since.map(words::rfc3339))
-        .with("offloadable_files", offloadable.0)
-        .with("offloadable_bytes", offloadable.1)
+        .with("offloaded_proven", away_at.map_or(0, |at| at.proofs.proven))
+        .with("offloaded_stale", away_at.map_or(0, |at| at.proofs.stale))
+        .with("offloaded_method", away_at.and_then(|at| at.proofs.method()))
+        .with("offloaded_verified", away_at.and_then(|at| at.proofs.since).map(words::rfc3339))
+        .with("offloadable_files", here.offloadable.0)
+        .with("offloadable_bytes", here.offloadable.1)
         .with("trouble", trouble)
         .with("next", next.clone());
     Ok(Pair {
@@ -395,5 +532,25 @@ fn pair(
         method: survey.methods.iter().copied().max(),
         last_push,
         last_verified: survey.verified_since,
+    })
+}
+
+/// The same for the first destination of the index that lacks any, pushed to or not.
+fn vouch_again(store: &Store, volume: &VolumeRecord, away: &Away) -> Result<Option<String>> {
+    let all = store.destinations()?;
+    let lacking = all.iter().find_map(|record| Some((record, away.at(record.id).filter(|at| at.lacking > 0)?)));
+    lacking.map(|(record, at)| proves_again(store, volume, record, at)).transpose()
+}
+
+/// The command by which a destination comes to vouch for offloaded files again.
+fn proves_again(store: &Store, volume: &VolumeRecord, record: &DestinationRecord, at: &AwayAt) -> Result<String> {
+    let name = &record.name;
+    Ok(if at.absent < at.lacking {
+        format!("lastcopy verify {name}")
+    } else if !store.lost_at(record.id)?.is_empty() {
+        format!("lastcopy destination repair {name}")
+    } else {
+        // Nothing but a push brings it there, and a push takes only what is here.
+        format!("lastcopy restore {}", volume.name)
     })
 }

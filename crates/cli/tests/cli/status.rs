@@ -56,6 +56,7 @@ fn what_a_volume_outside_of_the_configuration_offloaded_is_still_owed() {
     // What is proven to be elsewhere is no trouble.
     let status = home.json(&["status"]).expect(0);
     assert_eq!((&volume(&status, "photos")["level"], &volume(&status, "photos")["offloaded"]), (&"green".into(), &1.into()));
+    assert!(told(&home, 0).contains("usb (not in sync_to): 1 of 1 offloaded file proven by read-back"));
     for name in ["usb", "nas"] {
         home.run(&["destination", "reset", name, "--yes", "--reason", "it fell down"]).expect(0);
     }
@@ -199,4 +200,146 @@ fn pushed() -> Home {
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
     home
+}
+
+/// What people read of it.
+fn told(home: &Home, exit: i32) -> String {
+    home.run(&["status"]).expect(exit).stdout
+}
+
+/// Of offloaded files, the only ones that have no other copy, people saw nothing but how many there are.
+#[test]
+fn people_are_told_how_offloaded_files_are_kept() {
+    let home = Home::new(&Setup::two_destinations());
+    for name in ["a", "b", "c"] {
+        home.write("photos", name, name.as_bytes());
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", "a", "b", "--yes"]).expect(0);
+    let text = told(&home, 0);
+    assert!(text.contains("usb: 1 of 1 file proven by read-back, all checked since"), "{text}");
+    assert!(text.contains("; 2 of 2 offloaded files proven by read-back, all checked since"), "{text}");
+
+    // Proven at one place, and the policy asks two.
+    home.run(&["destination", "reset", "nas", "--yes", "--reason", "it fell down"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let text = told(&home, 1);
+    assert!(text.contains("amber  nas: 1 of 1 file proven") && text.contains("; 0 of 2 offloaded files proven"), "{text}");
+    assert!(text.contains("2 to be proven again"), "{text}");
+    assert!(text.contains("2 offloaded files are not proven where the policy asks"), "{text}");
+    assert!(text.contains("green  usb"), "{text}");
+    let status = home.json(&["status"]).expect(1);
+    let photos = volume(&status, "photos");
+    assert_eq!((&photos["level"], &photos["offloaded_short"]), (&"amber".into(), &2.into()));
+    assert_eq!(photos["next"], "lastcopy verify nas");
+    follow(&home, photos["next"].as_str().unwrap(), 0);
+    let status = home.json(&["status"]).expect(0);
+    let nas = status.of("status").find(|line| line["destination"] == "nas").unwrap();
+    assert_eq!((&nas["offloaded_proven"], &nas["offloaded_method"]), (&2.into(), &"read-back".into()));
+
+    // Proven nowhere.
+    for name in ["usb", "nas"] {
+        home.run(&["destination", "reset", name, "--yes", "--reason", "it fell down"]).expect(0);
+    }
+    home.run(&["sync"]).expect(0);
+    let text = told(&home, 1);
+    assert!(text.contains("2 offloaded files are proven nowhere"), "{text}");
+    assert!(text.contains("next: lastcopy verify"), "{text}");
+}
+
+/// A destination that the policy asks only since the files went holds nothing of them, and no push takes what is not here.
+#[test]
+fn a_policy_that_asks_more_is_said_to_be_short() {
+    let home = Home::new(&Setup::usual().destination("nas"));
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    let text = told(&home, 0);
+    assert!(text.contains("sync_to names one place only: usb, not to nas"), "{text}");
+    home.configure(&Setup::two_destinations());
+    home.run(&["sync"]).expect(0);
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!(volume(&status, "photos")["next"], "lastcopy restore photos");
+    for command in [&["restore", "photos"] as &[&str], &["index"], &["sync"], &["offload", "photos", ".", "--yes"]] {
+        home.run(command).expect(0);
+    }
+    home.json(&["status"]).expect(0);
+    // Nothing says any more where they must be.
+    home.configure(&Setup::two_destinations().no_policy("photos"));
+    assert!(told(&home, 0).contains("nothing says where offloaded files must be"));
+}
+
+/// After everything was proven again, what had come back counted as "0 of N proven", because no push had claimed it yet.
+#[test]
+fn what_is_proven_without_a_push_is_said_to_be() {
+    let home = pushed();
+    home.run(&["offload", "photos", ".", "--yes"]).expect(0);
+    home.run(&["restore", "photos"]).expect(0);
+    let text = told(&home, 1);
+    assert!(text.contains("usb: 1 of 1 file proven by read-back, all checked since"), "{text}");
+    assert!(text.contains(", 0 of them in a push that is complete"), "{text}");
+    let status = home.json(&["status"]).expect(1);
+    let usb = status.of("status").find(|line| line["destination"] == "usb").unwrap();
+    assert_eq!((&usb["covered"], &usb["proven"], &usb["level"]), (&0.into(), &1.into(), &"amber".into()));
+    for next in ["lastcopy sync photos --to usb", "lastcopy sync photos --to nas"] {
+        let status = home.json(&["status"]).expect(1);
+        assert_eq!(volume(&status, "photos")["next"], next);
+        follow(&home, next, 0);
+    }
+    assert!(!told(&home, 0).contains("in a push"));
+}
+
+/// A volume of which nothing was left, and whose loss was accepted, was green.
+#[test]
+fn a_volume_of_which_nothing_is_left_is_not_green() {
+    let home = pushed();
+    home.write("photos", "b", b"more");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    fs::remove_file(home.volume("photos").join("a")).unwrap();
+    home.run(&["index"]).expect(0);
+    assert_eq!(volume(&home.json(&["status"]).expect(0), "photos")["missing"], 1, "one that is deleted is no alarm");
+    fs::remove_file(home.volume("photos").join("b")).unwrap();
+    home.run(&["index", "--accept-loss"]).expect(0);
+    let text = told(&home, 1);
+    assert!(text.contains("amber  photos") && text.contains("next: lastcopy query --missing"), "{text}");
+    assert!(text.contains("a destination holds 2 files: `lastcopy restore photos PATH` brings one back"), "{text}");
+    home.run(&["restore", "photos", "b"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["status"]).expect(0);
+}
+
+/// What cannot be done was advised: the tree was away, and `offload` was the next thing to do. And it came with words that are no command.
+#[test]
+fn only_what_can_be_done_is_advised() {
+    let home = pushed();
+    let status = home.json(&["status"]).expect(0);
+    assert_eq!(volume(&status, "photos")["next"], "lastcopy offload photos .");
+    fs::rename(home.volume("photos"), home.path("away")).unwrap();
+    let status = home.json(&["status"]).expect(1);
+    let photos = volume(&status, "photos");
+    assert_eq!((&photos["next"], &photos["offloadable_files"]), (&"lastcopy config check".into(), &0.into()));
+    let text = told(&home, 1);
+    assert!(text.contains("nothing can be freed") && !text.contains("lastcopy offload"), "{text}");
+    follow(&home, "lastcopy config check", 1);
+}
+
+/// What waits for its grace was counted, and neither until when nor what becomes of it was said.
+#[test]
+fn quarantine_says_until_when() {
+    let home = Home::new(&Setup::usual().policy("photos", "require = [\"usb\"]\ngrace = \"1h\""));
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let run = home.json(&["offload", "photos", ".", "--yes"]).expect(0).summary()["run"].to_string();
+    let text = told(&home, 0);
+    assert!(
+        text.contains("1 file in quarantine until 20") && text.contains("`lastcopy offload photos` deletes them then"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("`lastcopy offload --undo {run}` puts them back")), "{text}");
+    home.run(&["offload", "--undo", &run]).expect(0);
+    assert!(!told(&home, 1).contains("quarantine"));
 }
