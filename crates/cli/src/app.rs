@@ -6,6 +6,7 @@ use crate::config::{
     self, Config, DestinationConfig, KopiaConfig, KopiaPlace, MirrorConfig, PolicyConfig, Secret, VolumeConfig, Way,
 };
 use crate::error::{CliError, Code, Exit, Result};
+use crate::excluded::Excluded;
 use crate::needed::needed_files;
 use crate::output::Output;
 use crate::progress;
@@ -266,6 +267,16 @@ impl App {
     /// Names of all destinations that the index ever knew.
     pub(crate) fn names(&self) -> Result<Names> {
         Ok(Names::new(self.store()?.destinations()?))
+    }
+
+    /// The same, for telling of a volume's files: with those that a destination cannot have.
+    pub(crate) fn names_for(&self, volume: &str) -> Result<Names> {
+        let store = self.store()?;
+        let Some(volume) = store.volume_record(volume)? else { return self.names() };
+        let destinations = store.destinations()?;
+        let excluded = |record: &DestinationRecord| Ok((record.id, Excluded::by_last_push(store, volume.id, record.id)?));
+        let excluded = destinations.iter().map(excluded).collect::<Result<_>>()?;
+        Ok(Names::new(destinations).excluding(excluded))
     }
 
     /// Opens a volume with its configured policy. An index that finds itself to be an old copy begins a new epoch, and tries again.

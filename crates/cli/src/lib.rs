@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod elsewhere;
 mod error;
+mod excluded;
 mod hook;
 mod needed;
 mod output;

@@ -65,6 +65,12 @@ impl Fields {
     }
 }
 
+impl From<Fields> for Value {
+    fn from(fields: Fields) -> Self {
+        Self::Object(fields.0)
+    }
+}
+
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
         Self { format, bar: None, summaries: Mutex::default() }

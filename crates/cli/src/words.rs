@@ -1,5 +1,7 @@
 //! Words for people: weakenings, causes with what clears them, times, counts.
 
+use crate::excluded::Excluded;
+use lastcopy_fs::RelPath;
 use lastcopy_offload::{Cause, Refusal};
 use lastcopy_store::{DestinationId, DestinationRecord, Timestamp, Weakening};
 use std::collections::BTreeMap;
@@ -8,12 +10,18 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) struct Names {
     by_row: BTreeMap<DestinationId, (String, bool)>,
+    /// What they cannot have of the volume that is told of.
+    excluded: BTreeMap<DestinationId, Excluded>,
 }
 
 impl Names {
     pub(crate) fn new(records: Vec<DestinationRecord>) -> Self {
         let named = |record: DestinationRecord| (record.id, (record.name, record.incarnation.is_some()));
-        Self { by_row: records.into_iter().map(named).collect() }
+        Self { by_row: records.into_iter().map(named).collect(), excluded: BTreeMap::new() }
+    }
+
+    pub(crate) fn excluding(self, excluded: BTreeMap<DestinationId, Excluded>) -> Self {
+        Self { excluded, ..self }
     }
 
     /// The name of a destination.
@@ -24,6 +32,12 @@ impl Names {
     fn is_initialised(&self, id: Option<DestinationId>) -> bool {
         id.and_then(|id| self.by_row.get(&id)).is_some_and(|(_, initialised)| *initialised)
     }
+}
+
+/// Why the destination that lacks a file cannot have it.
+pub(crate) fn excluded<'a>(refusal: &Refusal, path: &RelPath, names: &'a Names) -> Option<&'a str> {
+    let destination = refusal.destination.filter(|_| refusal.cause == Cause::NoReceipt)?;
+    names.excluded.get(&destination)?.reason(path)
 }
 
 /// In which way a policy is weaker.
@@ -41,8 +55,11 @@ pub(crate) fn weakening(way: &Weakening) -> String {
 }
 
 /// What a refusal says, in a sentence.
-pub(crate) fn detail(refusal: &Refusal, names: &Names) -> String {
+pub(crate) fn detail(refusal: &Refusal, path: &RelPath, names: &Names) -> String {
     let at = refusal.destination.and_then(|id| names.get(id)).unwrap_or("a destination");
+    if let Some(reason) = excluded(refusal, path, names) {
+        return format!("excluded at `{at}`: {reason}");
+    }
     let text = match refusal.cause {
         Cause::Identity if names.is_initialised(refusal.destination) => format!("another repository answers at `{at}`"),
         Cause::Identity => format!("`{at}` was never initialised"),
@@ -69,8 +86,11 @@ pub(crate) fn detail(refusal: &Refusal, names: &Names) -> String {
     }
 }
 
-/// The command that clears a cause.
-pub(crate) fn fix(refusal: &Refusal, names: &Names, volume: &str) -> String {
+/// The command that clears a cause; where none does, what a person can do.
+pub(crate) fn fix(refusal: &Refusal, path: &RelPath, names: &Names, volume: &str) -> String {
+    if excluded(refusal, path, names).is_some() {
+        return ways_out_of_exclusion(volume);
+    }
     let at = refusal.destination.and_then(|id| names.get(id)).unwrap_or("DEST");
     match refusal.cause {
         // It ends this once the right one is back, and says how to accept the other one.
@@ -90,6 +110,13 @@ pub(crate) fn fix(refusal: &Refusal, names: &Names, volume: &str) -> String {
         Cause::InUse => "close it, then offload again".into(),
         Cause::Filesystem => format!("set any_filesystem in [volumes.{volume}.offload], or leave it"),
     }
+}
+
+/// What helps where a destination cannot have a file: pushing it again does not.
+pub(crate) fn ways_out_of_exclusion(volume: &str) -> String {
+    format!(
+        "rename it, or mend what the reason names; or leave it out (`exclude` in [volumes.{volume}]), or count on another destination"
+    )
 }
 
 /// A time as RFC 3339, UTC, for JSON.

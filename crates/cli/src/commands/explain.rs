@@ -33,7 +33,8 @@ fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
     let Some(policy) = volume.configured_policy() else {
         return Err(BeginError::NoPolicy { volume: name.to_owned() }.into());
     };
-    let mut explaining = Explaining { app, volume: &volume, policy, names: app.names()?, counts: Counts::default(), untold: below };
+    let mut explaining =
+        Explaining { app, volume: &volume, policy, names: app.names_for(name)?, counts: Counts::default(), untold: below };
     let given = explaining.untold.len();
     let weaker = explaining.present()?;
     explaining.absent()?;
@@ -223,7 +224,7 @@ fn tell(
         out.line(&format!("  {name} ({role}): {}{proof}", marks.join("  ")));
     }
     for refusal in &report.refusals {
-        out.line(&format!("  {}: {}", refusal.cause.name(), words::detail(refusal, names)));
-        out.line(&format!("      to clear it: {}", words::fix(refusal, names, volume)));
+        out.line(&format!("  {}: {}", refusal.cause.name(), words::detail(refusal, &report.path, names)));
+        out.line(&format!("      to clear it: {}", words::fix(refusal, &report.path, names, volume)));
     }
 }

@@ -264,8 +264,8 @@ pub(crate) struct Teller<'a> {
     app: &'a App,
     volume: &'a str,
     names: Names,
-    /// Cause and destination → how many files and bytes, an example, and what clears it.
-    groups: BTreeMap<(Cause, Option<DestinationId>), Group>,
+    /// Cause, destination, and whether it cannot have them → how many files and bytes, an example, and what clears it.
+    groups: BTreeMap<(Cause, Option<DestinationId>, bool), Group>,
     others: Vec<(FileOutcome, String)>,
 }
 
@@ -279,7 +279,7 @@ struct Group {
 
 impl<'a> Teller<'a> {
     pub(crate) fn new(app: &'a App, volume: &'a str) -> Result<Self> {
-        Ok(Self { app, volume, names: app.names()?, groups: BTreeMap::new(), others: Vec::new() })
+        Ok(Self { app, volume, names: app.names_for(volume)?, groups: BTreeMap::new(), others: Vec::new() })
     }
 
     pub(crate) fn tell(&mut self, report: &FileReport) {
@@ -287,11 +287,12 @@ impl<'a> Teller<'a> {
             self.app.output.json("file", &file_fields(self.volume, report, &self.names));
         }
         for refusal in &report.refusals {
-            let group = self.groups.entry((refusal.cause, refusal.destination)).or_insert_with(|| Group {
+            let excluded = words::excluded(refusal, &report.path, &self.names).is_some();
+            let group = self.groups.entry((refusal.cause, refusal.destination, excluded)).or_insert_with(|| Group {
                 files: 0,
                 bytes: 0,
-                detail: words::detail(refusal, &self.names),
-                fix: words::fix(refusal, &self.names, self.volume),
+                detail: words::detail(refusal, &report.path, &self.names),
+                fix: words::fix(refusal, &report.path, &self.names, self.volume),
                 example: report.path.to_string(),
             });
             group.files += 1;
@@ -325,7 +326,7 @@ impl<'a> Teller<'a> {
         if counts.blocked > 0 {
             out.line(&format!("{} here, because:", files_that(counts.blocked, "stays", "stay")));
         }
-        for ((cause, _), group) in &self.groups {
+        for ((cause, ..), group) in &self.groups {
             out.line(&format!("  {} ({}) {}: {}", files(group.files), Size(group.bytes), cause.name(), group.detail));
             out.line(&format!("      for example `{}`; to clear it: {}", group.example, group.fix));
         }
@@ -357,8 +358,8 @@ pub(crate) fn file_fields(volume: &str, report: &FileReport, names: &Names) -> F
             serde_json::json!({
                 "destination": refusal.destination.and_then(|id| names.get(id)),
                 "cause": refusal.cause.name(),
-                "detail": words::detail(refusal, names),
-                "fix": words::fix(refusal, names, volume),
+                "detail": words::detail(refusal, &report.path, names),
+                "fix": words::fix(refusal, &report.path, names, volume),
             })
         })
         .collect();

@@ -5,6 +5,7 @@ mod proofs;
 use crate::app::App;
 use crate::commands::paths::Paths;
 use crate::error::{Exit, Result};
+use crate::excluded::Excluded;
 use crate::output::{Fields, coloured};
 use crate::units::Size;
 use crate::words::{self, files, grouped, plural};
@@ -12,7 +13,7 @@ use anstyle::AnsiColor;
 use lastcopy_store::{
     Alarm, DestinationRecord, FileStatus, IntentState, Method, PairSurvey, Policy, RunId, Store, Timestamp, VolumeRecord,
 };
-use proofs::{Away, AwayAt, Here, how, missing_but_held};
+use proofs::{Away, AwayAt, Here, HereAt, how, missing_but_held};
 use std::collections::BTreeMap;
 
 /// How a volume, or a volume at a destination, stands.
@@ -189,6 +190,8 @@ struct Pair {
     level: Level,
     line: String,
     fields: Fields,
+    /// What it cannot have.
+    excluded: Vec<String>,
     next: Option<String>,
     covered: u64,
     /// The weakest by which anything there was proven.
@@ -221,7 +224,9 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         Ok((destination, survey))
     };
     let surveyed = config.sync_to.iter().map(at).collect::<Result<Vec<_>>>()?;
-    let unclaimed: Vec<_> = surveyed.iter().filter(|(_, pair)| pair.covered < pair.total).map(|(at, _)| at.id).collect();
+    let unclaimed = surveyed.iter().filter(|(_, pair)| pair.covered < pair.total);
+    let unclaimed =
+        unclaimed.map(|(at, _)| Ok((at.id, Excluded::by_last_push(store, record.id, at.id)?))).collect::<Result<_>>()?;
     let here = Here::look(store, record.id, in_force, &unclaimed, stale_before)?;
     let away = if offloaded > 0 { Away::look(store, record.id, policy.as_ref())? } else { Away::default() };
     let standing = Standing { volume: record, alarms, here: &here, away: &away };
@@ -232,7 +237,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     let emptied = total == 0 && missing > offloaded + quarantined;
 
     let mut level = pairs.iter().map(|pair| pair.level).max().unwrap_or(Level::Amber);
-    let mut next = pairs.iter().find(|pair| pair.level == level).and_then(|pair| pair.next.clone());
+    let mut next = pairs.iter().filter(|pair| pair.level == level).find_map(|pair| pair.next.clone());
     if survey.last_index.is_none() {
         level = level.max(Level::Amber);
         next = Some(format!("lastcopy index {}", record.name));
@@ -302,6 +307,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     ));
     for pair in &pairs {
         app.output.line(&format!("    {}  {}: {}", pair.level.shown(), pair.name, pair.line));
+        pair.excluded.iter().for_each(|line| app.output.line(&format!("        {line}")));
     }
     if away.files > 0 {
         tell_away(app, &away, &config.sync_to)?;
@@ -455,7 +461,8 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
     let alarmed = alarms.iter().any(|alarm| alarm.destination.as_deref() == Some(name));
     let trouble = app.missing_secret(name)?;
     let sync = format!("lastcopy sync {} --to {name}", volume.name);
-    let away_at = away.at(record.id);
+    let (here_at, away_at) = (here.at(record.id), away.at(record.id));
+    let excluded = here_at.map_or(0, HereAt::excluded);
     let (level, next) = if record.incarnation.is_none() {
         (Level::Amber, Some(format!("lastcopy destination init {name}")))
     } else if alarmed {
@@ -463,7 +470,8 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
     } else if trouble.is_some() {
         (Level::Amber, Some("lastcopy config check".into()))
     } else if survey.covered < survey.total {
-        (Level::Amber, Some(sync))
+        // Another push changes nothing for what it cannot have.
+        (Level::Amber, Some(sync).filter(|_| survey.total - survey.covered > excluded))
     } else if survey.stale > 0 {
         (Level::Amber, Some(format!("lastcopy verify {name}")))
     } else if last_push.is_none() {
@@ -476,7 +484,7 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
     let methods: Vec<_> = survey.methods.iter().map(|method| method.name()).collect();
     let method = if methods.is_empty() { None } else { Some(methods.join("+")) };
     // What a push claims is what the gate counts; what is proven besides, the next push finds proven.
-    let proven = here.at(record.id).filter(|proofs| proofs.proven > survey.covered);
+    let proven = here_at.map(|at| &at.proofs).filter(|proofs| proofs.proven > survey.covered);
     let mut line = match proven {
         Some(proofs) => format!(
             "{} of {} proven{}, {} of them in a push that is complete",
@@ -514,6 +522,7 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
         .with("method", method)
         .with("last_push", last_push.map(words::rfc3339))
         .with("last_verified", survey.verified_since.map(words::rfc3339))
+        .with("excluded", excluded)
         .with("offloaded_proven", away_at.map_or(0, |at| at.proofs.proven))
         .with("offloaded_stale", away_at.map_or(0, |at| at.proofs.stale))
         .with("offloaded_method", away_at.and_then(|at| at.proofs.method()))
@@ -527,6 +536,7 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
         level,
         line,
         fields,
+        excluded: here_at.map_or_else(Vec::new, |at| excluded_lines(at, &volume.name)),
         next,
         covered: survey.covered,
         method: survey.methods.iter().copied().max(),
@@ -535,11 +545,19 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
     })
 }
 
-/// The same for the first destination of the index that lacks any, pushed to or not.
-fn vouch_again(store: &Store, volume: &VolumeRecord, away: &Away) -> Result<Option<String>> {
-    let all = store.destinations()?;
-    let lacking = all.iter().find_map(|record| Some((record, away.at(record.id).filter(|at| at.lacking > 0)?)));
-    lacking.map(|(record, at)| proves_again(store, volume, record, at)).transpose()
+/// Names what a destination cannot have, why, and what helps.
+fn excluded_lines(at: &HereAt, volume: &str) -> Vec<String> {
+    let excluded = at.excluded();
+    if excluded == 0 {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("{} excluded; to clear it: {}", files(excluded), words::ways_out_of_exclusion(volume))];
+    lines.extend(at.first_excluded.iter().map(|(path, reason)| format!("  `{path}`: {reason}")));
+    let more = excluded - at.first_excluded.len() as u64;
+    if more > 0 {
+        lines.push(format!("  … and {} more", grouped(more)));
+    }
+    lines
 }
 
 /// The command by which a destination comes to vouch for offloaded files again.
@@ -553,4 +571,11 @@ fn proves_again(store: &Store, volume: &VolumeRecord, record: &DestinationRecord
         // Nothing but a push brings it there, and a push takes only what is here.
         format!("lastcopy restore {}", volume.name)
     })
+}
+
+/// The same for the first destination of the index that lacks any, pushed to or not.
+fn vouch_again(store: &Store, volume: &VolumeRecord, away: &Away) -> Result<Option<String>> {
+    let all = store.destinations()?;
+    let lacking = all.iter().find_map(|record| Some((record, away.at(record.id).filter(|at| at.lacking > 0)?)));
+    lacking.map(|(record, at)| proves_again(store, volume, record, at)).transpose()
 }

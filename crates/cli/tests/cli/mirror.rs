@@ -7,6 +7,7 @@ use crate::recovery::forge_in;
 use crate::skip::{missing_program, skipped};
 use crate::tree::{assert_same_tree, read_tree};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 /// A volume that is pushed to a mirror; everything that starts rclone is counted.
@@ -845,4 +846,53 @@ fn a_policy_that_leaves_out_the_only_proof_of_a_mirror_is_refused() {
     config("read-back");
     // The volume is not there yet; the configuration is right.
     home.json(&["status"]).expect(1);
+}
+
+/// What a place can never have was to be cleared by one more push, for ever.
+#[test]
+fn what_a_place_cannot_have_is_said_to_be_excluded() {
+    if no_rclone("mirror::what_a_place_cannot_have_is_said_to_be_excluded") {
+        return;
+    }
+    let home = mirrored("");
+    home.write("photos", "a", b"bytes");
+    let raw = home.volume("photos").join(std::ffi::OsStr::from_bytes(b"raw \xff"));
+    fs::write(&raw, b"raw").unwrap();
+    home.run(&["volume", "add", "photos", home.volume("photos").to_str().unwrap()]).expect(0);
+    home.run(&["destination", "init", "box"]).expect(0);
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(1);
+    let reason = "rclone stores only names in UTF-8; this one is not";
+    let status = home.json(&["status"]).expect(1);
+    let at = status.of("status").find(|line| line["destination"] == "box").unwrap();
+    assert_eq!((&at["level"], &at["excluded"], at["next"].is_null()), (&"amber".into(), &1.into(), true), "{at}");
+    let photos = status.of("status").find(|line| line["destination"].is_null()).unwrap();
+    assert_eq!(photos["next"], "lastcopy offload photos .", "the other one may go");
+    let told = home.run(&["status"]).expect(1).stdout;
+    assert!(told.contains("1 file excluded; to clear it: rename it") && told.contains(reason), "{told}");
+    for command in [&["explain", "volumes/photos"] as &[&str], &["offload", "photos", ".", "--dry-run"]] {
+        let json = home.json(command).expect(1);
+        let file = json.of("file").find(|file| file["path_bytes"].is_string()).unwrap();
+        let cause = &file["causes"][0];
+        assert_eq!((&cause["cause"], &cause["destination"]), (&"no-receipt".into(), &"box".into()));
+        assert!(cause["detail"].as_str().unwrap().contains(reason), "{cause}");
+        assert!(cause["fix"].as_str().unwrap().contains("rename it"), "{cause}");
+        let told = home.run(command).expect(1).stdout;
+        assert!(told.contains(reason) && !told.contains("lastcopy sync"), "{told}");
+    }
+    // What is new since is pushed.
+    home.write("photos", "b", b"more");
+    home.run(&["index"]).expect(0);
+    let next = |home: &Home| {
+        let status = home.json(&["status"]).expect(1);
+        status.of("status").find(|line| line["destination"] == "box").unwrap()["next"].clone()
+    };
+    assert_eq!(next(&home), "lastcopy sync photos --to box");
+    home.run(&["sync"]).expect(1);
+    assert!(next(&home).is_null());
+    // The way out.
+    fs::rename(&raw, home.volume("photos").join("text")).unwrap();
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["status"]).expect(0);
 }

@@ -2,16 +2,21 @@
 
 use super::stale_before;
 use crate::error::Result;
+use crate::excluded::Excluded;
 use crate::words::{self, grouped};
 use lastcopy_fs::RelPath;
 use lastcopy_offload::{Known, Lock, decide, locks};
 use lastcopy_store::{
-    DestinationId, Evidence, FileFacts, FileId, FileStatus, Method, Policy, ReceiptFacts, ReceiptLevel, Store, Timestamp, VolumeId,
+    DestinationId, Evidence, FileFacts, FileId, FileRecord, FileStatus, Method, Policy, ReceiptFacts, ReceiptLevel, Store,
+    Timestamp, VolumeId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many files are looked at in one view of the index.
 const PAGE: usize = 1000;
+
+/// How many files that a destination cannot have are named.
+const EXAMPLES: usize = 3;
 
 /// The live proofs of some files at one destination.
 #[derive(Debug, Default)]
@@ -56,21 +61,54 @@ pub(super) fn how(method: Option<&str>, since: Option<Timestamp>, stale: u64) ->
 pub(super) struct Here {
     /// Files and bytes that the gate would let go now, on evidence alone.
     pub(super) offloadable: (u64, u64),
-    proofs: BTreeMap<DestinationId, Proofs>,
+    at: BTreeMap<DestinationId, HereAt>,
+}
+
+/// The present files at one destination.
+#[derive(Debug, Default)]
+pub(super) struct HereAt {
+    pub(super) proofs: Proofs,
+    /// Those without proof that the last push had.
+    left: u64,
+    /// Those of them that it excluded.
+    named: u64,
+    /// The first of these, with the reasons.
+    pub(super) first_excluded: Vec<(RelPath, String)>,
+    unnamed: u64,
+}
+
+impl HereAt {
+    /// How many the destination cannot have: of more than are noted by name, only the count is known.
+    pub(super) fn excluded(&self) -> u64 {
+        self.named + self.unnamed.min(self.left - self.named)
+    }
+
+    fn take(&mut self, file: &FileRecord, excluded: &Excluded) {
+        if excluded.had(file) {
+            self.left += 1;
+            self.unnamed = excluded.unnamed();
+            if let Some(reason) = excluded.reason(&file.path) {
+                self.named += 1;
+                if self.first_excluded.len() < EXAMPLES {
+                    self.first_excluded.push((file.path.clone(), reason.to_owned()));
+                }
+            }
+        }
+    }
 }
 
 impl Here {
-    /// Asks the gate under a policy, and what is proven at some destinations, whatever their pushes claim.
+    /// Asks the gate under a policy, and what is proven at some destinations, whatever their pushes claim, and what they cannot have.
     pub(super) fn look(
         store: &Store,
         volume: VolumeId,
         policy: Option<&Policy>,
-        at: &[DestinationId],
+        at: &BTreeMap<DestinationId, Excluded>,
         stale: Timestamp,
     ) -> Result<Self> {
         let mut here = Self::default();
         let mut asked = policy.map_or_else(Vec::new, Policy::counted);
-        asked.extend(at);
+        asked.extend(at.keys());
         asked.sort_unstable();
         asked.dedup();
         if asked.is_empty() {
@@ -82,17 +120,21 @@ impl Here {
                 here.offloadable.0 += 1;
                 here.offloadable.1 += facts.file.content.size;
             }
-            for evidence in evidence.iter().filter(|evidence| at.contains(&evidence.destination)) {
-                here.proofs.entry(evidence.destination).or_default().take(evidence.receipt, known.now, stale);
+            for evidence in evidence {
+                let Some(excluded) = at.get(&evidence.destination) else { continue };
+                let at = here.at.entry(evidence.destination).or_default();
+                if !at.proofs.take(evidence.receipt, known.now, stale) {
+                    at.take(&facts.file, excluded);
+                }
             }
             Ok(())
         })?;
         Ok(here)
     }
 
-    /// What is proven at a destination that was asked for.
-    pub(super) fn at(&self, destination: DestinationId) -> Option<&Proofs> {
-        self.proofs.get(&destination)
+    /// What is there at a destination that was asked for.
+    pub(super) fn at(&self, destination: DestinationId) -> Option<&HereAt> {
+        self.at.get(&destination)
     }
 }
 
