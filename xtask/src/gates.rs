@@ -12,7 +12,16 @@ pub(crate) fn render() -> String {
          - `R`: where the offload's policy requires the other's destination,\n\
          - `·`: never.\n\n\
          {}\n\
-         ## The offload gate: when a local copy may go\n\n{}",
+         ## The offload gate: when a local copy may go\n\n\
+         What each lock of a destination wants; `explain` shows them as open (`✓`), closed (`✗`), or with nothing to judge (`·`).\n\n\
+         | lock | open while | what opens it |\n|---|---|---|\n\
+         | incarnation | who answered last at the destination is who was accepted there | bring it back; `destination init` or `adopt` |\n\
+         | alarm | no alarm stands on the destination, or on the content there | `alarms` |\n\
+         | coverage | a push of this volume there was complete | `sync` |\n\
+         | freshness | the last complete push there is no older than the file | `sync` |\n\
+         | receipt | the destination said that it holds the content, and was not found to have lost it | `sync` |\n\
+         | method | that was proven, by a method that the policy accepts | `verify` |\n\
+         | age | the last proof is no older than `max_evidence_age`, nor from a time to come | `verify` |\n\n{}",
         lastcopy_store::run_gate_table(),
         lastcopy_offload::offload_gate_table()
     )

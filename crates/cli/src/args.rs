@@ -142,6 +142,10 @@ pub(crate) enum Command {
         volume: Option<String>,
     },
     /// Every lock of the offload gate for some files, and what would open it
+    ///
+    /// Of each destination that counts: `incarnation` (who answers there is who was accepted), `alarm` (none stands), `coverage` (a push
+    /// there was complete), `freshness` (after the file came), `receipt` (it holds the content), `method` (by an accepted proof), `age` (a
+    /// young enough one). ✓ is open, ✗ closed; · has nothing to judge.
     Explain {
         /// Files or directories
         #[arg(value_name = "PATH", required = true, value_parser = not_empty(), value_hint = ValueHint::AnyPath)]

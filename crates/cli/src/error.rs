@@ -1,6 +1,7 @@
 //! Every error on its way out: a stable code, a message that names the input, a hint, and the exit status. Decided here alone.
 
 use crate::config::ConfigError;
+use crate::words::Names;
 use lastcopy_index::IndexError;
 use lastcopy_offload::OffloadError;
 use lastcopy_restore::RestoreError;
@@ -203,10 +204,14 @@ impl CliError {
     }
 
     /// An offload policy that is weaker than the accepted one.
-    pub(crate) fn policy_weaker(volume: &str, weakenings: &[Weakening]) -> Self {
-        let ways: Vec<_> = weakenings.iter().map(crate::words::weakening).collect();
-        let message = format!("the offload policy of volume `{volume}` is weaker than the one accepted: {}", ways.join(", "));
-        Self::new(Code::PolicyWeaker, message).hint(format!("if that is meant: `lastcopy policy accept {volume} --reason TEXT`"))
+    pub(crate) fn policy_weaker(volume: &str, weakenings: &[Weakening], names: &Names) -> Self {
+        let ways: Vec<_> = weakenings.iter().map(|way| crate::words::weakening(way, names)).collect();
+        let text = format!("the offload policy of volume `{volume}` is weaker than the one accepted: {}", ways.join(", "));
+        Self::weaker(volume, text)
+    }
+
+    fn weaker(volume: &str, text: String) -> Self {
+        Self::new(Code::PolicyWeaker, text).hint(format!("if that is meant: `lastcopy policy accept {volume} --reason TEXT`"))
     }
 
     /// A hint, where the error has none of its own.
@@ -322,9 +327,7 @@ impl From<BeginError> for CliError {
                 Self { run: Some(refused), until_a_run_ends: true, ..Self::new(Code::Busy, text) }
                     .hint(format!("wait for it (`--wait` does), or close it if it hangs: `lastcopy runs abort {}`", by.id))
             }
-            BeginError::PolicyWeaker { volume, weakenings, refused } => {
-                Self { run: Some(refused), ..Self::policy_weaker(&volume, &weakenings) }
-            }
+            BeginError::PolicyWeaker { volume, refused, .. } => Self { run: Some(refused), ..Self::weaker(&volume, text) },
             BeginError::NoPolicy { volume } => Self::new(Code::NoPolicy, text).hint(format!(
                 "say in [volumes.{volume}.offload] which destinations must hold a file before it may be deleted here"
             )),

@@ -41,16 +41,17 @@ pub(crate) fn excluded<'a>(refusal: &Refusal, path: &RelPath, names: &'a Names) 
 }
 
 /// In which way a policy is weaker.
-pub(crate) fn weakening(way: &Weakening) -> String {
+pub(crate) fn weakening(way: &Weakening, names: &Names) -> String {
+    let name = |id: &DestinationId| names.get(*id).unwrap_or("?").to_owned();
     match way {
-        Weakening::NotRequired(_) => "a destination is no longer required".into(),
+        Weakening::NotRequired(id) => format!("`{}` is no longer required", name(id)),
         Weakening::AtLeast => "`at_least` asks for less".into(),
         Weakening::MaxEvidenceAge => "evidence may be older".into(),
         Weakening::Confirm => "confirmation is weaker".into(),
         Weakening::Grace => "the grace is shorter".into(),
         Weakening::Method(method) => format!("the method {method} is accepted, too"),
         Weakening::AnyFilesystem => "any file system is accepted".into(),
-        Weakening::FailureDomain(..) => "two destinations no longer count as one".into(),
+        Weakening::FailureDomain(left, right) => format!("`{}` and `{}` no longer count as one", name(left), name(right)),
     }
 }
 

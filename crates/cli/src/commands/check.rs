@@ -3,8 +3,8 @@
 use crate::app::{App, connect};
 use crate::args::ConfigCommand;
 use crate::commands::standing::{self, Standing};
-use crate::config::{Config, DestinationConfig};
-use crate::error::{Exit, Result};
+use crate::config::{Config, DestinationConfig, VolumeConfig};
+use crate::error::{CliError, Exit, Result};
 use crate::output::Fields;
 use crate::words::plural;
 use lastcopy_store::{Incarnation, Method};
@@ -42,7 +42,8 @@ fn check_volume(app: &App, name: &str, new: bool) -> Result<u64> {
     } else {
         let opened = app.volume(name);
         let satisfiable = volume.offload.as_ref().map_or(Ok(()), |policy| app.satisfiable(name, &app.policy(policy)?));
-        wrong.extend([opened.err(), satisfiable.err()].into_iter().flatten().map(|error| error.message));
+        let weaker = weaker(app, name, volume);
+        wrong.extend([opened.err(), satisfiable.err(), weaker.err()].into_iter().flatten().map(|error| error.message));
         // What keeps the policy from being read keeps the volume from being opened.
         wrong.dedup();
     }
@@ -56,10 +57,25 @@ fn check_volume(app: &App, name: &str, new: bool) -> Result<u64> {
     if !sharing.is_empty() {
         app.output.line(&format!("  shares its device with {}: one broken disk takes both", sharing.join(", ")));
     }
+    let required = volume.offload.iter().flat_map(|policy| &policy.require).filter(|name| sharing.contains(name));
+    let required: Vec<_> = required.map(|name| format!("`{name}`")).collect();
+    if !required.is_empty() {
+        app.output.warn(&format!(
+            "volume `{name}`: its policy requires {}, on the volume's own device: what is offloaded frees little there, and is lost with it",
+            required.join(", ")
+        ));
+    }
     let problems = wrong.len() as u64;
     let fields = Fields::new().with("volume", name).with("path", volume.path.display().to_string());
     app.output.json("volume", &fields.with("problems", wrong).with("shares_device_with", sharing));
     Ok(problems)
+}
+
+/// That nothing in the policy is weaker than what was accepted: an offload would be refused.
+fn weaker(app: &App, name: &str, volume: &VolumeConfig) -> Result<()> {
+    let (Some(policy), Some(record)) = (&volume.offload, app.store()?.volume_record(name)?) else { return Ok(()) };
+    let weaker = app.weakenings(record.id, &app.policy(policy)?)?;
+    if weaker.is_empty() { Ok(()) } else { Err(CliError::policy_weaker(name, &weaker, &app.names()?)) }
 }
 
 fn tell(app: &App, wrong: &[String]) {

@@ -8,11 +8,12 @@ use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
 use crate::units::Size;
 use crate::words::{self, files, files_that};
-use lastcopy_fs::{FileStat, RelPath};
+use lastcopy_fs::{FileKind, FileStat, RelPath};
 use lastcopy_offload::{Counts, FileOutcome, FileReport, Known, Lock, Locks, decide, locks};
 use lastcopy_store::{BeginError, Evidence, FileFacts, FileRecord, FileStatus, Policy, Selection, Store, Volume};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 
 pub(crate) fn run(app: &App, paths: &[OsString]) -> Result<Exit> {
@@ -36,7 +37,7 @@ fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
     let mut explaining =
         Explaining { app, volume: &volume, policy, names: app.names_for(name)?, counts: Counts::default(), untold: below };
     let given = explaining.untold.len();
-    let weaker = explaining.present()?;
+    let refused = explaining.present()?;
     explaining.absent()?;
     let Explaining { mut counts, untold, .. } = explaining;
     if untold.len() == given {
@@ -44,13 +45,21 @@ fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
     }
     if !untold.is_empty() {
         app.show(&unknown(&volume, &untold));
-        counts.errors = untold.len() as u64;
+        counts.errors += untold.len() as u64;
+    }
+    // What an offload of these files would answer.
+    if let Some(error) = refused {
+        return Err(error);
     }
     if counts.selected > 1 {
         let goes = files(counts.offloaded + counts.quarantined);
         app.output.line(&format!("{name}: {goes} may be offloaded, {} here", files_that(counts.blocked, "stays", "stay")));
     }
-    let bad = weaker || counts.blocked + counts.errors > 0;
+    if counts.drift > 0 {
+        let differ = files_that(counts.drift, "is", "are");
+        app.output.line(&format!("{name}: {differ} not what the index says; `lastcopy index {name}` records what is there"));
+    }
+    let bad = counts.blocked + counts.drift + counts.errors > 0;
     app.output.summary("explain", None, if bad { "partial" } else { "success" }, fields(name, &counts));
     Ok(if bad { Exit::Attention } else { Exit::Done })
 }
@@ -80,49 +89,57 @@ struct Explaining<'a> {
 }
 
 impl Explaining<'_> {
-    /// Every lock of the files that are here. Returns whether their policy is weaker than the accepted one, and so none of them goes.
-    fn present(&mut self) -> Result<bool> {
+    /// Every lock of the files that are here. Returns the refusal where some of them would go, and their policy is weaker than the accepted
+    /// one.
+    fn present(&mut self) -> Result<Option<CliError>> {
         let store = self.app.store()?;
         let selection = Selection { below: self.untold.iter().cloned().collect(), ..Selection::default() };
         let selected = store.select_present(self.volume.id(), &selection)?;
         if selected.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let weaker = self.app.weakenings(self.volume.id(), self.policy)?;
-        if !weaker.is_empty() {
-            let error = CliError::policy_weaker(self.volume.name(), &weaker);
-            self.app.output.warn(&format!("{}; {}", error.message, error.hint.unwrap_or_default()));
-        }
+        let weaker = (!weaker.is_empty()).then(|| CliError::policy_weaker(self.volume.name(), &weaker, &self.names));
+        let mut would_go = false;
         let needed = self.app.needed()?;
         let mut names_gone = HashMap::new();
         for page in selected.chunks(1000) {
             for (facts, evidence) in store.evidence(self.volume.id(), page, &self.policy.counted())? {
-                let stat = self.volume.root().stat(&facts.file.path).ok().flatten();
+                let found = self.volume.root().stat(&facts.file.path);
+                let differs = differs(&facts.file, &found);
+                let stat = found.ok().flatten();
                 let needed = stat.is_some_and(|stat| needed.contains(&(stat.device, stat.inode)));
                 let known = Known { now: store.now(), needed, confirmations: &[] };
                 let decision = decide(&facts, &evidence, self.policy, &known);
-                let frees = if decision.passes() { would_free(&mut names_gone, stat) } else { 0 };
-                self.count(decision.passes(), frees);
-                let outcome = if decision.passes() { FileOutcome::WouldOffload } else { FileOutcome::Blocked };
-                let report = FileReport { outcome, refusals: decision.refusals, ..report(&facts.file) };
+                let (outcome, detail) = match (decision.passes(), differs, &weaker) {
+                    (true, Some((outcome, detail)), _) => (outcome, Some(detail)),
+                    (true, None, Some(weaker)) => (FileOutcome::Blocked, Some(weaker.message.clone())),
+                    (true, None, None) => (FileOutcome::WouldOffload, None),
+                    (false, differs, _) => (FileOutcome::Blocked, differs.map(|(_, detail)| detail)),
+                };
+                would_go |= decision.passes();
+                let frees = if outcome == FileOutcome::WouldOffload { would_free(&mut names_gone, stat) } else { 0 };
+                self.count(outcome, frees);
+                let report = FileReport { outcome, detail, refusals: decision.refusals, ..report(&facts.file) };
                 self.tell(store, &report, &facts, &evidence);
                 self.found(&facts.file.path);
             }
         }
-        Ok(!weaker.is_empty())
+        Ok(weaker.filter(|_| would_go))
     }
 
     /// Under a grace, what is moved aside frees nothing yet.
-    fn count(&mut self, passes: bool, frees: u64) {
+    fn count(&mut self, outcome: FileOutcome, frees: u64) {
+        let waits = outcome == FileOutcome::WouldOffload && self.policy.grace_ms > 0;
+        *match outcome {
+            FileOutcome::WouldOffload if waits => &mut self.counts.quarantined,
+            FileOutcome::WouldOffload => &mut self.counts.offloaded,
+            FileOutcome::Drift => &mut self.counts.drift,
+            FileOutcome::Error => &mut self.counts.errors,
+            _ => &mut self.counts.blocked,
+        } += 1;
         self.counts.selected += 1;
-        match (passes, self.policy.grace_ms > 0) {
-            (false, _) => self.counts.blocked += 1,
-            (true, true) => self.counts.quarantined += 1,
-            (true, false) => {
-                self.counts.offloaded += 1;
-                self.counts.bytes_freed += frees;
-            }
-        }
+        self.counts.bytes_freed += if waits { 0 } else { frees };
     }
 
     fn tell(&self, store: &Store, report: &FileReport, facts: &FileFacts, evidence: &[Evidence]) {
@@ -179,6 +196,22 @@ fn report(file: &FileRecord) -> FileReport {
     }
 }
 
+/// In what a file on the disk is not what the index says, as far as a look can tell: an offload reads it.
+fn differs(file: &FileRecord, found: &io::Result<Option<FileStat>>) -> Option<(FileOutcome, String)> {
+    let drift = |text: &str| Some((FileOutcome::Drift, text.to_owned()));
+    match found {
+        Ok(None) => drift("is gone since it was indexed"),
+        Ok(Some(stat)) if stat.kind != FileKind::Regular => drift(&format!("is a {} now", stat.kind.name())),
+        Ok(Some(stat)) if (stat.size, stat.mtime_ns) != (file.content.size, file.seen.mtime_ns) => {
+            drift("was changed since it was indexed")
+        }
+        Ok(Some(stat)) if stat.mode != file.seen.mode => drift("has other permissions than when it was indexed"),
+        Ok(Some(_)) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => drift("is gone since it was indexed"),
+        Err(error) => Some((FileOutcome::Error, format!("cannot be looked at: {error}"))),
+    }
+}
+
 /// What deleting a file frees, when it is the last name of its bytes that goes.
 fn would_free(names_gone: &mut HashMap<(u64, u64), u32>, stat: Option<FileStat>) -> u64 {
     let Some(stat) = stat else { return 0 };
@@ -208,15 +241,18 @@ fn tell(
     names: &words::Names,
 ) {
     let out = &app.output;
-    let verdict = if report.refusals.is_empty() { "may be offloaded" } else { "stays here" };
+    let verdict = if report.outcome == FileOutcome::WouldOffload { "may be offloaded" } else { "stays here" };
     out.line(&bold(&format!("{volume}/{}: {verdict} ({})", report.path, Size(report.content.size))));
+    if let Some(detail) = &report.detail {
+        out.line(&format!("  {detail}"));
+    }
     let now = app.store().map_or(lastcopy_store::Timestamp(0), Store::now);
     for evidence in evidence {
         let name = names.get(evidence.destination).unwrap_or("?");
         let state: Locks = locks(facts, evidence, policy, now);
         let marks: Vec<_> = Lock::ALL
             .into_iter()
-            .map(|lock| format!("{} {}", if state.is_closed(lock) { "✗" } else { "✓" }, lock.name()))
+            .map(|lock| format!("{} {}", if state.is_closed(lock) { "✗" } else { open_mark(lock, evidence) }, lock.name()))
             .collect();
         let role = if policy.require.contains(&evidence.destination) { "required" } else { "counted" };
         let checked = evidence.receipt.and_then(|receipt| receipt.verified_at.map(|at| (receipt.method, at)));
@@ -227,4 +263,14 @@ fn tell(
         out.line(&format!("  {}: {}", refusal.cause.name(), words::detail(refusal, &report.path, names)));
         out.line(&format!("      to clear it: {}", words::fix(refusal, &report.path, names, volume)));
     }
+}
+
+/// A lock that has nothing to judge is not closed, and claims nothing: the one before it is.
+fn open_mark(lock: Lock, evidence: &Evidence) -> &'static str {
+    let judges = match lock {
+        Lock::Freshness => evidence.component.is_some(),
+        Lock::Method | Lock::Age => evidence.receipt.is_some(),
+        Lock::Incarnation | Lock::Alarm | Lock::Coverage | Lock::Receipt => true,
+    };
+    if judges { "✓" } else { "·" }
 }

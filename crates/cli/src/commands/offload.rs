@@ -13,8 +13,8 @@ use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
 use lastcopy_store::{
-    Confirm as Depth, DestinationId, DestinationRecord, FileId, Intent, IntentState, Offload, Outcome, Policy, Run, RunId,
-    Selection, Timestamp, Volume,
+    BeginError, Confirm as Depth, DestinationId, DestinationRecord, FileId, Intent, IntentState, Offload, Outcome, Policy, Run,
+    RunId, Selection, Timestamp, Volume,
 };
 use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, HeadsOf, SyncError};
 use std::cell::RefCell;
@@ -51,7 +51,7 @@ fn tell_ended(app: &App, name: &str, counts: &Counts) {
 fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Result<Exit> {
     let volume = app.volume(name)?;
     let Some(policy) = volume.configured_policy().cloned() else {
-        return Err(lastcopy_store::BeginError::NoPolicy { volume: name.to_owned() }.into());
+        return Err(BeginError::NoPolicy { volume: name.to_owned() }.into());
     };
     app.satisfiable(name, &policy)?;
     let held = released_by_grace(app.store()?, &volume)?;
@@ -90,7 +90,7 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
     if args.dry_run || nothing_can_go {
         let weaker = app.weakenings(volume.id(), &policy)?;
         if !weaker.is_empty() {
-            return Err(CliError::policy_weaker(name, &weaker));
+            return Err(CliError::policy_weaker(name, &weaker, &app.names()?));
         }
         let held = offloading.rehearse_held(app.store()?, &mut |report| teller.tell(&report))?;
         let counts = held + offloading.rehearse(app.store()?, &plan, &mut |report| teller.tell(&report))?;
@@ -101,7 +101,12 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
     }
     let held: (u64, u64) = held.iter().fold((0, 0), |(count, bytes), intent| (count + 1, bytes + intent.file.content.size));
     app.confirm(&question(name, (plan.files, plan.bytes), held, Age { ms: policy.grace_ms }))?;
-    let run = app.waiting(|| Ok(app.store()?.begin_offload(&volume)?))?;
+    let run = app.waiting(|| match app.store()?.begin_offload(&volume) {
+        Err(BeginError::PolicyWeaker { weakenings, refused, .. }) => {
+            Err(CliError { run: Some(refused), ..CliError::policy_weaker(name, &weakenings, &app.names()?) })
+        }
+        begun => Ok(begun?),
+    })?;
     let id = run.id();
     match carry_out(app, &run, &offloading, &plan, &mut teller, counts) {
         Ok(()) => {

@@ -41,7 +41,7 @@ fn show(app: &App, name: &str) -> Result<Exit> {
         let why = accepted.reason.as_deref().unwrap_or("taken by a run, because it was not weaker");
         app.output.line(&format!("              since {}: {why}", words::local_time(accepted.accepted_at)));
     }
-    let ways: Vec<_> = weaker.iter().map(words::weakening).collect();
+    let ways: Vec<_> = weaker.iter().map(|way| words::weakening(way, &names)).collect();
     if !ways.is_empty() {
         app.output.line(&format!("  the configured one is weaker: {}", ways.join(", ")));
         app.output.line(&format!("  offload is refused until: lastcopy policy accept {name} --reason TEXT"));

@@ -74,3 +74,43 @@ fn each_volume_is_told_of() {
     assert_eq!(summaries, [(Some("films"), Some("refused")), (Some("photos"), Some("success"))]);
     assert_eq!(explain(&home, &["films/a"]).expect(3).error_code(), "no-policy");
 }
+
+/// A file that was gone, or another one, might be offloaded by every lock, and `offload --dry-run` said that it would not be.
+#[test]
+fn the_disk_has_a_say() {
+    let home = Home::new(&Setup::usual());
+    for path in ["gone", "changed", "link", "same"] {
+        home.write("photos", path, path.as_bytes());
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let path = |name: &str| home.volume("photos").join(name);
+    std::fs::remove_file(path("gone")).unwrap();
+    home.write("photos", "changed", b"other bytes");
+    std::fs::remove_file(path("link")).unwrap();
+    std::os::unix::fs::symlink("same", path("link")).unwrap();
+    let told = explain(&home, &["photos"]).expect(1);
+    let rehearsed = home.json(&["offload", "photos", ".", "--dry-run"]).expect(1);
+    for name in ["gone", "changed", "link", "same"] {
+        let (told, rehearsed) = (told.file(name), rehearsed.file(name));
+        assert_eq!((&told["outcome"], told["causes"].as_array().unwrap().len()), (&rehearsed["outcome"], 0), "{name}");
+        assert_eq!(told["detail"].is_string(), name != "same", "{name}");
+    }
+    for count in ["selected", "offloaded", "blocked", "drift", "errors", "bytes_freed"] {
+        assert_eq!(told.count(count), rehearsed.count(count), "{count}");
+    }
+    let text = home.run(&["explain", "volumes/photos"]).expect(1).stdout;
+    assert!(text.contains("photos/gone: stays here") && text.contains("is gone since it was indexed"), "{text}");
+    assert!(text.contains("`lastcopy index photos` records what is there"), "{text}");
+}
+
+/// The age of a proof that does not exist was ticked.
+#[test]
+fn what_there_is_nothing_to_judge_of_is_not_ticked() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"a");
+    home.run(&["index"]).expect(0);
+    let text = home.run(&["explain", "volumes/photos/a"]).expect(1).stdout;
+    let expected = "usb (required): ✓ incarnation  ✓ alarm  ✗ coverage  · freshness  ✗ receipt  · method  · age\n";
+    assert!(text.contains(expected), "{text}");
+}

@@ -50,8 +50,18 @@ fn policy_weaker_than_the_accepted_one() {
             let hint = refused.error()["hint"].as_str().unwrap();
             assert!(hint.contains("lastcopy policy accept photos --reason TEXT"), "{to}: {hint}");
         }
-        let explained = explain(&home, "a").expect(1);
-        assert!(explained.ran.stderr.contains("policy accept photos"), "{to}: {}", explained.ran);
+        // It answered `would-offload`, and warned beside.
+        let explained = explain(&home, "a").expect(3);
+        assert_eq!((explained.error_code(), explained.file("a")["outcome"].as_str()), ("policy-weaker", Some("blocked")), "{to}");
+        let hint = explained.error()["hint"].as_str().unwrap();
+        assert!(hint.contains("lastcopy policy accept photos --reason TEXT"), "{to}: {hint}");
+        let problems = home.json(&["config", "check"]).expect(1).of("volume").next().unwrap()["problems"].clone();
+        assert!(problems[0].as_str().unwrap().contains("is weaker than the one accepted"), "{to}: {problems}");
+        if to == "require = [\"usb\"]" {
+            for said in [explained.error()["message"].as_str(), problems[0].as_str()] {
+                assert!(said.unwrap().ends_with("accepted: `nas` is no longer required"), "{said:?}");
+            }
+        }
         let status = home.json(&["status"]).expect(1);
         let volume = status.of("status").find(|line| line["destination"].is_null()).unwrap();
         assert_eq!(volume["next"], "lastcopy policy accept photos --reason TEXT", "{to}");
