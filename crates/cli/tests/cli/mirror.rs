@@ -896,3 +896,31 @@ fn what_a_place_cannot_have_is_said_to_be_excluded() {
     home.run(&["sync"]).expect(0);
     home.run(&["status"]).expect(0);
 }
+
+/// A directory of this machine is one under whatever name rclone knows it: on the volume's disk it breaks with it.
+#[test]
+fn a_remote_that_is_a_local_directory_shares_its_device() {
+    let home = Home::empty();
+    fs::create_dir_all(home.volume("photos")).unwrap();
+    let (volume, mirror) = (home.volume("photos"), home.destination("box"));
+    fs::create_dir_all(&mirror).unwrap();
+    fs::create_dir_all(home.path("config/rclone")).unwrap();
+    fs::write(home.path("config/rclone/rclone.conf"), "[far]\ntype = sftp\n\n[disk]\ntype = local\n").unwrap();
+    for (remote, options, shares) in [
+        ("disk", "[destinations.box.rclone]\ntype = \"local\"\n", true),
+        ("disk", "", true),
+        ("far", "", false),
+        ("disk", "[destinations.box.rclone]\ntype = \"sftp\"\n", false),
+    ] {
+        home.write_config(&format!(
+            "[volumes.photos]\npath = {volume:?}\nsync_to = [\"box\"]\n[volumes.photos.offload]\nrequire = [\"box\"]\n\
+             [destinations.box]\nkind = \"mirror\"\nremote = \"{remote}:{}\"\n{options}",
+            mirror.display()
+        ));
+        let checked = home.json(&["config", "check"]).expect(1);
+        let sharing = &checked.of("volume").next().unwrap()["shares_device_with"];
+        let expected = if shares { serde_json::json!(["box"]) } else { serde_json::json!([]) };
+        assert_eq!(*sharing, expected, "{remote}: {options}");
+        assert_eq!(checked.ran.stderr.contains("its policy requires `box`, on the volume's own device"), shares, "{}", checked.ran);
+    }
+}

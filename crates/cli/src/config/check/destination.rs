@@ -149,6 +149,26 @@ impl DestinationConfig {
     }
 }
 
+/// The directory of this machine that a remote of rclone's is, by the options given here or by rclone's own configuration.
+fn directory_behind(options: &Options) -> Option<PathBuf> {
+    let (name, path) = options.remote.split_once(':')?;
+    let is_local = if options.settings.is_empty() {
+        let own = std::fs::read_to_string(lastcopy_sync_mirror::own_configuration()?).ok()?;
+        own_type(&own, name)? == "local"
+    } else {
+        options.settings.iter().any(|(key, value)| key.eq_ignore_ascii_case("type") && value == "local")
+    };
+    Some(PathBuf::from(path)).filter(|path| is_local && path.is_absolute())
+}
+
+/// The type of a remote, as rclone's configuration has it.
+fn own_type<'a>(configuration: &'a str, name: &str) -> Option<&'a str> {
+    let section = format!("[{name}]");
+    let lines = configuration.lines().map(str::trim).skip_while(|line| *line != section).skip(1);
+    let settings = lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once('='));
+    settings.map(|(key, value)| (key.trim(), value.trim())).find(|(key, _)| *key == "type").map(|(_, value)| value)
+}
+
 /// A key, the kinds that it is for, and where it stands.
 type Key<'a> = (&'static str, &'a [DestinationKind], Option<Range<usize>>);
 
@@ -237,12 +257,12 @@ impl Check {
             return None;
         };
         let mut options = Options::at(self.remote(remote));
-        let path = options.local_path().map(Path::to_owned);
         let mut secrets = BTreeMap::new();
         for (key, setting) in destination.rclone.iter().flatten() {
             self.setting(key, setting, &mut options.settings, &mut secrets);
         }
-        if let (Some(_), Some((key, _))) = (&path, destination.rclone.iter().flatten().next()) {
+        let path = options.local_path().map(Path::to_owned).or_else(|| directory_behind(&options));
+        if let (Some(_), Some((key, _))) = (options.local_path(), destination.rclone.iter().flatten().next()) {
             self.wrong(key.span(), "a local path has no options of rclone's", "name a remote, like \"box:path\", or remove them");
         }
         if let Some(verify) = &destination.verify {
