@@ -125,12 +125,12 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
     lastcopy_sync::segment::rfc3339(time)
 }
 
-/// A time for people, in their time zone.
+/// A time for people, in their time zone. Where that is UTC, or nobody says which it is, it is said to be.
 pub(crate) fn local_time(time: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(time.0).map_or_else(
-        |_| "at no time".into(),
-        |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
-    )
+    let Ok(time) = jiff::Timestamp::from_millisecond(time.0) else { return "at no time".into() };
+    let time = time.to_zoned(jiff::tz::TimeZone::system());
+    let zone = if time.offset() == jiff::tz::Offset::UTC { " UTC" } else { "" };
+    format!("{}{zone}", time.strftime("%Y-%m-%d %H:%M"))
 }
 
 /// `1 file`, `2 files`.

@@ -170,3 +170,28 @@ fn nobody_is_asked_without_a_terminal() {
     assert!(json.error()["hint"].as_str().unwrap().contains("--yes"), "{}", json.ran);
     assert!(!other.index().exists());
 }
+
+/// A time was UTC, and said nothing of it, wherever the person was.
+#[test]
+fn times_are_the_persons_own() {
+    const TEST: &str = "words::times_are_the_persons_own";
+    let home = pushed();
+    let runs = |zone: &str| {
+        let mut command = home.command(&["runs"]);
+        command.env("TZ", zone);
+        home.spawn_at(command, &["runs"], tempfile::tempfile().unwrap()).wait().expect(0).stdout
+    };
+    let started = home.json(&["runs"]).expect(0).of("run").next().unwrap()["started"].as_str().unwrap().to_owned();
+    assert!(started.ends_with('Z'), "JSON is UTC everywhere: {started}");
+    let started: jiff::Timestamp = started.parse().unwrap();
+    let shown = |hours| jiff::tz::Offset::constant(hours).to_datetime(started).strftime("%Y-%m-%d %H:%M").to_string();
+    let here = runs("UTC");
+    assert!(here.contains(&format!("{} UTC ", shown(0))), "{here}");
+    let nowhere = runs("No/Where");
+    assert!(nowhere.contains(&format!("{} UTC ", shown(0))), "{nowhere}");
+    if !std::path::Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        return skipped(TEST, "no time zones are installed");
+    }
+    let tokyo = runs("Asia/Tokyo");
+    assert!(tokyo.contains(&format!("{}  ", shown(9))) && !tokyo.contains("UTC"), "{tokyo}");
+}
