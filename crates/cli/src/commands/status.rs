@@ -12,6 +12,7 @@ use crate::words::{self, files, grouped, plural};
 use anstyle::AnsiColor;
 use lastcopy_store::{
     Alarm, DestinationRecord, FileStatus, IntentState, Method, PairSurvey, Policy, RunId, Store, Timestamp, VolumeRecord,
+    VolumeSurvey,
 };
 use proofs::{Away, AwayAt, Here, HereAt, how, missing_but_held};
 use std::collections::BTreeMap;
@@ -309,31 +310,10 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         app.output.line(&format!("    {}  {}: {}", pair.level.shown(), pair.name, pair.line));
         pair.excluded.iter().for_each(|line| app.output.line(&format!("        {line}")));
     }
-    if away.files > 0 {
+    if offloaded > 0 {
         tell_away(app, &away, &config.sync_to)?;
         tell_plan(app, &config.sync_to)?;
-    }
-    if survey.uncovered_offloaded > 0 {
-        app.output.line(&format!(
-            "    {} that no destination is known to hold any more: bring the one back that held them, or repair it",
-            plural(survey.uncovered_offloaded, "offloaded file", "offloaded files")
-        ));
-    }
-    if survey.unproven_offloaded > 0 {
-        app.output
-            .line(&format!("    {} proven nowhere", plural(survey.unproven_offloaded, "offloaded file is", "offloaded files are")));
-    }
-    if away.short > survey.unproven_offloaded + survey.uncovered_offloaded {
-        app.output.line(&format!(
-            "    {} not proven where the policy asks",
-            plural(away.short, "offloaded file is", "offloaded files are")
-        ));
-    }
-    if stale > 0 {
-        app.output.line(&format!(
-            "    {} of which no destination of the configuration showed a copy lately",
-            plural(stale, "offloaded file", "offloaded files")
-        ));
+        tell_short(app, &survey, &away, stale);
     }
     if emptied {
         app.output.line(&format!(
@@ -409,14 +389,43 @@ fn tell_away(app: &App, away: &Away, sync_to: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Where files that were offloaded are not pushed to: after a recovery, the plan that a person had is not known any more.
+/// Where a volume is pushed to, if that is one place, and where it is not: after a recovery, nobody knows any more what the plan was.
 fn tell_plan(app: &App, sync_to: &[String]) -> Result<()> {
-    let [only] = sync_to else { return Ok(()) };
-    let others = app.config()?.destinations.keys().filter(|name| *name != only);
-    let others: Vec<_> = others.map(String::as_str).collect();
-    let others = if others.is_empty() { String::new() } else { format!(", not to {}", others.join(", ")) };
-    app.output.line(&format!("    sync_to names one place only: {only}{others}"));
+    let others = app.config()?.destinations.keys().filter(|name| !sync_to.contains(name));
+    let others = others.map(String::as_str).collect::<Vec<_>>().join(", ");
+    match (sync_to, others.is_empty()) {
+        ([only], true) => app.output.line(&format!("    pushed to one place only: {only}")),
+        ([only], false) => app.output.line(&format!("    pushed to one place only: {only}, not to {others}")),
+        (_, false) => app.output.line(&format!("    not pushed to {others}")),
+        (_, true) => {}
+    }
     Ok(())
+}
+
+/// How many offloaded files are kept worse than they should be.
+fn tell_short(app: &App, survey: &VolumeSurvey, away: &Away, stale: u64) {
+    if survey.uncovered_offloaded > 0 {
+        app.output.line(&format!(
+            "    {} that no destination is known to hold any more: bring the one back that held them, or repair it",
+            plural(survey.uncovered_offloaded, "offloaded file", "offloaded files")
+        ));
+    }
+    if survey.unproven_offloaded > 0 {
+        app.output
+            .line(&format!("    {} proven nowhere", plural(survey.unproven_offloaded, "offloaded file is", "offloaded files are")));
+    }
+    if away.short > survey.unproven_offloaded + survey.uncovered_offloaded {
+        app.output.line(&format!(
+            "    {} not proven where the policy asks",
+            plural(away.short, "offloaded file is", "offloaded files are")
+        ));
+    }
+    if stale > 0 {
+        app.output.line(&format!(
+            "    {} of which no destination of the configuration showed a copy lately",
+            plural(stale, "offloaded file", "offloaded files")
+        ));
+    }
 }
 
 /// What offloads hold for their grace: by run, how many files, and until when.

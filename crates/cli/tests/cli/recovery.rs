@@ -446,6 +446,23 @@ fn a_backup_of_the_index_is_put_back() {
     home.json(&["db", "check"]).expect(0);
 }
 
+/// It was said that a push proves everything again, and `status` said `verify`: no push takes what is offloaded.
+#[test]
+fn what_is_said_after_a_backup_was_put_back_is_enough() {
+    let (home, _) = with_history(&Setup::usual());
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    let restored = home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    let told = "next: lastcopy index, then lastcopy sync, which proves again what is here, and lastcopy verify: what is offloaded";
+    assert!(restored.stderr.contains(told), "{restored}");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let status = home.json(&["status"]).expect(1);
+    assert_eq!(status.of("status").next().unwrap()["next"], "lastcopy verify");
+    home.run(&["verify"]).expect(0);
+    home.run(&["status"]).expect(0);
+}
+
 /// The second time, volume and destination know a life that the backup does not: they must not begin new ones for ever.
 #[test]
 fn one_backup_is_put_back_twice() {

@@ -257,7 +257,7 @@ fn a_policy_that_asks_more_is_said_to_be_short() {
     home.run(&["sync"]).expect(0);
     home.run(&["offload", "photos", ".", "--yes"]).expect(0);
     let text = told(&home, 0);
-    assert!(text.contains("sync_to names one place only: usb, not to nas"), "{text}");
+    assert!(text.contains("pushed to one place only: usb, not to nas"), "{text}");
     home.configure(&Setup::two_destinations());
     home.run(&["sync"]).expect(0);
     let status = home.json(&["status"]).expect(1);
