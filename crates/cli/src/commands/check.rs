@@ -61,7 +61,7 @@ fn check_volume(app: &App, name: &str, new: bool) -> Result<u64> {
     let required: Vec<_> = required.map(|name| format!("`{name}`")).collect();
     if !required.is_empty() {
         app.output.warn(&format!(
-            "volume `{name}`: its policy requires {}, on the volume's own device: what is offloaded frees little there, and is lost with it",
+            "volume `{name}`: its policy requires {}, on the volume's own device: what is offloaded still takes its space there, and goes when that disk does",
             required.join(", ")
         ));
     }

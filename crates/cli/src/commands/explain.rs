@@ -10,7 +10,9 @@ use crate::units::Size;
 use crate::words::{self, files, files_that};
 use lastcopy_fs::{FileKind, FileStat, RelPath};
 use lastcopy_offload::{Counts, FileOutcome, FileReport, Known, Lock, Locks, decide, locks};
-use lastcopy_store::{BeginError, Evidence, FileFacts, FileRecord, FileStatus, Policy, Selection, Store, Volume};
+use lastcopy_store::{
+    BeginError, Evidence, FileFacts, FileRecord, FileStatus, Policy, ReceiptFacts, ReceiptLevel, Selection, Store, Volume,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
@@ -255,7 +257,7 @@ fn tell(
             .map(|lock| format!("{} {}", if state.is_closed(lock) { "✗" } else { open_mark(lock, evidence) }, lock.name()))
             .collect();
         let role = if policy.require.contains(&evidence.destination) { "required" } else { "counted" };
-        let checked = evidence.receipt.and_then(|receipt| receipt.verified_at.map(|at| (receipt.method, at)));
+        let checked = proof(evidence).and_then(|receipt| receipt.verified_at.map(|at| (receipt.method, at)));
         let proof = checked.map_or_else(String::new, |(method, at)| format!("; {method}, checked {}", words::local_time(at)));
         out.line(&format!("  {name} ({role}): {}{proof}", marks.join("  ")));
     }
@@ -265,11 +267,17 @@ fn tell(
     }
 }
 
+/// What was proven there, and still counts as proven.
+fn proof(evidence: &Evidence) -> Option<ReceiptFacts> {
+    evidence.receipt.filter(|receipt| receipt.level == ReceiptLevel::Verified)
+}
+
 /// A lock that has nothing to judge is not closed, and claims nothing: the one before it is.
 fn open_mark(lock: Lock, evidence: &Evidence) -> &'static str {
     let judges = match lock {
         Lock::Freshness => evidence.component.is_some(),
-        Lock::Method | Lock::Age => evidence.receipt.is_some(),
+        Lock::Method => evidence.receipt.is_some(),
+        Lock::Age => proof(evidence).is_some(),
         Lock::Incarnation | Lock::Alarm | Lock::Coverage | Lock::Receipt => true,
     };
     if judges { "✓" } else { "·" }

@@ -113,4 +113,9 @@ fn what_there_is_nothing_to_judge_of_is_not_ticked() {
     let text = home.run(&["explain", "volumes/photos/a"]).expect(1).stdout;
     let expected = "usb (required): ✓ incarnation  ✓ alarm  ✗ coverage  · freshness  ✗ receipt  · method  · age\n";
     assert!(text.contains(expected), "{text}");
+    // Nor is that of one that counts no more.
+    home.run(&["sync"]).expect(0);
+    home.run(&["destination", "reset", "usb", "--yes", "--reason", "it fell down"]).expect(0);
+    let text = home.run(&["explain", "volumes/photos/a"]).expect(1).stdout;
+    assert!(text.contains("✓ receipt  ✗ method  · age\n"), "{text}");
 }
