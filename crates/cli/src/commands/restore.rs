@@ -157,9 +157,14 @@ fn tell_quarantined(app: &App, args: &RestoreArgs, volume: &Volume) -> Result<()
 
 /// Missing files that could not be where later ones are.
 fn tell_left_out(app: &App, volume: &str, left_out: &[RelPath]) {
+    for path in left_out {
+        let why = "a later file is where it would be, or a directory with later files";
+        let fields = Fields::new().with("volume", volume).path(path).with("outcome", "left-out").with("detail", why);
+        app.output.json("file", &fields);
+    }
     if let [first, others @ ..] = left_out {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", grouped(others.len() as u64)) };
-        app.output.note(&format!(
+        app.output.warn(&format!(
             "{volume}: `{first}`{more} left out: a later file is where it would be, or a directory with later files; `lastcopy query` \
              tells its digest, and `restore {volume} --content DIGEST --to DIR` brings it back"
         ));

@@ -953,6 +953,8 @@ fn what_gives_way_to_later_files_is_named() {
     let to = home.path("elsewhere");
     let restored = home.run(&["restore", "photos", "--to", to.to_str().unwrap()]).expect(0);
     assert!(restored.stderr.contains("photos: `a` left out"), "{restored}");
+    let told = home.json(&["restore", "photos", "--to", home.path("told").to_str().unwrap()]).expect(0);
+    assert_eq!(told.file("a")["outcome"], "left-out");
     assert_eq!(fs::read(to.join("a/b")).unwrap(), b"a/b");
     let digest = crate::tree::digest(b"a");
     assert!(home.run(&["query", home.volume("photos").join("a").to_str().unwrap()]).expect(0).stdout.contains(&digest));
