@@ -95,6 +95,11 @@ impl App {
         Ok(self.config.get_or_init(|| config))
     }
 
+    /// Whether there is a configuration, whatever is in it.
+    pub(crate) fn has_config(&self) -> bool {
+        config::locate(self.global.config.as_deref()).is_ok_and(|path| path.exists())
+    }
+
     /// The index. If there is none yet, a change makes the first one, and a question finds it empty.
     pub(crate) fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {

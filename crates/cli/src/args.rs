@@ -503,9 +503,8 @@ pub(crate) enum DbCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct RecoverArgs {
-    /// The destination: its URL, or its name if the configuration has a section for it
-    ///
-    /// What takes a password or options, like every repository of kopia's, needs its section first.
+    /// The destination: its URL, or its name if the configuration has a section for it, as what takes a password or options needs one, like every
+    /// repository of kopia's
     #[arg(long, value_name = "URL | NAME")]
     pub(crate) from: String,
     /// Only these volumes, by name or id; may be given several times

@@ -56,11 +56,17 @@ impl App {
         let error = CliError::new(Code::MarkerMismatch, format!("volume `{name}`: {tree} was added to an index that is not here"));
         // Then no volume can be worked on, and each would say so.
         let about_index = matches!(self.has_index(), Ok(false));
-        let mistaken = if about_index { "does `db` in [node] name the right place? " } else { "" };
+        let (mistaken, own) = match about_index {
+            true => (
+                "does `db` in [node] name the right place? ",
+                "; `lastcopy volume add NAME PATH --yes`, of a tree of this machine's own, makes an index first",
+            ),
+            false => ("", ""),
+        };
         CliError { about_index, ..error }.hint(format!(
             "{mistaken}if it is lost: `lastcopy recover --from URL` rebuilds it from a destination, and `lastcopy db restore FILE` puts a \
-             backup there; if another machine cares for the tree, and this one shall from now on: \
-             `lastcopy volume add {name} {tree} --yes`"
+             backup there; if another machine cares for the tree: take [volumes.{name}] out of this configuration, or, if this one shall from \
+             now on: `lastcopy volume add {name} {tree} --yes`{own}"
         ))
     }
 }

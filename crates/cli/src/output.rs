@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use lastcopy_fs::RelPath;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How results are written.
@@ -88,6 +88,11 @@ impl Output {
         }
     }
 
+    /// Writes a result. Where somebody else than the terminal takes those, the bar may stay where it is.
+    fn write_out(&self, work: impl FnOnce()) {
+        if io::stdout().is_terminal() { self.write(work) } else { work() }
+    }
+
     fn write(&self, work: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.aside(work),
@@ -105,14 +110,14 @@ impl Output {
             let mut line = Map::new();
             line.insert("type".into(), kind.into());
             line.extend(fields.0.clone());
-            self.write(|| write_json(line));
+            self.write_out(|| write_json(line));
         }
     }
 
     /// A line for people.
     pub(crate) fn line(&self, text: &str) {
         if !self.is_json() {
-            self.write(|| write_line(&printable(text)));
+            self.write_out(|| write_line(&printable(text)));
         }
     }
 
@@ -189,7 +194,7 @@ impl Output {
         }
         for mut line in summaries {
             line.insert("exit".into(), exit.code().into());
-            self.write(|| write_json(line));
+            self.write_out(|| write_json(line));
         }
     }
 }

@@ -89,10 +89,10 @@ pub(crate) fn detail(refusal: &Refusal, path: &RelPath, names: &Names) -> String
 
 /// The command that clears a cause; where none does, what a person can do.
 pub(crate) fn fix(refusal: &Refusal, path: &RelPath, names: &Names, volume: &str) -> String {
-    if excluded(refusal, path, names).is_some() {
-        return ways_out_of_exclusion(volume);
-    }
     let at = refusal.destination.and_then(|id| names.get(id)).unwrap_or("DEST");
+    if excluded(refusal, path, names).is_some() {
+        return ways_out_of_exclusion(volume, at);
+    }
     match refusal.cause {
         // It ends this once the right one is back, and says how to accept the other one.
         Cause::Identity if names.is_initialised(refusal.destination) => format!("lastcopy verify {at}"),
@@ -113,10 +113,11 @@ pub(crate) fn fix(refusal: &Refusal, path: &RelPath, names: &Names, volume: &str
     }
 }
 
-/// What helps where a destination cannot have a file: pushing it again does not.
-pub(crate) fn ways_out_of_exclusion(volume: &str) -> String {
+/// What helps where a destination cannot have a file: pushing it again as it is does not.
+pub(crate) fn ways_out_of_exclusion(volume: &str, destination: &str) -> String {
     format!(
-        "rename it, or mend what the reason names; or leave it out (`exclude` in [volumes.{volume}]), or count on another destination"
+        "rename it, or mend what the reason names, then `lastcopy index {volume}` and `lastcopy sync {volume} --to {destination}`; or leave it out \
+         (`exclude` in [volumes.{volume}]), or count on another destination"
     )
 }
 

@@ -3,7 +3,7 @@
 use crate::db::Cached;
 use crate::destination::{self, DestinationRecord, Incarnation};
 use crate::error::Result;
-use crate::files::{self, FileRecord};
+use crate::files::{self, FileRecord, FileStatus};
 use crate::ids::{ContentId, DestinationId, FileId, RunId, Timestamp, VolumeId};
 use crate::policy::Method;
 use crate::receipts::ReceiptLevel;
@@ -194,14 +194,20 @@ impl Store {
         })
     }
 
-    /// Goes through all present files of a volume with their evidence, in the cheapest order.
+    /// Goes through all files of a volume with a status, and their evidence, in the cheapest order.
     pub fn scan_evidence(
         &self,
         volume: VolumeId,
+        status: FileStatus,
         destinations: &[DestinationId],
         each: &mut dyn FnMut(&FileFacts, &[Evidence]) -> Result<()>,
     ) -> Result<()> {
-        let sql = format!("{} WHERE f.volume = ? AND f.until_seq IS NULL", files::RECORD);
+        // As the indexes have it.
+        let stands = match status {
+            FileStatus::Present => "f.until_seq IS NULL".to_owned(),
+            other => format!("f.status = '{}'", other.name()),
+        };
+        let sql = format!("{} WHERE f.volume = ? AND {stands}", files::RECORD);
         self.read(|tx| {
             let shared = shared(tx, volume, destinations)?;
             let mut statement = tx.prepare_cached(&sql)?;

@@ -481,6 +481,12 @@ impl Store {
         self.read(|tx| collect(tx, &sql, [destination]))
     }
 
+    /// Whether anything is known that a destination lost, and did not get again.
+    pub fn has_lost(&self, destination: DestinationId) -> Result<bool> {
+        let lost = "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND lost_at IS NOT NULL)";
+        self.read(|tx| Ok(tx.row(lost, [destination], |row| row.get(0))?))
+    }
+
     /// The contents for which a destination has receipts in the incarnation that was accepted last, in the order in which they are to be checked, with their sizes. Scoped to
     /// the contents of a volume's files where one is given.
     pub fn to_verify(

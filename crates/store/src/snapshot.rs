@@ -443,6 +443,23 @@ fn snapshot_file(row: &rusqlite::Row<'_>, first: usize) -> Result<SnapshotFile> 
     })
 }
 
+impl Store {
+    /// What a push found that its destination cannot have, with the reasons, of the files that are present still, by path.
+    pub fn excluded_by(&self, push: RunId) -> Result<Vec<(RelPath, String)>> {
+        self.read(|tx| {
+            let sql = "SELECT d.path, f.name, e.reason FROM exclusion e JOIN file f ON f.id = e.file JOIN directory d ON d.id = f.directory
+                 WHERE e.run = ? AND f.until_seq IS NULL ORDER BY d.path, f.name";
+            let mut statement = tx.prepare_cached(sql)?;
+            let mut rows = statement.query([push])?;
+            let mut excluded = Vec::new();
+            while let Some(row) = rows.next()? {
+                excluded.push((crate::files::joined(row.get(0)?, row.get(1)?)?, row.get(2)?));
+            }
+            Ok(excluded)
+        })
+    }
+}
+
 impl Run<Sync> {
     /// Records that a file cannot be stored there, or not be read here: it gets no receipt, and holds nothing back.
     pub fn exclude(&self, file: FileId, reason: &str) -> Result<()> {

@@ -19,10 +19,6 @@ const DECODES: &[(&str, By)] = &[
         Nobody("one word of a marker, compared with those that are known; `identity` reads the whole"),
     ),
     ("crates/cli/src/config/check.rs", Targets(&["config"])),
-    (
-        "crates/cli/src/excluded.rs",
-        Nobody("what a push of this program noted, from the index, a value of any shape; it chooses words only"),
-    ),
     ("crates/cli/src/demo.rs", Nobody("lines that the program itself has just written")),
     ("crates/restore/src/recover.rs", Nobody("notes of earlier recoveries, from the index; `row` invents those")),
     ("crates/store/src/policy.rs", Targets(&["policy"])),

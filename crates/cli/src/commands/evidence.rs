@@ -116,7 +116,9 @@ fn rewind(app: &App, volume: &str, destination: &str, to: i64, reason: Option<&s
         return Err(error.into());
     }
     run.finish(&Outcome::Success, None)?;
-    app.output.line(&format!("{volume} at {destination}: went from {shown} to run {to}; sync proves it again"));
+    app.output.line(&format!(
+        "{volume} at {destination}: went from {shown} to run {to}; sync proves again what is here, and verify what was offloaded"
+    ));
     app.output.summary("evidence", Some(id), "success", fields);
     Ok(Exit::Done)
 }

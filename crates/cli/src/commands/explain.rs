@@ -25,13 +25,14 @@ pub(crate) fn run(app: &App, paths: &[OsString]) -> Result<Exit> {
         below.entry(volume).or_default().insert(inside);
     }
     each(app, below, |(name, below)| {
-        explain(app, &name, below).inspect_err(|error| {
-            app.output.summary("explain", None, error.status(), fields(&name, &Counts::default()));
+        let mut counts = Counts::default();
+        explain(app, &name, below, &mut counts).inspect_err(|error| {
+            app.output.summary("explain", None, error.status(), fields(&name, &counts));
         })
     })
 }
 
-fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
+fn explain(app: &App, name: &str, below: BTreeSet<RelPath>, counts: &mut Counts) -> Result<Exit> {
     let volume = app.volume(name)?;
     let Some(policy) = volume.configured_policy() else {
         return Err(BeginError::NoPolicy { volume: name.to_owned() }.into());
@@ -41,7 +42,8 @@ fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
     let given = explaining.untold.len();
     let refused = explaining.present()?;
     explaining.absent()?;
-    let Explaining { mut counts, untold, .. } = explaining;
+    let untold = explaining.untold;
+    *counts = explaining.counts;
     if untold.len() == given {
         return Err(unknown(&volume, &untold));
     }
@@ -62,7 +64,7 @@ fn explain(app: &App, name: &str, below: BTreeSet<RelPath>) -> Result<Exit> {
         app.output.line(&format!("{name}: {differ} not what the index says; `lastcopy index {name}` records what is there"));
     }
     let bad = counts.blocked + counts.drift + counts.errors > 0;
-    app.output.summary("explain", None, if bad { "partial" } else { "success" }, fields(name, &counts));
+    app.output.summary("explain", None, if bad { "partial" } else { "success" }, fields(name, counts));
     Ok(if bad { Exit::Attention } else { Exit::Done })
 }
 

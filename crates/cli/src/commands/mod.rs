@@ -11,6 +11,7 @@ mod init;
 mod offload;
 mod paths;
 mod policy;
+mod quarantine;
 mod query;
 mod recover;
 mod restore;

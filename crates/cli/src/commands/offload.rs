@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::args::OffloadArgs;
 use crate::commands::index::tell_settled;
+use crate::commands::quarantine::Quarantine;
 use crate::commands::runs::known;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::{Fields, bold};
@@ -13,8 +14,7 @@ use lastcopy_offload::{
     Cause, Confirm, Counts, FileOutcome, FileReport, OffloadError, Offloading, PlanOptions, Verdict, plan, released_by_grace,
 };
 use lastcopy_store::{
-    BeginError, Confirm as Depth, DestinationId, DestinationRecord, FileId, Intent, IntentState, Offload, Outcome, Policy, Run,
-    RunId, Selection, Timestamp, Volume,
+    BeginError, Confirm as Depth, DestinationId, DestinationRecord, FileId, Offload, Outcome, Policy, Run, RunId, Selection, Volume,
 };
 use lastcopy_sync::{Answer, Asking, Context, Depth as LookDepth, HeadsOf, SyncError};
 use std::cell::RefCell;
@@ -57,10 +57,10 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
     let held = released_by_grace(app.store()?, &volume)?;
     if args.paths.is_empty() && held.is_empty() {
         let chooses = args.older_than.is_some() || args.larger_than.is_some() || args.free.is_some();
-        let waiting = waiting(app, &volume)?;
-        if !chooses && !waiting.is_empty() {
-            tell_waiting(app, name, &waiting);
-            let fields = fields(name, args.dry_run, counts).with("waiting", waiting.len());
+        let quarantine = Quarantine::of(app.store()?, volume.id(), |_| true)?;
+        if !chooses && quarantine.waiting() > 0 {
+            quarantine.lines(name).iter().for_each(|line| app.output.line(&format!("{name}: {line}")));
+            let fields = fields(name, args.dry_run, counts).with("waiting", quarantine.waiting());
             app.output.summary("offload", None, "success", fields);
             return Ok(Exit::Done);
         }
@@ -128,29 +128,6 @@ fn offload(app: &App, name: &str, args: &OffloadArgs, counts: &mut Counts) -> Re
     }
 }
 
-/// What lies in quarantine, and stays there until its grace ends.
-pub(crate) fn waiting(app: &App, volume: &Volume) -> Result<Vec<Intent>> {
-    let mut waiting = app.store()?.open_intents(volume.id())?;
-    waiting.retain(|intent| intent.state == IntentState::Held && intent.current_epoch);
-    Ok(waiting)
-}
-
-/// Says of files in quarantine when they go, and how they come back.
-pub(crate) fn tell_waiting(app: &App, volume: &str, waiting: &[Intent]) {
-    let mut runs: BTreeMap<RunId, (u64, Option<Timestamp>)> = BTreeMap::new();
-    for intent in waiting {
-        let (count, until) = runs.entry(intent.run).or_default();
-        (*count, *until) = (*count + 1, (*until).max(intent.held_until));
-    }
-    for (run, (count, until)) in runs {
-        let until = until.map_or_else(String::new, |until| format!(" until {}", words::local_time(until)));
-        app.output.line(&format!(
-            "{volume}: {} in quarantine{until}; `lastcopy offload --undo {run}` puts back what waits there",
-            files_that(count, "waits", "wait")
-        ));
-    }
-}
-
 /// What a person is asked: the files that go now, and under a grace those that only wait for it; each a count and bytes.
 fn question(volume: &str, planned: (u64, u64), held: (u64, u64), grace: Age) -> String {
     let show = |(count, bytes)| format!("{} ({})", files(count), Size(bytes));
@@ -187,7 +164,17 @@ fn carry_out(
 }
 
 fn options(app: &App, volume: &Volume, args: &OffloadArgs) -> Result<PlanOptions> {
-    let below = args.paths.iter().map(|path| app.path_in(volume.path(), path)).collect::<Result<Vec<_>>>()?;
+    let mut below = Vec::new();
+    for given in &args.paths {
+        let path = app.path_in(volume.path(), given)?;
+        // `./$DIR` names all of it where nobody set the variable.
+        if path.is_root() && given != "." {
+            let (given, name) = (given.display(), volume.name());
+            return Err(CliError::new(Code::Usage, format!("`{given}` is the whole of volume `{name}`"))
+                .hint(format!("if that is meant, a dot says so: `lastcopy offload {name} .`")));
+        }
+        below.push(path);
+    }
     for path in &below {
         if !path.is_root() && app.store()?.count_below(volume.id(), path)? == 0 {
             return Err(CliError::new(

@@ -124,6 +124,12 @@ fn origin(app: &App, from: &str) -> Result<Origin> {
         return Ok(Origin { kind: DestinationKind::Mirror, place: from.to_owned(), name: None, destination, path: None });
     }
     let path = crate::config::local_path(from).map_err(|error| {
+        // It may have a section in a configuration that cannot be read.
+        if let Err(broken) = app.config()
+            && app.has_config()
+        {
+            return broken;
+        }
         let error =
             if from.contains("://") { error } else { format!("{error}, and no destination of the configuration is called so") };
         CliError::new(Code::Usage, error).hint(

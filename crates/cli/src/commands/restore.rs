@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::args::RestoreArgs;
 use crate::commands::index::tell_settled;
-use crate::commands::offload::{tell_waiting, waiting};
+use crate::commands::quarantine::Quarantine;
 use crate::commands::query::never_seen;
 use crate::error::{CliError, Code, Exit, Result};
 use crate::output::Fields;
@@ -61,8 +61,12 @@ fn restore(app: &App, args: &RestoreArgs) -> Result<Exit> {
         .map_err(|error| CliError { run: Some(id), ..CliError::from(error) })?;
     let mut kept = None;
     if let Some(volume) = &home {
-        tell_quarantined(app, args, volume)?;
-        kept = kept_by(volume, id)?;
+        // What was restored stays restored, whatever can be told of it.
+        let told = tell_quarantined(app, args, volume).and_then(|()| kept_by(volume, id));
+        kept = told.unwrap_or_else(|error| {
+            app.output.warn(&error.message);
+            None
+        });
     }
     Ok(tell(app, args, id, &report, kept.as_deref()))
 }
@@ -146,12 +150,11 @@ fn kept_by(volume: &Volume, run: RunId) -> Result<Option<String>> {
 /// What waits for its grace does not come back this way, and is no more at its place than what was deleted.
 fn tell_quarantined(app: &App, args: &RestoreArgs, volume: &Volume) -> Result<()> {
     let below = below(app, args, volume.path())?;
-    let mut waiting = waiting(app, volume)?;
-    waiting.retain(|intent| match &args.content {
+    let quarantine = Quarantine::of(app.store()?, volume.id(), |intent| match &args.content {
         Some(content) => content.parse().is_ok_and(|hash: ContentHash| intent.file.content.hash == hash),
         None => below.iter().any(|path| intent.file.path.is_within(path)),
-    });
-    tell_waiting(app, volume.name(), &waiting);
+    })?;
+    quarantine.lines(volume.name()).iter().for_each(|line| app.output.line(&format!("{}: {line}", volume.name())));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod proofs;
 
 use crate::app::App;
 use crate::commands::paths::Paths;
+use crate::commands::quarantine::Quarantine;
 use crate::error::{Exit, Result};
 use crate::excluded::Excluded;
 use crate::output::{Fields, coloured};
@@ -11,11 +12,12 @@ use crate::units::Size;
 use crate::words::{self, files, grouped, plural};
 use anstyle::AnsiColor;
 use lastcopy_store::{
-    Alarm, DestinationRecord, FileStatus, IntentState, Method, PairSurvey, Policy, RunId, Store, Timestamp, VolumeRecord,
-    VolumeSurvey,
+    Alarm, DestinationRecord, FileStatus, Method, PairSurvey, Policy, Store, Timestamp, VolumeRecord, VolumeSurvey,
 };
 use proofs::{Away, AwayAt, Here, HereAt, how, missing_but_held};
-use std::collections::BTreeMap;
+
+/// Alarms that are told one by one.
+const SHOWN: usize = 20;
 
 /// How a volume, or a volume at a destination, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +64,7 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
             Some(record) => survey(app, record, &alarms)?,
             None if app.is_from_elsewhere(&config.volumes[name].path)? => {
                 elsewhere.get_or_insert(name);
-                from_elsewhere(app, name)
+                from_elsewhere(app, name, recorded.is_empty())
             }
             None => not_added(app, name),
         };
@@ -84,16 +86,27 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
         // Also one on a destination that no volume is pushed to any more: perhaps it holds what was offloaded.
         worst = Level::Red;
     }
-    for alarm in &alarms {
-        let what = alarm.destination.as_deref().or(alarm.file.as_ref().map(|(volume, _)| volume.as_str())).unwrap_or("?");
-        let content = alarm.content.filter(|_| alarm.destination.is_some() && !app.output.is_json());
-        let named = content.map_or(Ok(None), |content| Paths::new(app)?.of(content))?;
-        let named = named.map_or_else(String::new, |named| format!("{named}: "));
-        app.output.line(&format!("alarm {}: {what}: {}: {named}{}", alarm.id, alarm.kind, alarm.detail));
+    if !app.output.is_json() {
+        tell_alarms(app, &alarms)?;
     }
     let fields = Fields::new().with("level", worst.name()).with("alarms", alarms.len());
     app.output.summary("status", None, if worst == Level::Green { "success" } else { "partial" }, fields);
     Ok(if worst == Level::Green { Exit::Done } else { Exit::Attention })
+}
+
+/// The alarms, one by one as far as anybody reads them.
+fn tell_alarms(app: &App, alarms: &[Alarm]) -> Result<()> {
+    for alarm in alarms.iter().take(SHOWN) {
+        let what = alarm.destination.as_deref().or(alarm.file.as_ref().map(|(volume, _)| volume.as_str())).unwrap_or("?");
+        let content = alarm.content.filter(|_| alarm.destination.is_some());
+        let named = content.map_or(Ok(None), |content| Paths::new(app)?.of(content))?;
+        let named = named.map_or_else(String::new, |named| format!("{named}: "));
+        app.output.line(&format!("alarm {}: {what}: {}: {named}{}", alarm.id, alarm.kind, alarm.detail));
+    }
+    if let Some(more) = alarms.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        app.output.line(&format!("and {} more: lastcopy alarms", plural(more as u64, "alarm", "alarms")));
+    }
+    Ok(())
 }
 
 fn not_added(app: &App, name: &str) -> Level {
@@ -103,12 +116,14 @@ fn not_added(app: &App, name: &str) -> Level {
     Level::Amber
 }
 
-/// Added here, too, what was offloaded from the tree would be unknown.
-fn from_elsewhere(app: &App, name: &str) -> Level {
-    let next = "lastcopy recover --from URL";
-    app.output.line(&format!("{}  {name}: was added to an index that is not here; next: {next}", Level::Red.shown()));
-    app.output.json("status", &status_fields(name, None, Level::Red).with("next", next));
-    Level::Red
+/// Added here, too, what was offloaded from the tree would be unknown. Where this machine's index knows other volumes, it is most likely another
+/// machine's tree, and nothing is to be done here.
+fn from_elsewhere(app: &App, name: &str, nothing_known: bool) -> Level {
+    let (level, next) = if nothing_known { (Level::Red, Some("lastcopy recover --from URL")) } else { (Level::Amber, None) };
+    let advice = next.map_or_else(String::new, |next| format!("; next: {next}"));
+    app.output.line(&format!("{}  {name}: was added to an index that is not here{advice}", level.shown()));
+    app.output.json("status", &status_fields(name, None, level).with("next", next));
+    level
 }
 
 /// A volume of the index that the configuration does not name: nobody pushes or verifies it, and its offloaded files are still owed.
@@ -233,7 +248,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     let standing = Standing { volume: record, alarms, here: &here, away: &away };
     let pairs = surveyed.iter().map(|(at, survey)| pair(app, &standing, at, survey)).collect::<Result<Vec<_>>>()?;
     let (offloadable_files, offloadable_bytes) = here.offloadable;
-    let grace = Grace::of(store, record)?;
+    let quarantine = Quarantine::of(store, record.id, |_| true)?;
     // Of what was deleted on purpose over the years, some is always missing; a tree in which nothing is left is no such thing.
     let emptied = total == 0 && missing > offloaded + quarantined;
 
@@ -242,10 +257,6 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     if survey.last_index.is_none() {
         level = level.max(Level::Amber);
         next = Some(format!("lastcopy index {}", record.name));
-    }
-    if emptied {
-        level = level.max(Level::Amber);
-        next = Some("lastcopy query --missing".into());
     }
     if config.sync_to.is_empty() {
         next = Some("lastcopy config check".into());
@@ -267,7 +278,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
     if away.short > 0 {
         level = level.max(Level::Amber);
         if next.is_none() {
-            next = vouch_again(store, record, &away)?;
+            next = vouch_again(store, &away)?;
         }
     }
     if survey.uncovered_offloaded > 0 {
@@ -285,7 +296,7 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         }
         app.output.line(&format!("{}: {}", record.name, error.message));
     }
-    if next.is_none() && grace.over {
+    if next.is_none() && quarantine.is_over() && in_force.is_some() {
         next = Some(format!("lastcopy offload {}", record.name));
     }
     if next.is_none() && offloadable_bytes > 0 {
@@ -314,15 +325,16 @@ fn survey(app: &App, record: &VolumeRecord, alarms: &[Alarm]) -> Result<Level> {
         tell_away(app, &away, &config.sync_to)?;
         tell_plan(app, &config.sync_to)?;
         tell_short(app, &survey, &away, stale);
+        tell_absent(app, record, &away)?;
     }
-    if emptied {
+    if emptied && !app.output.is_json() {
         app.output.line(&format!(
             "    nothing that was here is left; a destination holds {}: `lastcopy restore {} PATH` brings one back",
             files(missing_but_held(store, record.id)?),
             record.name
         ));
     }
-    grace.lines(&record.name).iter().for_each(|line| app.output.line(&format!("    {line}")));
+    quarantine.lines(&record.name).iter().for_each(|line| app.output.line(&format!("    {line}")));
     match (&policy, &opened) {
         (_, Err(_)) => app.output.line("    nothing can be freed: the volume cannot be opened"),
         (Some(_), _) => {
@@ -370,7 +382,7 @@ fn some(count: u64, what: &str) -> String {
 fn repair(app: &App) -> Result<String> {
     let store = app.store()?;
     for name in app.config()?.destinations.keys() {
-        if !store.lost_at(app.destination_record(name)?.id)?.is_empty() {
+        if store.has_lost(app.destination_record(name)?.id)? {
             return Ok(format!("lastcopy destination repair {name}"));
         }
     }
@@ -428,39 +440,20 @@ fn tell_short(app: &App, survey: &VolumeSurvey, away: &Away, stale: u64) {
     }
 }
 
-/// What offloads hold for their grace: by run, how many files, and until when.
-struct Grace {
-    runs: BTreeMap<RunId, (u64, Timestamp)>,
-    now: Timestamp,
-    /// Some of it may go.
-    over: bool,
-}
-
-impl Grace {
-    fn of(store: &Store, record: &VolumeRecord) -> Result<Self> {
-        let mut grace = Self { runs: BTreeMap::new(), now: store.now(), over: false };
-        let held = store.open_intents(record.id)?.into_iter().filter(|intent| intent.state == IntentState::Held);
-        for (run, until) in held.filter_map(|intent| Some((intent.run, intent.held_until?))) {
-            let (files, last) = grace.runs.entry(run).or_insert((0, until));
-            *files += 1;
-            *last = until.max(*last);
-            grace.over |= until <= grace.now;
+/// What no push brings to a destination that the policy asks, because it is not here.
+fn tell_absent(app: &App, volume: &VolumeRecord, away: &Away) -> Result<()> {
+    for record in app.store()?.destinations()? {
+        if let Some(at) = away.at(record.id).filter(|at| at.lacking_absent > 0) {
+            let (name, volume) = (&record.name, &volume.name);
+            app.output.line(&format!(
+                "    {} ({}) that the policy asks for at {name}, not known to be there, and not here to be pushed: \
+                 `lastcopy restore {volume} PATH`, then sync and offload again, part by part",
+                plural(at.lacking_absent, "offloaded file", "offloaded files"),
+                Size(at.lacking_bytes)
+            ));
         }
-        Ok(grace)
     }
-
-    fn lines(&self, volume: &str) -> Vec<String> {
-        let line = |(run, (count, until)): (&RunId, &(u64, Timestamp))| {
-            let undo = format!("`lastcopy offload --undo {run}` puts them back");
-            if *until <= self.now {
-                format!("{} in quarantine, their grace is over: `lastcopy offload {volume}` deletes them, {undo}", files(*count))
-            } else {
-                let until = words::local_time(*until);
-                format!("{} in quarantine until {until}: `lastcopy offload {volume}` deletes them then, {undo}", files(*count))
-            }
-        };
-        self.runs.iter().map(line).collect()
-    }
+    Ok(())
 }
 
 fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: &PairSurvey) -> Result<Pair> {
@@ -471,7 +464,7 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
     let trouble = app.missing_secret(name)?;
     let sync = format!("lastcopy sync {} --to {name}", volume.name);
     let (here_at, away_at) = (here.at(record.id), away.at(record.id));
-    let excluded = here_at.map_or(0, HereAt::excluded);
+    let excluded = here_at.map_or(0, |at| at.excluded);
     let (level, next) = if record.incarnation.is_none() {
         (Level::Amber, Some(format!("lastcopy destination init {name}")))
     } else if alarmed {
@@ -486,7 +479,7 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
     } else if last_push.is_none() {
         (Level::Amber, Some(sync))
     } else if let Some(at) = away_at.filter(|at| at.lacking > 0) {
-        (Level::Amber, Some(proves_again(store, volume, record, at)?))
+        (Level::Amber, proves_again(store, record, at)?)
     } else {
         (Level::Green, None)
     };
@@ -545,7 +538,7 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
         level,
         line,
         fields,
-        excluded: here_at.map_or_else(Vec::new, |at| excluded_lines(at, &volume.name)),
+        excluded: here_at.map_or_else(Vec::new, |at| excluded_lines(at, &volume.name, name)),
         next,
         covered: survey.covered,
         method: survey.methods.iter().copied().max(),
@@ -555,12 +548,13 @@ fn pair(app: &App, standing: &Standing<'_>, record: &DestinationRecord, survey: 
 }
 
 /// Names what a destination cannot have, why, and what helps.
-fn excluded_lines(at: &HereAt, volume: &str) -> Vec<String> {
-    let excluded = at.excluded();
+fn excluded_lines(at: &HereAt, volume: &str, destination: &str) -> Vec<String> {
+    let excluded = at.excluded;
     if excluded == 0 {
         return Vec::new();
     }
-    let mut lines = vec![format!("{} excluded; to clear it: {}", files(excluded), words::ways_out_of_exclusion(volume))];
+    let mut lines =
+        vec![format!("{} excluded; to clear it: {}", files(excluded), words::ways_out_of_exclusion(volume, destination))];
     lines.extend(at.first_excluded.iter().map(|(path, reason)| format!("  `{path}`: {reason}")));
     let more = excluded - at.first_excluded.len() as u64;
     if more > 0 {
@@ -569,22 +563,27 @@ fn excluded_lines(at: &HereAt, volume: &str) -> Vec<String> {
     lines
 }
 
-/// The command by which a destination comes to vouch for offloaded files again.
-fn proves_again(store: &Store, volume: &VolumeRecord, record: &DestinationRecord, at: &AwayAt) -> Result<String> {
+/// The command by which a destination comes to vouch for offloaded files again, if one does.
+fn proves_again(store: &Store, record: &DestinationRecord, at: &AwayAt) -> Result<Option<String>> {
     let name = &record.name;
-    Ok(if at.absent < at.lacking {
-        format!("lastcopy verify {name}")
-    } else if !store.lost_at(record.id)?.is_empty() {
-        format!("lastcopy destination repair {name}")
+    Ok(if at.lacking_absent < at.lacking {
+        Some(format!("lastcopy verify {name}"))
+    } else if store.has_lost(record.id)? {
+        Some(format!("lastcopy destination repair {name}"))
     } else {
-        // Nothing but a push brings it there, and a push takes only what is here.
-        format!("lastcopy restore {}", volume.name)
+        // Nothing but a push brings it there, and a push takes only what is here: what comes back first is for a person to choose.
+        None
     })
 }
 
-/// The same for the first destination of the index that lacks any, pushed to or not.
-fn vouch_again(store: &Store, volume: &VolumeRecord, away: &Away) -> Result<Option<String>> {
-    let all = store.destinations()?;
-    let lacking = all.iter().find_map(|record| Some((record, away.at(record.id).filter(|at| at.lacking > 0)?)));
-    lacking.map(|(record, at)| proves_again(store, volume, record, at)).transpose()
+/// The same for the first destination of the index for which there is one, pushed to or not.
+fn vouch_again(store: &Store, away: &Away) -> Result<Option<String>> {
+    for record in store.destinations()? {
+        if let Some(at) = away.at(record.id).filter(|at| at.lacking > 0)
+            && let Some(next) = proves_again(store, &record, at)?
+        {
+            return Ok(Some(next));
+        }
+    }
+    Ok(None)
 }

@@ -3,7 +3,6 @@
 use crate::app::App;
 use crate::commands::each;
 use crate::error::{CliError, Code, Exit, Result};
-use crate::excluded;
 use crate::output::Fields;
 use crate::units::Size;
 use crate::words::{files, grouped};
@@ -72,7 +71,7 @@ fn push_once(app: &App, volume: &str, destination: &str) -> Result<std::result::
         mounts: app.mounts(volume)?,
         context: app.context(),
     };
-    Ok(push.run(|report| excluded::note(fields(volume, destination, kind, report), &report.excluded).to_json()))
+    Ok(push.run(|report| fields(volume, destination, kind, report).to_json()))
 }
 
 /// Errors about a destination name it in their hints.

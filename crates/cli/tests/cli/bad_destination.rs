@@ -272,4 +272,8 @@ fn a_recovery_from_nowhere() {
         assert!(json.error()["hint"].is_string(), "{}", json.ran);
         assert!(!home.config().exists() && !home.index().exists(), "something was made:\n{}", json.ran);
     }
+    // Its section is there, in a configuration that cannot be read.
+    home.write_config("colour = \"blue\"\n[destinations.usb]\nkind = \"cas\"\nurl = \"file:///media/usb\"\n");
+    let json = home.json(&["recover", "--yes", "--from", "usb"]).expect(2);
+    assert!(json.error_code() == "config" && json.error()["message"].as_str().unwrap().contains("colour"), "{}", json.ran);
 }

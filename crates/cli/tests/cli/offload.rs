@@ -227,6 +227,22 @@ fn duplicates_go_and_come_back_one_by_one() {
     assert_same_tree(&home.tree("photos"), &before);
 }
 
+/// `./$DIR` with a variable that nobody set is the whole volume, and so is its own path: only a dot means that.
+#[test]
+fn a_whole_volume_is_named_by_a_dot_alone() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let root = home.volume("photos").display().to_string();
+    for whole in ["./", "./.", &root, &format!("{root}/")] {
+        let refused = home.json(&["offload", "photos", whole, "--yes"]).expect(2);
+        assert_eq!(refused.error_code(), "usage", "{whole}");
+        assert!(home.volume("photos").join("a").exists());
+    }
+    assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 1);
+}
+
 /// What is no regular file is no content: it is said what was left out, and it stays.
 #[test]
 fn what_is_no_file_stays() {
@@ -264,8 +280,8 @@ fn within_the_grace_everything_can_be_put_back() {
     for command in [&["offload", "photos", "--yes"] as &[&str], &["restore", "photos", "old"], &["restore", "photos"]] {
         let told = home.run(command).expect(0);
         let files = if command.contains(&"old") { 2 } else { 4 };
-        assert!(told.stdout.contains(&format!("photos: {files} files wait in quarantine until 20")), "{told}");
-        assert!(told.stdout.contains(&format!("`lastcopy offload --undo {}` puts back", offload.run())), "{told}");
+        assert!(told.stdout.contains(&format!("photos: {files} files in quarantine until 20")), "{told}");
+        assert!(told.stdout.contains(&format!("`lastcopy offload --undo {}` puts them back", offload.run())), "{told}");
     }
     // A new file in the place of one keeps it; the old one is kept for a person to look at.
     home.write("photos", "old/90d", b"new in its place");

@@ -53,6 +53,7 @@ fn policy_weaker_than_the_accepted_one() {
         // It answered `would-offload`, and warned beside.
         let explained = explain(&home, "a").expect(3);
         assert_eq!((explained.error_code(), explained.file("a")["outcome"].as_str()), ("policy-weaker", Some("blocked")), "{to}");
+        assert_eq!((explained.count("selected"), explained.count("blocked")), (1, 1), "{to}");
         let hint = explained.error()["hint"].as_str().unwrap();
         assert!(hint.contains("lastcopy policy accept photos --reason TEXT"), "{to}: {hint}");
         let problems = home.json(&["config", "check"]).expect(1).of("volume").next().unwrap()["problems"].clone();

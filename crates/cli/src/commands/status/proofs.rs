@@ -7,13 +7,10 @@ use crate::words::{self, grouped};
 use lastcopy_fs::RelPath;
 use lastcopy_offload::{Known, Lock, decide, locks};
 use lastcopy_store::{
-    DestinationId, Evidence, FileFacts, FileId, FileRecord, FileStatus, Method, Policy, ReceiptFacts, ReceiptLevel, Store,
-    Timestamp, VolumeId,
+    DestinationId, Evidence, FileFacts, FileRecord, FileStatus, Method, Policy, ReceiptFacts, ReceiptLevel, Store, Timestamp,
+    VolumeId,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How many files are looked at in one view of the index.
-const PAGE: usize = 1000;
 
 /// How many files that a destination cannot have are named.
 const EXAMPLES: usize = 3;
@@ -68,31 +65,18 @@ pub(super) struct Here {
 #[derive(Debug, Default)]
 pub(super) struct HereAt {
     pub(super) proofs: Proofs,
-    /// Those without proof that the last push had.
-    left: u64,
-    /// Those of them that it excluded.
-    named: u64,
+    /// Those that it cannot have, as the last push found.
+    pub(super) excluded: u64,
     /// The first of these, with the reasons.
     pub(super) first_excluded: Vec<(RelPath, String)>,
-    unnamed: u64,
 }
 
 impl HereAt {
-    /// How many the destination cannot have: of more than are noted by name, only the count is known.
-    pub(super) fn excluded(&self) -> u64 {
-        self.named + self.unnamed.min(self.left - self.named)
-    }
-
     fn take(&mut self, file: &FileRecord, excluded: &Excluded) {
-        if excluded.had(file) {
-            self.left += 1;
-            self.unnamed = excluded.unnamed();
-            if let Some(reason) = excluded.reason(&file.path) {
-                self.named += 1;
-                if self.first_excluded.len() < EXAMPLES {
-                    self.first_excluded.push((file.path.clone(), reason.to_owned()));
-                }
-            }
+        let Some(reason) = excluded.reason(&file.path) else { return };
+        self.excluded += 1;
+        if self.first_excluded.len() < EXAMPLES {
+            self.first_excluded.push((file.path.clone(), reason.to_owned()));
         }
     }
 }
@@ -115,7 +99,7 @@ impl Here {
             return Ok(here);
         }
         let known = Known { now: store.now(), needed: false, confirmations: &[] };
-        store.scan_evidence(volume, &asked, &mut |facts, evidence| {
+        store.scan_evidence(volume, FileStatus::Present, &asked, &mut |facts, evidence| {
             if policy.is_some_and(|policy| decide(facts, evidence, policy, &known).passes()) {
                 here.offloadable.0 += 1;
                 here.offloadable.1 += facts.file.content.size;
@@ -158,19 +142,20 @@ pub(super) struct AwayAt {
     pub(super) absent: u64,
     /// Those for which it does not vouch, although the policy asks it to.
     pub(super) lacking: u64,
+    /// Those of them of which it is not known to hold anything, and their bytes.
+    pub(super) lacking_absent: u64,
+    pub(super) lacking_bytes: u64,
 }
 
 impl Away {
     /// Looks at the offloaded files of a volume at every destination that the index knows.
     pub(super) fn look(store: &Store, volume: VolumeId, policy: Option<&Policy>) -> Result<Self> {
         let mut away = Self::default();
-        let root = [RelPath::root()];
-        let files = store.select_files(volume, &root, &[FileStatus::Offloaded])?;
         let destinations: Vec<_> = store.destinations()?.into_iter().map(|record| record.id).collect();
         // A disk that is unplugged now was another one when the files went.
         let policy = policy.map(|policy| Policy { unknown_device: Vec::new(), ..policy.clone() });
         let (now, stale) = (store.now(), stale_before(store, policy.as_ref()));
-        each_evidence(store, volume, &files, &destinations, &mut |facts, evidence| {
+        store.scan_evidence(volume, FileStatus::Offloaded, &destinations, &mut |facts, evidence| {
             away.files += 1;
             for evidence in evidence {
                 let at = away.at.entry(evidence.destination).or_default();
@@ -180,7 +165,16 @@ impl Away {
             }
             let lacking = policy.as_ref().map_or_else(Vec::new, |policy| lacking(facts, evidence, policy, now));
             away.short += u64::from(!lacking.is_empty());
-            lacking.into_iter().for_each(|id| away.at.entry(id).or_default().lacking += 1);
+            for id in lacking {
+                let at = away.at.entry(id).or_default();
+                at.lacking += 1;
+                let known = evidence.iter().any(|evidence| evidence.destination == id && evidence.receipt.is_some());
+                if !known {
+                    at.lacking_absent += 1;
+                    at.lacking_bytes += facts.file.content.size;
+                }
+            }
+            Ok(())
         })?;
         Ok(away)
     }
@@ -230,24 +224,11 @@ fn lacking(facts: &FileFacts, evidence: &[Evidence], policy: &Policy, now: Times
 
 /// How many missing files of a volume some destination is known to hold.
 pub(super) fn missing_but_held(store: &Store, volume: VolumeId) -> Result<u64> {
-    let files = store.select_files(volume, &[RelPath::root()], &[FileStatus::Missing])?;
     let destinations: Vec<_> = store.destinations()?.into_iter().map(|record| record.id).collect();
     let mut held = 0;
-    each_evidence(store, volume, &files, &destinations, &mut |_, evidence| {
+    store.scan_evidence(volume, FileStatus::Missing, &destinations, &mut |_, evidence| {
         held += u64::from(evidence.iter().any(|evidence| evidence.receipt.is_some()));
+        Ok(())
     })?;
     Ok(held)
-}
-
-fn each_evidence(
-    store: &Store,
-    volume: VolumeId,
-    files: &[FileId],
-    destinations: &[DestinationId],
-    each: &mut dyn FnMut(&FileFacts, &[Evidence]),
-) -> Result<()> {
-    for page in files.chunks(PAGE) {
-        store.evidence(volume, page, destinations)?.iter().for_each(|(facts, evidence)| each(facts, evidence));
-    }
-    Ok(())
 }
