@@ -9,6 +9,28 @@ use std::process::{Command, Stdio};
 /// The destinations. The offload policy requires both.
 pub(crate) const DESTINATIONS: [&str; 2] = ["usb", "nas"];
 
+// What was done before a workload begins.
+pub(crate) const INDEXED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index"];
+pub(crate) const PUSHED: &[&str] =
+    &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync"];
+pub(crate) const BACKED_UP: &[&str] = &[
+    "volume add photos {root}/photos",
+    "destination init usb",
+    "destination init nas",
+    "index",
+    "sync",
+    "db backup {root}/backup.db",
+];
+pub(crate) const OFFLOADED: &[&str] = &[
+    "volume add photos {root}/photos",
+    "destination init usb",
+    "destination init nas",
+    "index",
+    "sync",
+    "offload photos . --yes",
+    "sync",
+];
+
 /// Directories that are everything to the program. What it counts on, index and destinations, may lie on another file system than the
 /// volume.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use crate::Setting;
 use crate::areas::Areas;
 use crate::audit::{Audit, Verdict};
 use crate::ground::{self, BTRFS, EXT4, Kind, Mounted, XFS};
-use crate::home::{DESTINATIONS, Home};
+use crate::home::{BACKED_UP, DESTINATIONS, Home, INDEXED, OFFLOADED, PUSHED};
 use crate::report::{Totals, spread};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use lastcopy_scene::tree::{self, noise};
@@ -84,25 +84,6 @@ impl Files {
     }
 }
 
-const PUSHED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync"];
-const BACKED_UP: &[&str] = &[
-    "volume add photos {root}/photos",
-    "destination init usb",
-    "destination init nas",
-    "index",
-    "sync",
-    "db backup {root}/backup.db",
-];
-const OFFLOADED: &[&str] = &[
-    "volume add photos {root}/photos",
-    "destination init usb",
-    "destination init nas",
-    "index",
-    "sync",
-    "offload photos . --yes",
-    "sync",
-];
-
 fn nothing(_: &Home, _: Files) -> Result<()> {
     Ok(())
 }
@@ -158,7 +139,6 @@ const BASE: Workload = Workload {
     moves: 0,
 };
 
-const INDEXED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index"];
 const PUSHED_TO_ONE: &[&str] =
     &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync --to nas"];
 

@@ -2,7 +2,7 @@
 
 use crate::Setting;
 use crate::ground::{self, EXT4, Kind, Mounted, XFS};
-use crate::home::Home;
+use crate::home::{BACKED_UP, Home, INDEXED, OFFLOADED, PUSHED};
 use crate::oracle::{Goal, Originals};
 use crate::report::{Totals, spread};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -29,20 +29,6 @@ struct Workload {
 
 /// It says so where it put something back.
 const NEXT_INDEX: (&str, &[i32]) = ("index", &[0, 1]);
-
-const INDEXED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index"];
-const PUSHED: &[&str] = &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync"];
-const OFFLOADED: &[&str] =
-    &["volume add photos {root}/photos", "destination init usb", "destination init nas", "index", "sync", "offload photos . --yes"];
-
-const BACKED_UP: &[&str] = &[
-    "volume add photos {root}/photos",
-    "destination init usb",
-    "destination init nas",
-    "index",
-    "sync",
-    "db backup {root}/backup.db",
-];
 
 const BASE: Workload = Workload {
     name: "",

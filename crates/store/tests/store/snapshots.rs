@@ -1,7 +1,7 @@
 //! Snapshots and claims: what a push may claim, however much happened while it was sending (I2, I3, I8).
 
 use crate::support::{Node, Push, observe, proof, rel};
-use lastcopy_fs::{RelPath, hash_bytes};
+use lastcopy_fs::{Content, RelPath, hash_bytes};
 use lastcopy_store::{
     DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, Recovered, RunId, Seen,
     StoreError, Totals, VolumeClaim,
@@ -10,6 +10,17 @@ use lastcopy_store::{
 fn paths(push: &Push) -> Vec<String> {
     let lacking = push.snapshot.lacking(&push.probed, &lastcopy_store::Layout::ByContent, None, usize::MAX).unwrap();
     lacking.iter().map(|lacking| lacking.file.path.to_string().trim_matches('`').to_owned()).collect()
+}
+
+/// The lines of a segment that begins anew: contents, how they stand, whether that was earlier, and whether they are held.
+fn full_segment(push: &Push) -> Vec<(Content, FileStatus, bool, bool)> {
+    let mut told = Vec::new();
+    let mut tell = |line: lastcopy_store::Line| {
+        told.push((line.content, line.status, line.earlier, line.is_held()));
+        Ok(())
+    };
+    push.snapshot.lines(&push.probed, &Layout::ByContent, None, &mut tell).unwrap();
+    told
 }
 
 /// The push of an earlier system computed its claim from the live tables, after the transfer: a file that was indexed meanwhile was
@@ -83,13 +94,7 @@ fn a_full_segment_tells_what_a_path_held_before() {
     node.index(&volume, &[("a", "two")]);
     let push = Push::begin(&node.store, &volume, &vault);
     push.prove(|_| true);
-    let mut told = Vec::new();
-    push.snapshot
-        .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
-            told.push((line.content, line.status, line.earlier, line.is_held()));
-            Ok(())
-        })
-        .unwrap();
+    let told = full_segment(&push);
     let (one, two) = (hash_bytes(b"one"), hash_bytes(b"two"));
     assert_eq!(told, [(one, FileStatus::Superseded, true, true), (two, FileStatus::Present, false, true)]);
 }
@@ -119,13 +124,7 @@ fn a_full_segment_tells_how_a_path_stood_before_what_is_withheld() {
         if changes_again {
             node.index(&volume, &[("a", "nor would this")]);
         }
-        let mut told = Vec::new();
-        push.snapshot
-            .lines(&push.probed, &Layout::ByContent, None, &mut |line| {
-                told.push((line.content, line.status, line.earlier, line.is_held()));
-                Ok(())
-            })
-            .unwrap();
+        let told = full_segment(&push);
         let [zero, one, two, withheld] = ["zero", "one", "two", "would not hold still"].map(|text| hash_bytes(text.as_bytes()));
         let expected = [
             (one, FileStatus::Superseded, true, true),
