@@ -86,9 +86,9 @@ for volume in "$from"/volumes/*/; do
 
     # What each path became last. What a life never had it may call missing because it began with an old copy of the index: then the
     # word of an earlier life stands. How a path stood before what is not here counts if nobody says anything else of it.
-    awk -F '\t' '$2 == "stood" { if (!($1 in last)) last[$1] = $0; next }
+    awk -F '\t' '$2 == "stood" { if (!($1 in last)) { last[$1] = $0; stood[$1] = $6 } next }
         $2 != "missing" && $2 != "superseded" { had[$6, $1] = 1 }
-        (($6, $1) in had) || !($1 in last) { last[$1] = $0 } END { for (path in last) print last[path] }' "$files" >"$last"
+        (($6, $1) in had) || !($1 in last) || stood[$1] == $6 { last[$1] = $0; delete stood[$1] } END { for (path in last) print last[path] }' "$files" >"$last"
 
     while IFS=$tab read -r path status blake3 mode mtime _; do
         case $status in present | quarantined | offloaded | stood) ;; *) continue ;; esac

@@ -3,7 +3,7 @@
 use crate::error::RestoreError;
 use crate::recover::{Found, RecoverReport};
 use lastcopy_fs::RelPath;
-use lastcopy_store::{DestinationRecord, EvidenceChange, FileStatus, Layout, Outcome, Probed, Run};
+use lastcopy_store::{DestinationRecord, EvidenceChange, FileRecord, FileStatus, Layout, Outcome, Probed, Run};
 use lastcopy_sync::{Context, Destination, contact, identify_again};
 
 /// Contents that share a transaction.
@@ -57,12 +57,8 @@ fn at_their_paths(
     let store = run.store();
     let volume = store.volume_record(&found.header.volume_name)?;
     let Some(volume) = volume.filter(|_| *layout != Layout::ByContent) else { return Ok(0) };
-    let mut held: Vec<_> = report.elsewhere.values().cloned().collect();
-    for (content, location) in &report.earlier {
-        // Since that was told, something else may have taken the place.
-        let file = layout.path_at(location).map(|path| store.file_at(volume.id, &path)).transpose()?.flatten();
-        held.extend(file.is_none_or(|file| file.content == *content).then(|| (*content, location.clone())));
-    }
+    let earlier = report.earlier.iter().map(|(location, content)| (*content, location.clone()));
+    let held: Vec<_> = report.elsewhere.values().cloned().chain(earlier).collect();
     let mut known = 0;
     for batch in held.chunks(BATCH) {
         known += run.record_stored(probed, batch)?;
@@ -71,7 +67,8 @@ fn at_their_paths(
         return Ok(known);
     }
     for ids in store.select_files(volume.id, &[RelPath::root()], &[FileStatus::Offloaded])?.chunks(BATCH) {
-        let files = store.files(ids)?.into_iter().filter(|file| !report.elsewhere.contains_key(&file.path));
+        let told = |file: &FileRecord| report.elsewhere.get(&file.path).is_some_and(|(content, _)| *content == file.content);
+        let files = store.files(ids)?.into_iter().filter(|file| !told(file));
         let held: Vec<_> = files.map(|file| (file.content, layout.location(&file.path))).collect();
         known += run.record_stored(probed, &held)?;
     }

@@ -9,6 +9,7 @@ use lastcopy_store::{
 use lastcopy_sync::segment::{FoundHead, Header, Link, Place, Said, digest_of, hex, read, read_header};
 use lastcopy_sync::{Context, Destination, DestinationError, Probe};
 use serde::{Deserialize, Serialize};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -97,8 +98,8 @@ pub struct RecoverReport {
     pub damaged: Vec<String>,
     /// Paths whose contents lie at other places than they would tell, or that are missing here, where files lie at their paths.
     pub elsewhere: BTreeMap<RelPath, (Content, Location)>,
-    /// What paths held before, and where the destination has that, if not by its digest.
-    pub earlier: BTreeSet<(Content, Location)>,
+    /// What paths held before, by the places where the destination has it, if not by its digest.
+    pub earlier: BTreeMap<Location, Content>,
     /// `elsewhere` names every path that the destination has: the index knew the volume already, and may know others.
     pub names_all: bool,
 }
@@ -386,21 +387,33 @@ impl Filling<'_, '_> {
         let index_first = self.index_first;
         if earlier && status != FileStatus::Present {
             // How the path stands, another line says, of this life or of an older one.
-            self.report.earlier.extend((!location.0.is_empty()).then_some((content, location)));
+            self.report.earlier.extend((!location.0.is_empty()).then_some((location, content)));
             return Recovered { path, content, mtime_ns, mode, status: FileStatus::Superseded, yields: false, index_first };
         }
+        let is_held = status == FileStatus::Present;
         let status = match status {
             FileStatus::Present | FileStatus::Offloaded | FileStatus::Quarantined => FileStatus::Offloaded,
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
         let never_had = !earlier && kept.is_some_and(|kept| !kept.has_had(&path, status));
-        // Where the index has the last word on a path, the destination still has it on what it holds.
-        if !never_had {
+        let at_its_path = location.0.is_empty() || location == self.layout.location(&path);
+        let place = place_of(&path, location, status, &self.layout);
+        if earlier {
+            // It counts for the path only if nobody else says anything of it, and the path tells no place for it.
+            if let Some(at) = place {
+                match self.report.elsewhere.entry(path.clone()) {
+                    Entry::Vacant(free) => drop(free.insert((content, at))),
+                    Entry::Occupied(_) => drop(self.report.earlier.insert(at, content)),
+                }
+            }
+        } else if !never_had {
+            // Where the index has the last word on a path, the destination still has it on what it holds. What it holds there now, it had
+            // to make room for.
+            if is_held && let Some(at) = &place {
+                self.report.earlier.remove(at);
+            }
             self.report.elsewhere.remove(&path);
-            let at_its_path = location.0.is_empty() || location == self.layout.location(&path);
-            // What stood there before counts for the path only if nobody else says anything of it: the path tells no place for it.
-            if earlier || self.report.names_all || !at_its_path || status == FileStatus::Missing {
-                let place = place_of(&path, location, status, &self.layout);
+            if self.report.names_all || !at_its_path || status == FileStatus::Missing {
                 self.report.elsewhere.extend(place.map(|at| (path.clone(), (content, at))));
             }
         }

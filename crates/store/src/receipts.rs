@@ -161,14 +161,15 @@ fn record_lost(
 
 /// A content lies somewhere else at a destination. What is gone from here was told there once, with the place where it lay; the next segment
 /// tells it again, or nobody would find it by that destination alone. What is present is told with its own place; and of a path, only the
-/// last word is told.
+/// last word is told, which is not what a recovery told of earlier times.
 fn is_told_again(tx: &Tx<'_>, content: ContentId) -> Result<()> {
     let again = "UPDATE file SET changed_seq = ?1
          WHERE volume IN (SELECT id FROM volume) AND content = ?2 AND until_seq IS NOT NULL AND (status <> 'superseded'
             OR NOT EXISTS (SELECT 1 FROM file later WHERE later.directory = file.directory AND later.name = file.name
                 AND later.status <> 'superseded')
-            AND NOT EXISTS (SELECT 1 FROM file later WHERE later.volume = file.volume AND later.directory = file.directory
-                AND later.name = file.name AND later.id > file.id))";
+            AND NOT EXISTS (SELECT 1 FROM file later WHERE later.directory = file.directory AND later.name = file.name
+                AND later.status = 'superseded'
+                AND (later.changed_seq > later.since_seq, later.id) > (file.changed_seq > file.since_seq, file.id)))";
     tx.sql.change(again, (tx.seq()?, content))?;
     Ok(())
 }

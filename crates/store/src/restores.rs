@@ -6,7 +6,7 @@ use crate::error::{Result, StoreError};
 use crate::files::{
     self, DirectoryCache, FileRecord, FileStatus, NewRow, Seen, close_row, content_id, insert_present, is_of_another_size,
 };
-use crate::ids::{ContentId, DestinationId, FileId, VolumeId};
+use crate::ids::{ContentId, DestinationId, DirectoryId, FileId, VolumeId};
 use crate::runs::{Restore, Run, RunStatus, Tx};
 use crate::store::{Store, current_epoch};
 use crate::volume::Volume;
@@ -175,19 +175,25 @@ impl Recording<'_> {
         let (directory, name) = split(&file.path)?;
         let directory = self.directories.id(tx.sql, &directory)?;
         let mut status = file.status;
-        if status != FileStatus::Superseded
-            && let Some(known) = files::at_path(tx.sql, volume, &file.path)?
-        {
-            let yields = file.yields || known.present_since != tx.run && (file.index_first || !only_told(tx, known.id)?);
-            let says_the_same = (known.content_id, known.status, known.seen.mtime_ns, known.seen.mode)
-                == (content, status, file.mtime_ns, file.mode);
+        if status != FileStatus::Superseded {
+            let known = files::at_path(tx.sql, volume, &file.path)?;
+            let yields = match &known {
+                Some(known) => file.yields || known.present_since != tx.run && (file.index_first || !only_told(tx, known.id)?),
+                // What was seen there last may not have held still, and is the better word all the same.
+                None => (file.yields || file.index_first) && was_seen(tx, directory, name)?,
+            };
+            let says_the_same = known.as_ref().is_some_and(|known| {
+                (known.content_id, known.status, known.seen.mtime_ns, known.seen.mode)
+                    == (content, status, file.mtime_ns, file.mode)
+            });
             if says_the_same {
                 return Ok(());
-            } else if yields {
+            }
+            match known {
                 // It is no news of the path, but that somebody had this content there.
-                status = FileStatus::Superseded;
-            } else {
-                close_row(tx, known.id, FileStatus::Superseded)?;
+                _ if yields => status = FileStatus::Superseded,
+                Some(known) => close_row(tx, known.id, FileStatus::Superseded)?,
+                None => {}
             }
         }
         if status == FileStatus::Superseded {
@@ -227,6 +233,13 @@ impl Recording<'_> {
         )?;
         Ok(())
     }
+}
+
+/// Whether anything but what recoveries told of earlier times was at a path before this run.
+fn was_seen(tx: &Tx<'_>, directory: DirectoryId, name: &[u8]) -> Result<bool> {
+    let seen = "SELECT EXISTS (SELECT 1 FROM file WHERE directory = ? AND name = ? AND status = 'superseded'
+         AND changed_seq > since_seq AND status_run <> ?)";
+    Ok(tx.sql.row(seen, (directory, name, tx.run), |row| row.get(0))?)
 }
 
 fn only_told(tx: &Tx<'_>, file: FileId) -> Result<bool> {

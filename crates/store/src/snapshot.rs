@@ -48,14 +48,6 @@ impl Layout {
         }
     }
 
-    /// Which path belongs at a place, if one does.
-    pub fn path_at(&self, Location(place): &Location) -> Option<RelPath> {
-        match self {
-            Self::ByContent => None,
-            Self::ByPath { below } => RelPath::new(place.strip_prefix(&below[..])?).ok(),
-        }
-    }
-
     /// For statements: what stands before the paths, or NULL.
     fn below(&self) -> Option<&[u8]> {
         match self {
@@ -197,17 +189,20 @@ const LACKS: &str = "NOT EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :
 const TOLD: &str = "f.status = 'superseded'
     AND EXISTS (SELECT 1 FROM receipt r WHERE r.destination = :destination AND r.content = f.content AND r.moved_to IS NOT r.location)
     AND NOT EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory AND n.name = f.name
-        AND n.status <> 'superseded' AND n.content = f.content)";
+        AND n.status <> 'superseded' AND n.content = f.content AND n.since_seq <= :seq)";
 /// The condition on `n` under which it follows the superseded row `f` at its path: it was current in the snapshot, whatever became of it since.
 /// Two, so that each finds its index.
 const FOLLOWS: [&str; 2] = [
     "n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded' AND n.since_seq <= :seq",
     "n.directory = f.directory AND n.name = f.name AND n.status = 'superseded' AND n.since_seq <= :seq AND n.until_seq > :seq",
 ];
-/// Whether anything follows.
+/// Whether anything follows. What a recovery told of earlier times, all that was ever seen there follows.
 fn followed() -> String {
     let [now, then] = FOLLOWS.map(|follows| format!("EXISTS (SELECT 1 FROM file n WHERE {follows})"));
-    format!("({now} OR {then})")
+    format!(
+        "({now} OR {then} OR f.changed_seq = f.since_seq AND EXISTS (SELECT 1 FROM file n WHERE n.directory = f.directory
+            AND n.name = f.name AND n.status = 'superseded' AND n.changed_seq > n.since_seq AND n.since_seq <= :seq))"
+    )
 }
 /// The condition under which the superseded row `f` is how its path stands at the destination: what followed is withheld from it, and of what
 /// it holds of the path this is the newest. What a recovery learned of earlier times is not newer because it was learned later.
@@ -216,8 +211,11 @@ fn newest_held() -> String {
     let [now, then] = FOLLOWS.map(|follows| {
         format!("EXISTS (SELECT 1 FROM file n WHERE {follows} AND (n.until_seq IS NULL OR n.until_seq > :seq) AND {of_next})")
     });
+    let stands = FOLLOWS[0];
+    // Where a row stands since before the snapshot, nothing that ended was current in it: then not all that ever ended is looked through.
     format!(
-        "f.status = 'superseded' AND f.changed_seq > f.since_seq AND NOT ({LACKS}) AND ({now} OR {then})
+        "f.status = 'superseded' AND f.changed_seq > f.since_seq AND NOT ({LACKS})
+         AND CASE WHEN EXISTS (SELECT 1 FROM file n WHERE {stands}) THEN {now} ELSE {then} END
          AND NOT EXISTS (SELECT 1 FROM file o WHERE o.directory = f.directory AND o.name = f.name AND o.status = 'superseded'
             AND o.changed_seq > o.since_seq AND o.id > f.id AND NOT ({of_newer}))"
     )
@@ -417,7 +415,7 @@ fn line(row: &rusqlite::Row<'_>, from: i64) -> Result<Option<Line>> {
         since > from || withheld
     } else {
         // It ended after that change: what was withheld was present. The path's newer row, if there is one, says what it became.
-        !followed || told
+        !followed || told || stands
     };
     if !says_something {
         return Ok(None);

@@ -7,12 +7,14 @@ use crate::prove::{Against, Blind, Look, Looker, open_local};
 use crate::rc::RcError;
 use crate::remote::{Remote, cancelled, in_the_way, too_long};
 use crate::wire::{Entry, Owner};
-use lastcopy_fs::{Content, HashBuffer, Mounts, Progress};
+use lastcopy_fs::{Content, Dir, HashBuffer, Mounts, Progress, RelPath};
 use lastcopy_store::Location;
 use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, WorkList};
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -421,11 +423,12 @@ impl Pushing<'_> {
 
     fn set_file_aside(&self, path: &str) -> Result<(), RcError> {
         let remote = self.remote();
-        if remote.features.local.is_some() {
+        let to = self.place_in_history(path)?;
+        if let Some(root) = &remote.features.local {
             // rclone follows links, and moves between file systems by copying and removing.
             open_local(remote, path, Mounts::Stay).map_err(|error| RcError::Refused(format!("{path}: {error}")))?;
+            make_above(root, &to).map_err(|error| RcError::Refused(format!("{to}: {error}")))?;
         }
-        let to = self.place_in_history(path)?;
         let (from, at) = (Location(path.into()), Location(to.clone().into()));
         let counting = self.sink.moving(&from, &at).map_err(|error| RcError::Refused(error.to_string()))?;
         // Where a move is a copy and a removal, the removal waits for the proof.
@@ -590,4 +593,11 @@ fn target(item: &PlanItem) -> Result<String, String> {
         return Err("rclone stores only names in UTF-8; this one is not".into());
     }
     path_of(&item.location).map(str::to_owned)
+}
+
+/// The directory above a path of a mirror in a directory of this machine, on the same file system, and behind no link.
+fn make_above(root: &Path, path: &str) -> io::Result<()> {
+    let Some((above, _)) = path.rsplit_once('/') else { return Ok(()) };
+    let above = RelPath::new(above.as_bytes()).map_err(io::Error::other)?;
+    Dir::open(root)?.create_dir_all(&above, 0o777, &mut Dir::sync).map(drop)
 }

@@ -99,8 +99,8 @@ impl Remote {
             local: root.filter(|_| flag("IsLocal") && !over_others),
             wraps: over_others,
             kind: answer["Name"].as_str().filter(|_| !over_others).and_then(|name| remote.kind_of(name, options)),
-            // These say so where they copy and remove.
-            moves: flag("Move") && !is_one_of(&["union", "combine"]),
+            // These say so where they copy and remove, or move a file in pieces, and remove some if the others do not come.
+            moves: flag("Move") && !is_one_of(&["union", "combine", "chunker", "compress", "filelu"]),
         };
         Ok(remote)
     }

@@ -9,6 +9,7 @@ use crate::tree::{assert_same_tree, read_tree};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// A volume that is pushed to a mirror; everything that starts rclone is counted.
 fn mirrored(lines: &str) -> Home {
@@ -394,12 +395,7 @@ fn a_version_in_the_history_is_recovered_from_there() {
     home.write("photos", "changed", b"newer");
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
-    let ours = one.join(".lastcopy");
-    let heads = read_tree(&ours).into_keys().filter(|path| path.ends_with("head.json")).map(|path| ours.join(path));
-    heads.for_each(|head| fs::remove_dir_all(head.parent().unwrap()).unwrap());
-    home.run(&["sync", "--to", "one"]).expect(3);
-    let alarm = home.json(&["alarms"]).of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &alarm, "--reason", "somebody cleaned up", "--yes"]).expect(0);
+    begins_anew(&home, &one);
     home.write("photos", "other", b"other");
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
@@ -411,6 +407,77 @@ fn a_version_in_the_history_is_recovered_from_there() {
     machine.run(&["restore", "photos", "--content", &before, "--to", elsewhere.to_str().unwrap()]).expect(0);
     let found = read_tree(&elsewhere);
     assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
+}
+
+/// How a path stood, by the word of an index that began with an old backup, takes nothing from who knows better: not the path, and not the place
+/// where its content lies.
+#[test]
+fn how_a_path_stood_takes_no_place() {
+    if no_rclone("mirror::how_a_path_stood_takes_no_place") {
+        return;
+    }
+    let home = twice_mirrored(&[("a", "one"), ("b", "one")]);
+    let config = fs::read_to_string(home.config()).unwrap();
+    home.write_config(&format!("{config}[volumes.photos.offload]\nrequire = [\"one\", \"two\"]\n"));
+    let backup = home.path("backup.db");
+    home.run(&["db", "backup", backup.to_str().unwrap()]).expect(0);
+    home.write("photos", "a", b"two");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["offload", "photos", "a", "--yes"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    home.run(&["db", "restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    home.run(&["verify", "--all"]);
+    home.write("photos", "a", b"three");
+    home.run(&["index"]).expect(0);
+    home.write("photos", "a", b"would not hold still");
+    home.run(&["sync", "--to", "one"]).expect(1);
+
+    let machine = Home::empty();
+    let (from, to) = (format!("file://{}", home.destination("one").display()), machine.path("volumes"));
+    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.run(&["restore", "photos"]).expect(0);
+    assert_eq!(fs::read(to.join("photos/a")).unwrap(), b"two");
+    assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
+}
+
+/// What a path held before, it may hold at the mirror still: nothing was ever sent that needed the place.
+#[test]
+fn what_was_never_pushed_takes_no_place() {
+    if no_rclone("mirror::what_was_never_pushed_takes_no_place") {
+        return;
+    }
+    let home = twice_mirrored(&[("a", "before"), ("stays", "here")]);
+    let config = fs::read_to_string(home.config()).unwrap();
+    home.write_config(&format!("{config}[volumes.photos.offload]\nrequire = [\"one\", \"two\"]\n"));
+    home.run(&["offload", "photos", "a", "--yes"]).expect(0);
+    home.write("photos", "a", b"never pushed");
+    home.run(&["index"]).expect(0);
+    fs::remove_file(home.volume("photos").join("a")).unwrap();
+    home.run(&["index"]).expect(0);
+    let one = home.destination("one");
+    begins_anew(&home, &one);
+    home.write("photos", "other", b"other");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
+
+    let machine = Home::empty();
+    let (from, to) = (format!("file://{}", one.display()), machine.path("volumes"));
+    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    let (before, elsewhere) = (lastcopy_fs::hash_bytes(b"before").hash.to_string(), machine.path("elsewhere"));
+    machine.run(&["restore", "photos", "--content", &before, "--to", elsewhere.to_str().unwrap()]).expect(0);
+    let found = read_tree(&elsewhere);
+    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
+}
+
+/// Segments and heads of a mirror are gone, and that was acknowledged.
+fn begins_anew(home: &Home, mirror: &Path) {
+    let ours = mirror.join(".lastcopy");
+    let heads = read_tree(&ours).into_keys().filter(|path| path.ends_with("head.json")).map(|path| ours.join(path));
+    heads.for_each(|head| fs::remove_dir_all(head.parent().unwrap()).unwrap());
+    home.run(&["sync", "--to", "one"]).expect(3);
+    let alarm = home.json(&["alarms"]).of("alarm").next().unwrap()["id"].to_string();
+    home.run(&["alarms", "ack", &alarm, "--reason", "somebody cleaned up", "--yes"]).expect(0);
 }
 
 /// A version was lost, and its place has something else by now: a newer version, a directory, or a file where it needs a directory. A repair

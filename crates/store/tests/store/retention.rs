@@ -152,6 +152,17 @@ fn the_last_known_content_of_a_path_stays() {
     let missing = [lastcopy_store::FileStatus::Missing];
     assert_eq!(node.store.select_files(volume.id(), &[rel("")], &missing).unwrap(), [file.id]);
     assert_eq!(node.store.last_known_at(volume.id(), &rel("a")).unwrap().unwrap().id, file.id);
+    // An older word of somewhere else is none on it: it would be the path's content, and what was seen there last a replaced version.
+    for (yields, index_first) in [(true, false), (false, true)] {
+        let run = node.store.begin_restore(Some(&volume)).unwrap();
+        let (content, status) = (hash_bytes(b"older"), FileStatus::Offloaded);
+        let said = [Recovered { path: rel("a"), content, mtime_ns: 0, mode: 0o644, status, yields, index_first }];
+        run.recovering(None, |recording| recording.say(&said).map(drop)).unwrap();
+        run.finish(&Outcome::Success, None).unwrap();
+        assert_eq!(node.store.last_known_at(volume.id(), &rel("a")).unwrap().unwrap().id, file.id);
+        assert_eq!(node.store.select_files(volume.id(), &[rel("")], &missing).unwrap(), [file.id]);
+        assert_eq!(counts(&node, &vault), BTreeMap::from([("two", true), ("three", true)]));
+    }
     // Once it holds still, the old content is a replaced version.
     node.index(&volume, &[("a", "four"), ("b", "three")]);
     assert_eq!(counts(&node, &vault), BTreeMap::from([("two", false), ("three", true)]));

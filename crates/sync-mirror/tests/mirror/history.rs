@@ -323,3 +323,24 @@ fn nothing_behind_a_link_is_moved() {
     assert_eq!(status, RunStatus::Partial, "{outcome:?}");
     assert_eq!(fs::read(elsewhere.join("a")).unwrap(), b"the first version");
 }
+
+/// Nor is anything moved behind one: a history on another disk would be copied there and removed here, before anybody made the copy durable.
+#[test]
+fn nothing_is_moved_behind_a_link() {
+    if no_rclone("history::nothing_is_moved_behind_a_link") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.write("a", b"the first version");
+    node.push();
+    let (own, elsewhere) = (node.made.root().join("things/.lastcopy"), node.made.root().parent().unwrap().join("elsewhere"));
+    fs::create_dir_all(&own).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, own.join("history")).unwrap();
+    node.write("a", b"another one");
+    node.rig.index().unwrap();
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Partial, "{outcome:?}");
+    assert_eq!(fs::read(node.made.root().join("things/a")).unwrap(), b"the first version");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
