@@ -17,6 +17,7 @@ use std::ffi::CString;
 use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
 /// The kind of what a rule leaves out.
 const EXCLUDED: &str = "excluded";
 

@@ -3,6 +3,7 @@
 use crate::repository;
 use crate::workload::Second;
 use crate::{ProofError, Result};
+use lastcopy_scene::installed;
 use lastcopy_stepper::{Call, Plan, Report, Surroundings};
 use std::ffi::OsString;
 use std::fs;
@@ -198,12 +199,6 @@ impl Home {
         };
         Ok(lastcopy_stepper::run_among(self.command(words), plan, surroundings)?)
     }
-}
-
-/// Where a program is that writes destinations; nothing if it is not installed.
-pub fn installed(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
 /// What a command said, for people.

@@ -2,9 +2,9 @@
 //!
 //! Only what lies in a whole snapshot with a pin is looked at: of everything else, kopia's retention may take the packs away.
 
-use crate::home::{Home, installed};
+use crate::home::Home;
 use crate::{ProofError, Result};
-use lastcopy_scene::tree;
+use lastcopy_scene::{installed, tree};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};

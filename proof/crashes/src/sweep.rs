@@ -88,7 +88,7 @@ impl std::ops::AddAssign for Totals {
 pub fn chosen(wanted: impl Fn(&Workload) -> bool, say: Say<'_>) -> (Vec<&'static Workload>, Totals) {
     let (mut chosen, mut totals) = (Vec::new(), Totals::default());
     for workload in WORKLOADS.iter().filter(|workload| wanted(workload)) {
-        match workload.second.program().filter(|program| crate::home::installed(program).is_none()) {
+        match workload.second.program().filter(|program| lastcopy_scene::installed(program).is_none()) {
             Some(program) => {
                 say(&format!("skipped: {}: {program} is not installed", workload.name));
                 totals.skipped += 1;

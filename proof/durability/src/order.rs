@@ -7,6 +7,7 @@ use crate::ground::{self, BTRFS, EXT4, Kind, Mounted, XFS};
 use crate::home::{BACKED_UP, DESTINATIONS, Home, INDEXED, OFFLOADED, PUSHED};
 use crate::report::{Totals, spread};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use lastcopy_scene::installed;
 use lastcopy_scene::tree::{self, noise};
 use lastcopy_stepper::{Call, Ended, Plan};
 use std::fs;
@@ -364,7 +365,7 @@ impl Workload {
         fs::create_dir(dir)?;
         let mut home = Home::new(dir, dir, binary)?;
         if self.mirrored {
-            home = home.with_mirror(&rclone().context("rclone is not installed")?);
+            home = home.with_mirror(&installed("rclone").context("rclone is not installed")?);
         }
         home.make(self.policy)?;
         self.files.write(&home, "first")?;
@@ -460,11 +461,6 @@ fn ground(kind: Kind, scratch: &Path, images: &Path, may_mount: &Result<(), Stri
     Ok(Ground { name: kind.name, dir: mounted.dir().to_owned(), _mounted: Some(mounted) })
 }
 
-fn rclone() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("rclone")).find(|program| program.is_file())
-}
-
 /// Audits every workload, or the one that is wanted, on every file system there is.
 pub fn audit(setting: &Setting, only: Option<&str>) -> Result<Totals> {
     let mut totals = Totals::default();
@@ -488,7 +484,7 @@ pub fn audit(setting: &Setting, only: Option<&str>) -> Result<Totals> {
         None => totals.skip("order on tmpfs", "/dev/shm is none"),
     }
     let (possible, impossible): (Vec<_>, Vec<_>) =
-        workloads.into_iter().partition(|workload| !workload.mirrored || rclone().is_some());
+        workloads.into_iter().partition(|workload| !workload.mirrored || installed("rclone").is_some());
     for workload in impossible {
         totals.skip(workload.name, "rclone is not installed");
     }

@@ -29,3 +29,9 @@ impl SceneError {
 
 /// What could be looked at.
 pub type Result<T> = std::result::Result<T, SceneError>;
+
+/// Where a program is that writes destinations; nothing if it is not installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+}

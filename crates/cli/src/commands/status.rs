@@ -96,10 +96,14 @@ pub(crate) fn run(app: &App, volume: Option<&str>) -> Result<Exit> {
 
 /// The alarms, one by one as far as anybody reads them.
 fn tell_alarms(app: &App, alarms: &[Alarm]) -> Result<()> {
+    if alarms.is_empty() {
+        return Ok(());
+    }
+    let paths = Paths::new(app)?;
     for alarm in alarms.iter().take(SHOWN) {
         let what = alarm.destination.as_deref().or(alarm.file.as_ref().map(|(volume, _)| volume.as_str())).unwrap_or("?");
         let content = alarm.content.filter(|_| alarm.destination.is_some());
-        let named = content.map_or(Ok(None), |content| Paths::new(app)?.of(content))?;
+        let named = content.map_or(Ok(None), |content| paths.of(content))?;
         let named = named.map_or_else(String::new, |named| format!("{named}: "));
         app.output.line(&format!("alarm {}: {what}: {}: {named}{}", alarm.id, alarm.kind, alarm.detail));
     }

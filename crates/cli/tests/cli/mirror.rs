@@ -400,13 +400,7 @@ fn a_version_in_the_history_is_recovered_from_there() {
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
 
-    let machine = Home::empty();
-    let (from, to) = (format!("file://{}", one.display()), machine.path("volumes"));
-    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
-    let (before, elsewhere) = (lastcopy_fs::hash_bytes(b"before").hash.to_string(), machine.path("elsewhere"));
-    machine.run(&["restore", "photos", "--content", &before, "--to", elsewhere.to_str().unwrap()]).expect(0);
-    let found = read_tree(&elsewhere);
-    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
+    is_known_again(&one, b"before");
 }
 
 /// How a path stood, by the word of an index that began with an old backup, takes nothing from who knows better: not the path, and not the place
@@ -461,13 +455,18 @@ fn what_was_never_pushed_takes_no_place() {
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
 
+    is_known_again(&one, b"before");
+}
+
+/// Another machine knows a content by a mirror alone, and gets it from there.
+fn is_known_again(mirror: &Path, bytes: &[u8]) {
     let machine = Home::empty();
-    let (from, to) = (format!("file://{}", one.display()), machine.path("volumes"));
+    let (from, to) = (format!("file://{}", mirror.display()), machine.path("volumes"));
     machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
-    let (before, elsewhere) = (lastcopy_fs::hash_bytes(b"before").hash.to_string(), machine.path("elsewhere"));
-    machine.run(&["restore", "photos", "--content", &before, "--to", elsewhere.to_str().unwrap()]).expect(0);
+    let (content, elsewhere) = (lastcopy_fs::hash_bytes(bytes).hash.to_string(), machine.path("elsewhere"));
+    machine.run(&["restore", "photos", "--content", &content, "--to", elsewhere.to_str().unwrap()]).expect(0);
     let found = read_tree(&elsewhere);
-    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [b"before"]);
+    assert_eq!(found.values().map(|entry| entry.bytes.clone()).collect::<Vec<_>>(), [bytes]);
 }
 
 /// Segments and heads of a mirror are gone, and that was acknowledged.

@@ -1,9 +1,10 @@
 //! What the oracle sees of a repository of kopia's: each rule is able to fail.
 
-use lastcopy_crashes::home::{DESTINATIONS, Home, installed};
+use lastcopy_crashes::home::{DESTINATIONS, Home};
 use lastcopy_crashes::oracle::Expected;
 use lastcopy_crashes::repository::{self, PASSWORD};
 use lastcopy_crashes::workload::Second;
+use lastcopy_scene::installed;
 use lastcopy_scene::tree::{self, noise};
 use std::fs;
 use std::io::Write;
