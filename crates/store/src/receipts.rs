@@ -238,8 +238,8 @@ impl Run<Sync> {
         })
     }
 
-    /// After the move, which ended `at`: nothing counts on the old place any more. What was found at the new one is recorded like any proof;
-    /// if it was not the content, it was not at the old place either, and is lost.
+    /// After the move, which ended `at`: nothing counts on the old place any more. What was found at the new one is recorded like any proof.
+    /// If it was not the content, that one is lost; but a place may show late what was moved to it, so each verify looks there again.
     pub fn moved(
         &self,
         probed: &Probed,
@@ -251,20 +251,14 @@ impl Run<Sync> {
     ) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
-            let forget = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1, moved_to = ?2
-                 WHERE destination = ?3 AND content = ?4 AND location = ?5 AND incarnation = ?6";
-            let mut forget = tx.sql.prepare_cached(forget)?;
-            let who = probed.incarnation.as_str();
-            match found {
-                Ok(()) => {
-                    forget.execute((at, &to.0, probed.destination, content, &from.0, who))?;
-                    is_told_again(tx, content)
-                }
-                Err(detail) => {
-                    forget.execute((at, &from.0, probed.destination, content, &to.0, who)).map(drop)?;
-                    record_lost(tx, probed, (content, from), detail, at).map(drop)
-                }
+            if let Err(detail) = found {
+                return record_lost(tx, probed, (content, from), detail, at).map(drop);
             }
+            let forget = "UPDATE receipt SET lost_at = ifnull(lost_at, ?), checked_at = ?, moved_to = ?
+                 WHERE destination = ? AND content = ? AND location = ? AND incarnation = ?";
+            let values = (at, at, &to.0, probed.destination, content, &from.0, probed.incarnation.as_str());
+            tx.sql.prepare_cached(forget)?.execute(values)?;
+            is_told_again(tx, content)
         })
     }
 }
@@ -309,13 +303,13 @@ impl Run<Verify> {
         self.write(|tx| record_lost(tx, probed, (content, location), detail, tx.now))
     }
 
-    /// Whether another place of the destination may hold the content: one that was not found to have lost it.
+    /// Whether another place of the destination may hold the content: one that was not found to have lost it, or any, if this one was, too.
     pub fn may_be_elsewhere(&self, probed: &Probed, content: ContentId, location: &Location) -> Result<bool> {
-        let other =
-            "SELECT EXISTS (SELECT 1 FROM receipt WHERE destination = ? AND content = ? AND location <> ? AND incarnation = ?
-             AND lost_at IS NULL AND moved_to IS NULL)";
+        let other = "SELECT EXISTS (SELECT 1 FROM receipt other JOIN receipt here USING (destination, content, incarnation)
+             WHERE destination = ? AND content = ? AND incarnation = ? AND here.location = ? AND other.location <> here.location
+             AND other.moved_to IS NULL AND (other.lost_at IS NULL OR here.lost_at IS NOT NULL))";
         let who = probed.incarnation.as_str();
-        self.store().read(|tx| Ok(tx.row(other, (probed.destination, content, &location.0, who), |row| row.get(0))?))
+        self.store().read(|tx| Ok(tx.row(other, (probed.destination, content, who, &location.0), |row| row.get(0))?))
     }
 }
 

@@ -11,7 +11,7 @@ use lastcopy_store::{
     ContentId, DestinationId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store,
     StoreError, Timestamp, Verify, VerifyOrder, Volume,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -77,8 +77,16 @@ impl VerifyReport {
     }
 
     /// Records a loss; nothing is lost if another place was proven to hold it.
-    fn lost(&mut self, run: &Run<Verify>, probed: &Probed, item: HeldItem, detail: String) -> Result<(), StoreError> {
-        if run.lost(probed, item.content_id, &item.location, &detail)? {
+    /// A content counts once, however many places it is lost at.
+    fn lost(
+        &mut self,
+        run: &Run<Verify>,
+        probed: &Probed,
+        item: HeldItem,
+        detail: String,
+        told: &mut HashSet<ContentId>,
+    ) -> Result<(), StoreError> {
+        if run.lost(probed, item.content_id, &item.location, &detail)? && told.insert(item.content_id) {
             self.checked += 1;
             self.lost += 1;
             self.name(item, detail);
@@ -138,7 +146,8 @@ impl Verification {
             looked = self.look(run, &probed, depth, Groups::Again(unread), &mut report, &mut open);
         }
         // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
-        open.elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail))?;
+        let Open { elsewhere, mut lost, .. } = open;
+        elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail, &mut lost))?;
         looked.map(|()| report)
     }
 
@@ -264,6 +273,8 @@ impl Groups {
 struct Open {
     /// What is not at one of its places. Another one may still be found to hold it: a move that was cut short leaves two.
     elsewhere: Vec<(HeldItem, String)>,
+    /// What was told to be lost.
+    lost: HashSet<ContentId>,
     /// What could not be checked, and is looked at again.
     unread: Vec<HeldItem>,
     /// What cannot be checked at this look is looked at again.
@@ -380,7 +391,7 @@ impl Recorder<'_> {
                     self.open.elsewhere.push((item, detail));
                 } else {
                     // At once: whatever becomes of this verify, or of who is there, this one is not to be counted on.
-                    self.report.lost(self.run, self.probed, item, detail)?;
+                    self.report.lost(self.run, self.probed, item, detail, &mut self.open.lost)?;
                 }
             }
             Finding::Unverifiable(reason) => {

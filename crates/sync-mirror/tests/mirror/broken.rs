@@ -4,7 +4,7 @@
 use crate::context;
 use crate::servers::Place;
 use crate::skip::no_rclone;
-use crate::subject::MadeMirror;
+use crate::subject::{MadeMirror, files};
 use lastcopy_fs::hash_bytes;
 use lastcopy_store::RunStatus;
 use lastcopy_sync::Extent;
@@ -112,6 +112,12 @@ def serve(stream):
     if copying and HOW == "edits the file before it is sent":
         edits()
     whole = forward(head, body)
+    if moving and HOW == "shows late what it moved":
+        asked = json.loads(body)
+        moved = asked["dstFs"].split(":")[-1] + "/" + asked["dstRemote"]
+        os.rename(moved, moved + "-unseen")
+        whole = json.dumps({"error": "object not found", "status": 404}).encode()
+        return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole)
     if copying and HOW == "edits the file after it was sent":
         edits()
     if b"operations/fsinfo" in line and (HOW == "serves no hashes" or HOW.startswith("is of a cloud")):
@@ -407,4 +413,29 @@ fn it_shows_late_what_it_stored() {
     let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
     assert_eq!(status, RunStatus::Success, "{outcome:?}");
     node.rig.converged(&node.site, horizon).unwrap();
+}
+
+/// A server moved a version to the history, answered that it had not, and showed neither place. Once it shows what it did, a verify finds it: it was
+/// taken for lost for good, because nothing looked there again.
+#[test]
+fn it_shows_late_what_it_moved() {
+    if no_rclone("broken::it_shows_late_what_it_moved") {
+        return;
+    }
+    let node = Node::new(Place::Local);
+    node.rig.write(b"first", b"other bytes in it").unwrap();
+    node.rig.index().unwrap();
+    node.behave("shows late what it moved");
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Success, "{outcome:?}");
+    node.behave("honest");
+    let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.verified, verified.lost), (2, 1), "not there yet: {verified:?}");
+    let unseen: Vec<_> = files(node.made.root()).into_iter().filter(|path| path.to_str().unwrap().ends_with("-unseen")).collect();
+    let [unseen] = &unseen[..] else { panic!("{unseen:?}") };
+    fs::rename(unseen, unseen.to_str().unwrap().strip_suffix("-unseen").unwrap()).unwrap();
+    let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
+    assert_eq!((verified.verified, verified.lost), (3, 0), "{verified:?}");
+    assert!(holds(&node.site, hash_bytes(b"bytes of the first")).unwrap());
+    assert!(node.rig.alarms().unwrap().is_empty());
 }
