@@ -24,6 +24,7 @@ const STOCK: &[Stock] = &[
     Stock { program: "/usr/lib/openssh/sftp-server", package: "openssh-sftp-server", needed_for: "mirrors over OpenSSH's sftp" },
     Stock { program: "mkfs.ext4", package: "e2fsprogs", needed_for: "power cuts" },
     Stock { program: "mkfs.xfs", package: "xfsprogs", needed_for: "power cuts and the order of durability on xfs" },
+    Stock { program: "fusermount3", package: "fuse3", needed_for: "refusing mounts that send later" },
     Stock { program: "mkfs.btrfs", package: "btrfs-progs", needed_for: "the order of durability on btrfs" },
 ];
 

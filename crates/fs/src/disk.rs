@@ -5,6 +5,7 @@
 
 use crate::dir::Dir;
 use crate::filesystem::{Filesystem, filesystem_of};
+use crate::mount;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -23,19 +24,10 @@ pub fn disk_of(path: &Path) -> io::Result<Option<u64>> {
     } else if filesystem_of(&dir)? == Filesystem::Tmpfs {
         return Ok(Some(stat.device));
     } else {
-        let mounts = std::fs::read("/proc/self/mountinfo")?;
-        source_of(stat.mount, &mounts).and_then(|source| std::fs::metadata(source).ok()).map(|source| source.rdev())
+        let source = mount::of(stat.mount, &mount::listed()?).and_then(|mounted| mounted.device().map(Path::to_owned));
+        source.and_then(|source| std::fs::metadata(source).ok()).map(|source| source.rdev())
     };
     Ok(device.filter(|device| *device != 0).map(|device| whole(device, Path::new("/sys/dev/block"))))
-}
-
-/// The device file that is mounted, in the kernel's list of mounts.
-fn source_of(mount: u64, mounts: &[u8]) -> Option<&Path> {
-    let lines = mounts.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    let mut of_mount = lines.filter(|line| line.split(' ').next().is_some_and(|id| id.parse() == Ok(mount)));
-    // After a dash: the type, and the source.
-    let source = of_mount.next()?.split_once(" - ")?.1.split(' ').nth(1)?;
-    source.starts_with("/dev/").then(|| Path::new(source))
 }
 
 /// The whole disk below a partition, below what stands upon one disk alone, such as an encrypted device or a pool of parts of it, or below the
@@ -80,15 +72,6 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
-
-    #[test]
-    fn what_is_mounted_is_found_by_its_mount() {
-        let mounts = b"29 1 0:26 /@ / rw,relatime shared:1 - btrfs /dev/sda2 rw,space_cache\n\
-                       31 29 0:26 /@home /home rw - btrfs /dev/sda2 rw\n40 29 0:50 / /net rw - nfs4 nas:/export rw\n";
-        assert_eq!(source_of(29, mounts), Some(Path::new("/dev/sda2")));
-        assert_eq!(source_of(31, mounts), Some(Path::new("/dev/sda2")));
-        assert_eq!((source_of(40, mounts), source_of(3, mounts)), (None, None));
-    }
 
     /// As the kernel shows it: a disk with two partitions, an encrypted device upon one of them, and an array of two disks.
     #[test]

@@ -93,8 +93,8 @@ pub(crate) fn error(medium: &dyn Medium, what: &str, source: io::Error) -> Desti
         io::ErrorKind::NotADirectory if what.is_empty() => {
             DestinationError::Unreachable { address, reason: "it is not a directory".into() }
         }
-        _ if what.is_empty() => DestinationError::Io { address, source },
-        _ => DestinationError::Io { address: format!("{address}/{what}"), source },
+        _ if what.is_empty() => DestinationError::of_disk(address, source),
+        _ => DestinationError::of_disk(format!("{address}/{what}"), source),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::layout::{DAMAGED, INCOMING, MARKER, OBJECTS, fan, path};
 use crate::medium::{Medium, ScratchRemoval, Staged, StagedFile};
 use lastcopy_fs::{
     Cancel, Content, ContentHash, Dir, DirSync, FileKind, FileStat, HashBuffer, Id128, Mounts, Progress, drop_from_cache,
-    replace_file, start_writeback, sync_filesystem,
+    replace_file, require_stored_when_synced, start_writeback, sync_stored,
 };
 use lastcopy_store::{Proof, ProofError, ReadBack};
 use lastcopy_sync::segment::Place;
@@ -64,6 +64,13 @@ impl Local {
         Ok(dir)
     }
 
+    /// The root, for something that is to stay there.
+    fn lasting_root(&self) -> io::Result<Arc<Dir>> {
+        let root = self.root()?;
+        require_stored_when_synced(&root)?;
+        Ok(root)
+    }
+
     /// The root if it exists.
     fn existing_root(&self) -> io::Result<Option<Arc<Dir>>> {
         match self.root() {
@@ -75,7 +82,7 @@ impl Local {
 
     /// A directory of the layout, made durably if it is missing.
     fn make_dir(&self, text: &str) -> io::Result<Arc<Dir>> {
-        self.opened(text, || self.root()?.create_dir_all(&path(text)?, 0o755, &mut Dir::sync))
+        self.opened(text, || self.lasting_root()?.create_dir_all(&path(text)?, 0o755, &mut Dir::sync))
     }
 
     /// A directory of the layout, if it exists.
@@ -100,7 +107,7 @@ impl Local {
     fn parent(&self, text: &str) -> io::Result<(Arc<Dir>, Vec<u8>)> {
         match text.rsplit_once('/') {
             Some((dir, name)) => Ok((self.make_dir(dir)?, name.as_bytes().to_vec())),
-            None => Ok((self.root()?, text.as_bytes().to_vec())),
+            None => Ok((self.lasting_root()?, text.as_bytes().to_vec())),
         }
     }
 }
@@ -133,13 +140,14 @@ impl Medium for Local {
     }
 
     fn create_root(&self) -> io::Result<()> {
-        if self.existing_root()?.is_some() {
-            return Ok(());
+        if let Some(root) = self.existing_root()? {
+            return require_stored_when_synced(&root);
         }
-        let parent = std::fs::canonicalize(self.path.parent().unwrap_or(Path::new("/")))?;
+        let parent = Dir::open(&std::fs::canonicalize(self.path.parent().unwrap_or(Path::new("/")))?)?;
+        require_stored_when_synced(&parent)?;
         let name = self.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let name = lastcopy_fs::RelPath::new(name.as_bytes()).map_err(io::Error::other)?;
-        Dir::open(&parent)?.create_dir_all(&name, 0o755, &mut Dir::sync).map(drop)
+        parent.create_dir_all(&name, 0o755, &mut Dir::sync).map(drop)
     }
 
     fn read_small(&self, text: &str) -> io::Result<Option<Vec<u8>>> {
@@ -265,7 +273,7 @@ impl Medium for Local {
     }
 
     fn settle(&self) -> io::Result<()> {
-        sync_filesystem(self.root()?)
+        sync_stored(self.root()?.as_ref())
     }
 
     fn prove(

@@ -282,8 +282,8 @@ impl Connections {
     pub(crate) fn sync(&self) -> Result<(), DestinationError> {
         match self.options.storage.local_path() {
             Some(root) => {
-                let synced = lastcopy_fs::Dir::open(&root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
-                synced.map_err(|source| DestinationError::Io { address: self.options.storage.address(), source })
+                let synced = lastcopy_fs::Dir::open(&root).and_then(|dir| lastcopy_fs::sync_stored(&dir));
+                synced.map_err(|source| DestinationError::of_disk(self.options.storage.address(), source))
             }
             None => {
                 // rclone may have put it on any disk of this machine.

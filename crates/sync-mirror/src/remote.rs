@@ -390,8 +390,8 @@ impl Remote {
             }
             return Ok(());
         };
-        let synced = lastcopy_fs::Dir::open(root).and_then(|dir| lastcopy_fs::sync_filesystem(&dir));
-        synced.map_err(|source| DestinationError::Io { address: self.fs.clone(), source })
+        let synced = lastcopy_fs::Dir::open(root).and_then(|dir| lastcopy_fs::sync_stored(&dir));
+        synced.map_err(|source| DestinationError::of_disk(self.fs.clone(), source))
     }
 }
 

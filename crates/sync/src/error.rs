@@ -70,6 +70,16 @@ pub enum DestinationError {
     Cancelled(#[from] Cancelled),
 }
 
+impl DestinationError {
+    /// An error of a place in this machine's tree of files: that it cannot be a destination at all, or of one operation.
+    pub fn of_disk(address: String, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::Unsupported => Self::Unsupported(format!("{address}: {source}")),
+            _ => Self::Io { address, source },
+        }
+    }
+}
+
 /// Why a push, a verify or a repair ended early. What was recorded before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -28,6 +28,7 @@ mod ran;
 mod recovery;
 mod refusals;
 mod seeds;
+mod sends_later;
 mod skip;
 mod status;
 mod still;

@@ -28,6 +28,16 @@ impl Mounted {
         run([OsStr::new("-o"), "remount,bind,ro".as_ref(), at.as_os_str()]).then_some(mounted)
     }
 
+    /// Another directory as a place in a cloud would be, by an rclone that sends later what it takes. None where that cannot be mounted.
+    pub(crate) fn sends_later(at: &Path, behind: &Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mut command = Command::new("rclone");
+        command.arg("mount").args([behind, at]).args(["--vfs-cache-mode", "writes", "--vfs-write-back", "1h", "--daemon"]);
+        command.env("RCLONE_CONFIG", "").env("XDG_CACHE_HOME", behind.with_file_name("cache"));
+        let mounted = command.stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self { at: at.to_owned() })
+    }
+
     fn mount<const N: usize>(at: &Path, arguments: [&OsStr; N]) -> Option<Self> {
         run(arguments).then(|| Self { at: at.to_owned() })
     }
