@@ -4,11 +4,12 @@ use crate::repository;
 use crate::workload::Second;
 use crate::{ProofError, Result};
 use lastcopy_scene::installed;
+use lastcopy_scene::node::{Kind, alone, configuration};
 use lastcopy_stepper::{Call, Plan, Report, Surroundings};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The destinations of every workload. The offload policy requires both.
 pub const DESTINATIONS: [&str; 2] = ["usb", "nas"];
@@ -85,27 +86,16 @@ impl Home {
         for dir in &dirs {
             fs::create_dir_all(dir).map_err(ProofError::at(dir))?;
         }
-        let names = DESTINATIONS.map(|name| format!("{name:?}")).join(", ");
-        let mut text = format!(
-            "[node]\nname = \"node\"\n\n[volumes.photos]\npath = {:?}\nsync_to = [{names}]\n\n\
-             [volumes.photos.offload]\nrequire = [{names}]\n{policy}\n",
-            self.volume()
-        );
-        for name in DESTINATIONS {
-            let at = self.destination(name);
-            let program = second.program().and_then(installed).filter(|_| name == DESTINATIONS[1]);
-            let kind = match (second, program) {
-                (Second::Mirror, Some(program)) => format!("kind = \"mirror\"\nremote = {at:?}\nprogram = {program:?}"),
-                (Second::Kopia, Some(program)) => format!(
-                    "kind = \"kopia\"\nrepository = \"filesystem\"\noptions = {{ path = {at:?} }}\nprogram = {program:?}\n\
-                     password = {{ file = {password:?} }}"
-                ),
-                _ => format!("kind = \"cas\"\nurl = {:?}", format!("file://{}", at.display())),
-            };
-            text += &format!("\n[destinations.{name}]\n{kind}\n");
-        }
+        let program = second.program().and_then(installed);
+        let kind = match (second, &program) {
+            (Second::Mirror, Some(program)) => Kind::Mirror { program },
+            (Second::Kopia, Some(program)) => Kind::Kopia { program, password: &password },
+            _ => Kind::Store,
+        };
+        let [first, last] = DESTINATIONS.map(|name| self.destination(name));
+        let both = [(DESTINATIONS[0], first.as_path(), Kind::Store), (DESTINATIONS[1], last.as_path(), kind)];
         fs::write(&password, repository::PASSWORD).map_err(ProofError::at(&password))?;
-        fs::write(&config, text).map_err(ProofError::at(&config))
+        fs::write(&config, configuration(&self.volume(), &both, policy)).map_err(ProofError::at(&config))
     }
 
     /// Its configuration.
@@ -156,14 +146,12 @@ impl Home {
 
     /// The program, not started yet, with nothing of the surroundings.
     pub fn command(&self, words: &[OsString]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.args(words).env_clear().current_dir(&self.root).stdin(Stdio::null());
-        command.env("HOME", &self.root).env("TMPDIR", self.temporary()).env("LASTCOPY_CONFIG", self.config());
+        let mut command = alone(&self.binary, &self.root, &self.temporary());
+        command.args(words).current_dir(&self.root).env("LASTCOPY_CONFIG", self.config());
         for (variable, dir) in [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")] {
             command.env(format!("XDG_{variable}_HOME"), self.root.join(dir));
         }
         command.env("XDG_RUNTIME_DIR", self.runtime());
-        command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("LANG", "C.UTF-8").env("NO_COLOR", "1");
         command
     }
 

@@ -1,6 +1,7 @@
 //! A home for the program under test: directories, environment, configuration, and its command lines run in it.
 
 use anyhow::{Context, Result, bail, ensure};
+use lastcopy_scene::node::{Kind, alone, configuration};
 use lastcopy_stepper::{Ended, Plan, Report};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,21 +86,10 @@ impl Home {
         for dir in [self.volume(), self.destinations(), self.root.join("tmp")] {
             fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         }
-        let names = DESTINATIONS.map(|name| format!("{name:?}")).join(", ");
-        let mut text = format!(
-            "[node]\nname = \"node\"\n\n[volumes.photos]\npath = {:?}\nsync_to = [{names}]\n\n\
-             [volumes.photos.offload]\nrequire = [{names}]\n{policy}\n",
-            self.volume()
-        );
-        for name in DESTINATIONS {
-            let at = self.destinations().join(name);
-            let kind = match &self.rclone {
-                Some(rclone) if name == DESTINATIONS[1] => format!("kind = \"mirror\"\nremote = {at:?}\nprogram = {rclone:?}"),
-                _ => format!("kind = \"cas\"\nurl = {:?}", format!("file://{}", at.display())),
-            };
-            text += &format!("\n[destinations.{name}]\n{kind}\n");
-        }
-        fs::write(self.config(), text).context("the configuration cannot be written")
+        let second = self.rclone.as_ref().map_or(Kind::Store, |program| Kind::Mirror { program });
+        let [first, last] = DESTINATIONS.map(|name| self.destinations().join(name));
+        let both = [(DESTINATIONS[0], first.as_path(), Kind::Store), (DESTINATIONS[1], last.as_path(), second)];
+        fs::write(self.config(), configuration(&self.volume(), &both, policy)).context("the configuration cannot be written")
     }
 
     fn config(&self) -> PathBuf {
@@ -117,11 +107,10 @@ impl Home {
                 .replace("{destinations}", &destinations)
                 .replace("{aside}", &aside)
         };
-        let mut command = Command::new(&self.binary);
-        command.args(line.split_whitespace().map(fill)).env_clear().current_dir("/").stdin(Stdio::null());
-        command.env("HOME", &self.root).env("TMPDIR", self.root.join("tmp")).env("LASTCOPY_CONFIG", self.config());
-        command.env("XDG_DATA_HOME", self.data()).env("XDG_STATE_HOME", self.data()).env("XDG_CACHE_HOME", self.root.join("tmp"));
-        command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("LANG", "C.UTF-8").env("NO_COLOR", "1");
+        let temporary = self.root.join("tmp");
+        let mut command = alone(&self.binary, &self.root, &temporary);
+        command.args(line.split_whitespace().map(fill)).current_dir("/").env("LASTCOPY_CONFIG", self.config());
+        command.env("XDG_DATA_HOME", self.data()).env("XDG_STATE_HOME", self.data()).env("XDG_CACHE_HOME", temporary);
         Ok(command)
     }
 

@@ -1,8 +1,9 @@
-//! What a test of lastcopy finds on the disk: trees of files, and what a copy of the index claims.
+//! What a test of lastcopy sets up, and finds on the disk: a node, trees of files, and what a copy of the index claims.
 //!
 //! Looked at by somebody who shares no code with lastcopy, and asks it nothing.
 
 mod claims;
+pub mod node;
 pub mod tree;
 
 pub use claims::{Claims, Proven};
