@@ -52,7 +52,7 @@ pub use ids::{
 pub use offloads::{DecideAgain, Intent, IntentState, Leaving, Settled};
 pub use policy::{AcceptedPolicy, AtLeast, Confirm, Method, Policy, Weakening};
 pub use proof::{Fingerprint, Proof, ProofError, ProofMethod, Proven, ReadBack, RemoteHash};
-pub use receipts::{Location, Moving, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
+pub use receipts::{Location, Missed, Moving, ProvenAt, Receipt, ReceiptLevel, VerifyOrder};
 pub use restores::{KnownBefore, Recording, Recovered, Restored};
 pub use retention::{Retained, RetainedFile};
 pub use runs::{

@@ -174,6 +174,15 @@ fn is_told_again(tx: &Tx<'_>, content: ContentId) -> Result<()> {
     Ok(())
 }
 
+/// What was found where a content was moved to, if it was not that content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missed {
+    /// Other bytes, and what they are: then it was not at its old place, either.
+    Other(String),
+    /// Nothing. A place may show late what was moved to it, so each verify looks there again.
+    Nothing,
+}
+
 /// A content that is being moved within a destination, because its place is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moving {
@@ -239,26 +248,34 @@ impl Run<Sync> {
     }
 
     /// After the move, which ended `at`: nothing counts on the old place any more. What was found at the new one is recorded like any proof.
-    /// If it was not the content, that one is lost; but a place may show late what was moved to it, so each verify looks there again.
+    /// If that was not the content, it is lost.
     pub fn moved(
         &self,
         probed: &Probed,
         content: ContentId,
         from: &Location,
         to: &Location,
-        found: std::result::Result<(), &str>,
+        found: std::result::Result<(), &Missed>,
         at: Timestamp,
     ) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
-            if let Err(detail) = found {
-                return record_lost(tx, probed, (content, from), detail, at).map(drop);
-            }
-            let forget = "UPDATE receipt SET lost_at = ifnull(lost_at, ?), checked_at = ?, moved_to = ?
-                 WHERE destination = ? AND content = ? AND location = ? AND incarnation = ?";
-            let values = (at, at, &to.0, probed.destination, content, &from.0, probed.incarnation.as_str());
-            tx.sql.prepare_cached(forget)?.execute(values)?;
-            is_told_again(tx, content)
+            let forget = "UPDATE receipt SET lost_at = ifnull(lost_at, ?1), checked_at = ?1, moved_to = ?2
+                 WHERE destination = ?3 AND content = ?4 AND location = ?5 AND incarnation = ?6";
+            let mut forget = tx.sql.prepare_cached(forget)?;
+            let who = probed.incarnation.as_str();
+            let detail = match found {
+                Ok(()) => {
+                    forget.execute((at, &to.0, probed.destination, content, &from.0, who))?;
+                    return is_told_again(tx, content);
+                }
+                Err(Missed::Other(detail)) => {
+                    forget.execute((at, &from.0, probed.destination, content, &to.0, who))?;
+                    detail
+                }
+                Err(Missed::Nothing) => "it was replaced there, and is not in the history",
+            };
+            record_lost(tx, probed, (content, from), detail, at).map(drop)
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::rc::RcError;
 use crate::remote::{Remote, cancelled, in_the_way, too_long};
 use crate::wire::{Entry, Owner};
 use lastcopy_fs::{Content, Dir, HashBuffer, Mounts, Progress, RelPath};
-use lastcopy_store::Location;
+use lastcopy_store::{Location, Missed};
 use lastcopy_sync::segment::Place;
 use lastcopy_sync::{Context, DestinationError, Drift, OpenError, PlanItem, PushSink, Sending, Source, WorkList};
 use std::collections::HashSet;
@@ -446,9 +446,9 @@ impl Pushing<'_> {
                 Ok(Look::Proven(proven)) => Ok(proven),
                 // Of a copy that is not what it should be, the original is if the copying went wrong. Then it stays.
                 Ok(Look::Other(detail)) if !by_copy || self.is_other(item.content, path) => {
-                    Err(format!("when it was replaced there: {detail}"))
+                    Err(Missed::Other(format!("when it was replaced there: {detail}")))
                 }
-                Ok(Look::Absent | Look::Seen) if !by_copy => Err("it was replaced there, and is not in the history".into()),
+                Ok(Look::Absent | Look::Seen) if !by_copy => Err(Missed::Nothing),
                 // What cannot be told now is not proven: the next verify looks again, at both places.
                 _ => {
                     all_told = false;

@@ -5,7 +5,7 @@ use crate::destination::{CompactSink, Compaction, Context, Destination, HeldItem
 use crate::error::{DestinationError, SyncError};
 use crate::push::outcome_of;
 use lastcopy_fs::{Cancelled, Id128};
-use lastcopy_store::{ContentId, DestinationRecord, EvidenceChange, Location, Outcome, Run, Store, StoreError, VolumeRecord};
+use lastcopy_store::{ContentId, DestinationRecord, EvidenceChange, Location, Outcome, Run, Store, StoreError};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -68,8 +68,7 @@ impl Compact<'_> {
 
     fn release(&self, run: &Run<EvidenceChange>, context: &Context) -> Result<Compaction, SyncError> {
         // Whether this is a copy of the index that another one left behind: what that one offloaded, this one does not know.
-        let heads_of = |volume: VolumeRecord| HeadsOf { id: volume.id, uuid: volume.uuid, name: volume.name };
-        let volumes: Vec<_> = self.store.volumes()?.into_iter().map(heads_of).collect();
+        let volumes = HeadsOf::all(self.store)?;
         let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, context)?;
         let ((retained, replaced), epoch) = (self.retained()?, self.store.epoch()?);
         let (ask, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);

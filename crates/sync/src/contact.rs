@@ -4,7 +4,9 @@ use crate::destination::{Context, Destination, Probe};
 use crate::error::{DestinationError, SyncError};
 use crate::segment::{DamagedHead, FoundHead};
 use lastcopy_fs::Id128;
-use lastcopy_store::{DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, Sync, VolumeId};
+use lastcopy_store::{
+    DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, Store, StoreError, Sync, VolumeId, VolumeRecord,
+};
 use std::time::Duration;
 
 /// How long to wait before asking a second time for a head that seems to have gone back: some storage lists late.
@@ -19,6 +21,14 @@ pub struct HeadsOf {
     pub uuid: Id128,
     /// Its name, for people.
     pub name: String,
+}
+
+impl HeadsOf {
+    /// Every volume of an index.
+    pub(crate) fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+        let of = |volume: VolumeRecord| Self { id: volume.id, uuid: volume.uuid, name: volume.name };
+        Ok(store.volumes()?.into_iter().map(of).collect())
+    }
 }
 
 /// Asks a destination who it is, and compares its heads with those remembered here, for some volumes. Only after this, receipts may

@@ -9,7 +9,7 @@ use crate::source::Source;
 use async_trait::async_trait;
 use lastcopy_fs::{Cancel, Content, Id128, Progress};
 use lastcopy_store::{
-    BoundChecksum, ContentId, DestinationKind, DestinationRecord, Incarnation, Kind, Layout, Location, Method, Proven,
+    BoundChecksum, ContentId, DestinationKind, DestinationRecord, Incarnation, Kind, Layout, Location, Method, Missed, Proven,
     RetainedFile, Run, Store, StoreError, Volume,
 };
 use std::fs::File;
@@ -203,7 +203,7 @@ pub trait PushSink: Send + Sync {
     /// Gives what counts on it, at the new place. Blocks.
     fn moving(&self, from: &Location, to: &Location) -> Result<Vec<HeldItem>, DestinationError>;
     /// After the move: what was found at the new place of an item that `moving` gave.
-    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, String>);
+    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, Missed>);
 }
 
 /// Takes what a check found of each item: each item exactly once.

@@ -1,6 +1,6 @@
 //! What a person does to a destination on purpose: init, adopt, reset, repair.
 
-use crate::contact::{contact, identify_again};
+use crate::contact::{HeadsOf, contact, identify_again};
 use crate::destination::{Arrival, Context, Destination, FetchSink, HeldItem, InitPermit, PlanItem, Probe, PushSink, kept_for};
 use crate::error::{DestinationError, SyncError};
 use crate::inbox::Pace;
@@ -9,8 +9,8 @@ use crate::segment::{Place, rfc3339};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Content, ContentHash, Id128, Mounts};
 use lastcopy_store::{
-    ContentId, DestinationRecord, EvidenceChange, FileStatus, IdentityError, Incarnation, Location, Outcome, Proven, ProvenAt,
-    Receipt, Run, SnapshotFile, Store, StoreError, Volume,
+    ContentId, DestinationRecord, EvidenceChange, FileStatus, IdentityError, Incarnation, Location, Missed, Outcome, Proven,
+    ProvenAt, Receipt, Run, SnapshotFile, Store, StoreError, Volume,
 };
 use std::fs::File;
 use std::io::{self, Write};
@@ -265,7 +265,8 @@ impl Repair<'_> {
     }
 
     fn repair(&self, run: &Run<EvidenceChange>) -> Result<RepairReport, SyncError> {
-        contact(run, &self.record, self.destination.as_ref(), &[], &self.context)?;
+        // An older copy of the place, mounted where it was, may hold what this one lost.
+        contact(run, &self.record, self.destination.as_ref(), &HeadsOf::all(self.store)?, &self.context)?;
         let lost = self.store.lost_at(self.record.id)?;
         self.context.progress.phase("repairing", lost.len() as u64, lost.iter().map(|receipt| receipt.content.size).sum());
         let mut report = RepairReport { lost: lost.len() as u64, ..RepairReport::default() };
@@ -440,7 +441,7 @@ impl PushSink for One {
         Ok(Vec::new())
     }
 
-    fn moved(&self, _item: HeldItem, _from: &Location, _found: Result<Proven, String>) {}
+    fn moved(&self, _item: HeldItem, _from: &Location, _found: Result<Proven, Missed>) {}
 }
 
 /// Takes the bytes of one content into a temporary file, and hashes them on the way.

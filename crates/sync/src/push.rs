@@ -12,8 +12,8 @@ use crate::segment::{self, Author, Place};
 use crate::source::{Drift, Source, VolumeFile};
 use lastcopy_fs::{Mounts, RelPath};
 use lastcopy_store::{
-    Advance, ContentId, DestinationRecord, FileId, HeadId, Layout, Location, Moving, Outcome, Probed, Proven, ProvenAt, Run, RunId,
-    Snapshot, SnapshotFile, Store, StoreError, Sync, Timestamp, Totals, Volume,
+    Advance, ContentId, DestinationRecord, FileId, HeadId, Layout, Location, Missed, Moving, Outcome, Probed, Proven, ProvenAt,
+    Run, RunId, Snapshot, SnapshotFile, Store, StoreError, Sync, Timestamp, Totals, Volume,
 };
 use std::collections::HashMap;
 use std::fmt;
@@ -358,7 +358,7 @@ enum Event {
     Excluded(PlanItem, String),
     Failed(PlanItem, String),
     Moving(Location, Location, SyncSender<Vec<Moving>>),
-    Moved(HeldItem, Location, Result<Proven, String>),
+    Moved(HeldItem, Location, Result<Proven, Missed>),
 }
 
 struct Sink {
@@ -408,7 +408,7 @@ impl PushSink for Sink {
         Ok(moving.into_iter().map(held).collect())
     }
 
-    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, String>) {
+    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, Missed>) {
         self.tell(Event::Moved(item, from.clone(), found));
     }
 }
@@ -481,7 +481,7 @@ impl Recorder<'_> {
             }
             Event::Moved(item, from, found) => {
                 // That it left its old place is known at once; that it is at the new one, like any proof.
-                let left = found.as_ref().map(drop).map_err(String::as_str);
+                let left = found.as_ref().map(drop);
                 self.run.moved(self.probed, item.content_id, &from, &item.location, left, at)?;
                 if let Ok(proven) = found {
                     self.proofs.push(ProvenAt { content: item.content_id, location: item.location, proven, at });

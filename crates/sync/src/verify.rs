@@ -123,10 +123,7 @@ impl Verification {
     fn check(&self, run: &Run<Verify>) -> Result<VerifyReport, SyncError> {
         let volumes: Vec<_> = match &self.volume {
             Some(volume) => vec![HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() }],
-            None => {
-                let all = self.store.volumes()?.into_iter();
-                all.map(|volume| HeadsOf { id: volume.id, uuid: volume.uuid, name: volume.name }).collect()
-            }
+            None => HeadsOf::all(&self.store)?,
         };
         let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, &self.context)?;
         let (list, count, bytes) = self.list()?;

@@ -248,7 +248,7 @@ fn repair(app: &App, name: &str, dry_run: bool) -> Result<Exit> {
         let (volumes, others) = (repair.volumes.clone(), repair.others.clone());
         let (record, destination) = (repair.record.clone(), repair.destination.clone());
         let again = Repair { store: repair.store, record, destination, volumes, others, context: app.context() };
-        again.run(|report| fields(report).to_json()).map_err(|error| named(error, name))
+        again.run(|report| fields(report).to_json()).map_err(|error| named(error, name).about(&format!("destination `{name}`")))
     })?;
     for (content, why) in &report.beyond {
         app.output.warn(&format!("{name}: {} is not repaired: {why}", paths.shown(content.hash)?));

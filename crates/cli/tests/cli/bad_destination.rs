@@ -220,6 +220,30 @@ fn one_that_is_full() {
     assert_same_tree(&home.tree("photos"), &photos);
 }
 
+/// An object was lost, and an older copy of the disk was mounted in its place, which has it. A repair took that one's for this one's, ended the
+/// alarm, and an offload deleted on it once the disk itself was back.
+#[test]
+fn an_older_copy_in_its_place_repairs_nothing() {
+    let home = Home::new(&Setup::usual());
+    home.write("photos", "a", b"bytes of a");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    copy_tree(&home.destination("usb"), &home.path("older"));
+    home.write("photos", "b", b"bytes of b");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    fs::remove_file(home.object("usb", b"bytes of a")).unwrap();
+    assert_eq!(home.json(&["verify"]).expect(1).count("lost"), 1);
+    fs::rename(home.destination("usb"), home.path("away")).unwrap();
+    fs::rename(home.path("older"), home.destination("usb")).unwrap();
+    said(&home, &["destination", "repair", "usb", "--yes"], 3, "rolled-back");
+    fs::rename(home.destination("usb"), home.path("older")).unwrap();
+    fs::rename(home.path("away"), home.destination("usb")).unwrap();
+    home.run(&["offload", "photos", "a", "--yes"]).expect(1);
+    assert!(home.volume("photos").join("a").exists());
+    assert_eq!(home.json(&["destination", "repair", "usb", "--yes"]).expect(0).count("repaired"), 1);
+}
+
 #[test]
 fn one_that_was_rolled_back() {
     let home = pushed();

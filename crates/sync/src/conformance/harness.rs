@@ -5,7 +5,7 @@ use crate::error::DestinationError;
 use crate::segment::Place;
 use crate::source::{Drift, Source};
 use lastcopy_fs::{Content, Id128, hash_bytes};
-use lastcopy_store::{ContentId, Location, Proven};
+use lastcopy_store::{ContentId, Location, Missed, Proven};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,7 +123,7 @@ impl PushSink for PushAnswers {
         Ok(Vec::new())
     }
 
-    fn moved(&self, _item: HeldItem, _from: &Location, _found: Result<Proven, String>) {}
+    fn moved(&self, _item: HeldItem, _from: &Location, _found: Result<Proven, Missed>) {}
 }
 
 struct VerifyAnswers(Answers<Found>);

@@ -13,7 +13,7 @@ use crate::segment::{Place, PlacedHead};
 use crate::source::Drift;
 use async_trait::async_trait;
 use lastcopy_fs::{Content, Id128};
-use lastcopy_store::{ContentId, DestinationKind, Incarnation, Location, Proven, Volume};
+use lastcopy_store::{ContentId, DestinationKind, Incarnation, Location, Missed, Proven, Volume};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::File;
@@ -561,7 +561,7 @@ impl PushSink for LyingSink {
         self.honest.moving(from, to)
     }
 
-    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, String>) {
+    fn moved(&self, item: HeldItem, from: &Location, found: Result<Proven, Missed>) {
         self.honest.moved(item, from, found);
     }
 }
