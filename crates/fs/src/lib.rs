@@ -30,7 +30,7 @@ pub use disk::disk_of;
 pub use filesystem::{Filesystem, filesystem_of};
 pub use hashing::{HashBuffer, HashingReader, hash_bytes};
 pub use lease::{LeaseError, LeasedFile};
-pub use lock::{LockFile, LockState};
+pub use lock::{LockFile, LockState, try_lock};
 pub use mount::{require_stored_when_synced, sync_stored};
 pub use path::{PathError, RelPath, escape};
 pub use progress::{Counting, NoProgress, Progress};

@@ -2,6 +2,7 @@
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,15 @@ pub enum LockState {
     Held,
     /// There is no such file. That is no proof of anything: it may have been deleted under a live holder.
     Missing,
+}
+
+/// Takes the lock of an open file, for as long as it is open. False, if somebody has it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Between two attempts to take a lock.

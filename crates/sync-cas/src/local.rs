@@ -8,10 +8,10 @@ use crate::layout::{DAMAGED, INCOMING, MARKER, OBJECTS, fan, path};
 use crate::medium::{Medium, ScratchRemoval, Staged, StagedFile};
 use lastcopy_fs::{
     Cancel, Content, ContentHash, Dir, DirSync, FileKind, FileStat, HashBuffer, Id128, Mounts, Progress, drop_from_cache,
-    replace_file, require_stored_when_synced, start_writeback, sync_stored,
+    replace_file, require_stored_when_synced, start_writeback, sync_stored, try_lock,
 };
 use lastcopy_store::{Proof, ProofError, ReadBack};
-use lastcopy_sync::segment::Place;
+use lastcopy_sync::segment::{Place, digest_of};
 use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -176,7 +176,7 @@ impl Medium for Local {
         let (dir, name) = self.parent(text)?;
         let mut file = write_new(&dir, &name, bytes)?;
         drop_from_cache(&file)?;
-        lastcopy_sync::segment::digest_of(&mut file)
+        digest_of(&mut file)
     }
 
     fn open_file(&self, text: &str) -> io::Result<File> {
@@ -246,6 +246,9 @@ impl Medium for Local {
                     // Only now: a part that a killed push left must be one that the next push may write, whoever runs it.
                     temporary.file.set_permissions(Permissions::from_mode(OBJECT_MODE))?;
                     let from = self.incoming(temporary.place)?;
+                    if !leads_to(&from, name.as_bytes(), &temporary.file)? {
+                        return Err(io::Error::other("another push sends it in the name of this one"));
+                    }
                     match from.rename_new(name.as_bytes(), &to, name.as_bytes()) {
                         // Somebody else stored the same content meanwhile; theirs is read back like ours.
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -283,9 +286,18 @@ impl Medium for Local {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Proof<ReadBack>, ProofError> {
-        let file = self.open_object(content.hash)?;
-        drop_from_cache(&file)?;
-        Proof::read_file(content, &file, buffer, cancel, progress)
+        let (fan, name) = (fan(content.hash), content.hash.to_string());
+        loop {
+            let file = self.open_object(content.hash)?;
+            drop_from_cache(&file)?;
+            let proof = Proof::read_file(content, &file, buffer, cancel, progress)?;
+            // It may have been moved aside, or replaced, while it was read.
+            if let Some(dir) = self.find_dir(&fan)?
+                && leads_to(&dir, name.as_bytes(), &file)?
+            {
+                return Ok(proof);
+            }
+        }
     }
 
     fn copy_out(&self, hash: ContentHash, to: &mut dyn Write, cancel: &Cancel) -> io::Result<()> {
@@ -307,7 +319,16 @@ impl Medium for Local {
         let from = self.find_dir(&fan(hash))?.ok_or(io::ErrorKind::NotFound)?;
         let to = self.make_dir(DAMAGED)?;
         let name = hash.to_string();
-        from.rename_new(name.as_bytes(), &to, format!("{name}.{}", Id128::random()?).as_bytes())?;
+        let aside = format!("{name}.{}", Id128::random()?);
+        from.rename_new(name.as_bytes(), &to, aside.as_bytes())?;
+        // Who found it damaged looked a while ago: another push may have moved that one aside since, and put the right one in its place.
+        let mut moved = to.open_file(&path(&aside)?, Mounts::Stay)?;
+        if digest_of(&mut moved).is_ok_and(|digest| digest == hash.0) {
+            match to.rename_new(aside.as_bytes(), &from, name.as_bytes()) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
         to.sync()?;
         from.sync()
     }
@@ -367,9 +388,16 @@ fn is_our_temporary(name: &[u8]) -> bool {
     random.is_some_and(|random| std::str::from_utf8(random).is_ok_and(|random| random.parse::<Id128>().is_ok()))
 }
 
+/// Whether a name leads to an open file, and not to another one, or none.
+fn leads_to(dir: &Dir, name: &[u8], file: &File) -> io::Result<bool> {
+    let (open, named) = (FileStat::of_fd(file)?, dir.entry(name)?);
+    Ok(named.is_some_and(|named| (named.device, named.inode) == (open.device, open.inode)))
+}
+
 /// A part of an object that an interrupted push left, if it is worth going on from, and how much of it is there.
 ///
-/// One that nobody may write was about to be published, and may be the object itself by another name.
+/// One that nobody may write was about to be published, and may be the object itself by another name. One that is locked is being written: a
+/// push that was stopped, and whose run a person closed, may go on at any time.
 fn unfinished(dir: &Dir, name: &[u8], content: Content) -> io::Result<Option<(File, u64)>> {
     let Some(found) = dir.entry(name)? else { return Ok(None) };
     if content.size < RESUME_FROM || found.size > content.size || found.links > 1 || found.mode & 0o200 == 0 {
@@ -377,8 +405,12 @@ fn unfinished(dir: &Dir, name: &[u8], content: Content) -> io::Result<Option<(Fi
     }
     match dir.open_or_create(name, 0o644) {
         Ok(file) => {
-            let size = FileStat::of_fd(&file)?.size;
-            Ok(Some((file, size)))
+            if !try_lock(&file).unwrap_or(false) {
+                return Ok(None);
+            }
+            // Whoever had the lock before may have published it.
+            let found = FileStat::of_fd(&file)?;
+            Ok((found.mode & 0o200 != 0 && found.links == 1).then_some((file, found.size)))
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         Err(error) => Err(error),
@@ -387,13 +419,16 @@ fn unfinished(dir: &Dir, name: &[u8], content: Content) -> io::Result<Option<(Fi
 
 /// A new file, in place of one that is of no use. That one is never emptied: somebody may have published it under another name.
 fn create_anew(dir: &Dir, name: &[u8]) -> io::Result<File> {
-    match dir.create_new(name, 0o644) {
+    let file = match dir.create_new(name, 0o644) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             dir.unlink(name)?;
             dir.create_new(name, 0o644)
         }
         answer => answer,
-    }
+    }?;
+    // Where nothing can be locked, no part is gone on from.
+    drop(try_lock(&file));
+    Ok(file)
 }
 
 /// Reads past bytes that are there already.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::panic, reason = "so do helpers of tests")]
 
+mod beside;
 mod conformance;
 mod faulty;
 mod heads;
