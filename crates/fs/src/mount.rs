@@ -15,21 +15,21 @@ const FUSE: Filesystem = Filesystem::Other(0x6573_5546);
 const SEND_LATER: [&str; 4] = ["fuse.rclone", "fuse.s3ql", "fuse.onedriver", "fuse.seadrive"];
 
 /// A line of the list of mounts, after the dash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mounted<'a> {
-    kind: &'a str,
-    source: &'a str,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mounted {
+    kind: String,
+    source: String,
 }
 
-impl<'a> Mounted<'a> {
+impl Mounted {
     /// The device file that is mounted.
-    pub(crate) fn device(&self) -> Option<&'a Path> {
-        self.source.starts_with("/dev/").then(|| Path::new(self.source))
+    pub(crate) fn device(&self) -> Option<&Path> {
+        self.source.starts_with("/dev/").then(|| Path::new(&self.source))
     }
 
     /// Whether what is written there is told durable before it is where it belongs. `davfs2` has no type of its own, but mounts a URL.
     fn sends_later(&self) -> bool {
-        SEND_LATER.contains(&self.kind)
+        SEND_LATER.contains(&&*self.kind)
             || self.kind == "fuse" && ["http://", "https://"].iter().any(|url| self.source.starts_with(url))
     }
 }
@@ -40,10 +40,11 @@ pub(crate) fn listed() -> io::Result<Vec<u8>> {
 }
 
 /// What is mounted under a number of the kernel's.
-pub(crate) fn of(mount: u64, listed: &[u8]) -> Option<Mounted<'_>> {
-    let lines = listed.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    let mut of_mount = lines.filter(|line| line.split(' ').next().is_some_and(|id| id.parse() == Ok(mount)));
-    let mut fields = of_mount.next()?.split_once(" - ")?.1.split(' ');
+pub(crate) fn of(mount: u64, listed: &[u8]) -> Option<Mounted> {
+    // Paths may hold any bytes; what follows the dash is looked at as text.
+    let mut lines = listed.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+    let line = lines.find(|line| line.split(' ').next().is_some_and(|id| id.parse() == Ok(mount)))?;
+    let mut fields = line.split_once(" - ")?.1.split(' ').map(str::to_owned);
     Some(Mounted { kind: fields.next()?, source: fields.next()? })
 }
 
@@ -53,18 +54,21 @@ pub fn require_stored_when_synced(dir: &Dir) -> io::Result<()> {
     if filesystem_of(dir)? != FUSE {
         return Ok(());
     }
-    let listed = listed()?;
-    match of(dir.own_stat()?.mount, &listed) {
-        Some(mounted) if mounted.sends_later() => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "it lies in a mount of {} (type {}), which may keep on this machine alone what it said was stored; \
-                 name the place behind it instead, as a mirror",
-                mounted.source, mounted.kind
-            ),
-        )),
-        _ => Ok(()),
-    }
+    let refusal = refusal(of(dir.own_stat()?.mount, &listed()?));
+    refusal.map_or(Ok(()), |reason| Err(io::Error::new(io::ErrorKind::Unsupported, reason)))
+}
+
+/// Why nothing in what a program serves is proven, if it is not.
+fn refusal(mounted: Option<Mounted>) -> Option<String> {
+    let what = match mounted {
+        Some(mounted) if !mounted.sends_later() => return None,
+        Some(mounted) => format!("of {} (type {})", mounted.source, mounted.kind),
+        None => "that the kernel does not list (any more)".into(),
+    };
+    Some(format!(
+        "it lies in a mount {what}, which may keep on this machine alone what it said was stored; \
+         name the place behind it instead, as a mirror"
+    ))
 }
 
 /// Makes everything written so far to a directory's file system durable, and refuses where nobody could tell that it is.
@@ -81,9 +85,9 @@ mod tests {
     fn what_is_mounted_is_found_by_its_mount() {
         let listed = b"29 1 0:26 /@ / rw,relatime shared:1 - btrfs /dev/sda2 rw,space_cache\n\
                        31 29 0:26 /@home /home rw - btrfs /dev/sda2 rw\n40 29 0:50 / /net rw - nfs4 nas:/export rw\n";
-        let device = |mount| of(mount, listed).and_then(|mounted| mounted.device());
-        assert_eq!(device(29), Some(Path::new("/dev/sda2")));
-        assert_eq!(device(31), Some(Path::new("/dev/sda2")));
+        let device = |mount| of(mount, listed).and_then(|mounted| mounted.device().map(Path::to_owned));
+        assert_eq!(device(29).as_deref(), Some(Path::new("/dev/sda2")));
+        assert_eq!(device(31).as_deref(), Some(Path::new("/dev/sda2")));
         assert_eq!((device(40), device(3)), (None, None));
     }
 
@@ -100,8 +104,9 @@ mod tests {
             ("fuse /dev/fuse rw", false),
             ("cifs //nas/https:// rw", false),
         ] {
-            let listed = format!("40 29 0:50 / /net rw - {line}\n");
-            assert_eq!(of(40, listed.as_bytes()).map(|mounted| mounted.sends_later()), Some(later), "{line}");
+            let listed = [b"39 29 0:49 / /a\xff rw - ext4 /dev/sdc rw\n40 29 0:50 / /n\xff rw - ", line.as_bytes(), b"\n"].concat();
+            assert_eq!(refusal(of(40, &listed)).is_some(), later, "{line}");
         }
+        assert!(refusal(of(41, b"40 29 0:50 / /net rw - fuse.sshfs nas:/export rw\n")).is_some(), "nobody knows what that is");
     }
 }
