@@ -164,10 +164,10 @@ pub(crate) fn settle_one(
         return Ok(());
     }
     let device = volume.root().own_stat().map_err(at())?.device;
-    // On another disk than the one on which it waited, an inode's number says little.
+    // On another disk than the one on which it waited, an inode's number says little; nor does it once that file may be deleted.
     let seen = &intent.file.seen;
     let looks_like_it = |stat: &FileStat| stat.size == seen.size && stat.mtime_ns == seen.mtime_ns;
-    let is_it = |stat: &FileStat| is_that_of(intent, stat, device) && (intent.state != IntentState::Held || looks_like_it(stat));
+    let is_it = |stat: &FileStat| is_that_of(intent, stat, device) && (intent.state == IntentState::Moving || looks_like_it(stat));
     // Never moved, or moved back already: it is where it was.
     if let Some(stat) = volume.root().stat(path).map_err(at())?
         && is_it(&stat)

@@ -41,11 +41,14 @@ pub struct RetainedFile {
 
 /// A content may go if all that is known of it are files which an index run saw, which a person replaced, and which no offload ever touched:
 /// what lastcopy deleted here stays there (I1), also after its path got a new file. What came by a recovery tells nothing of offloads, and
-/// stays; so does what was the last that is known of its path, because what followed never held still; and so does what an earlier life of the index saw: an index that was put back from a backup knows nothing of offloads since.
+/// stays; so does what was the last that is known of its path, because what followed never held still; so does what other bytes followed with
+/// the same size and time, which may have decayed; and so does what an earlier life of the index saw: an index that was put back from a backup
+/// knows nothing of offloads since.
 const REPLACED: &str = "EXISTS (SELECT 1 FROM file f WHERE f.volume IN (SELECT id FROM volume) AND f.content = r.content)
     AND NOT EXISTS (SELECT 1 FROM file f WHERE f.volume IN (SELECT id FROM volume) AND f.content = r.content
         AND (f.status <> 'superseded' OR NOT EXISTS (SELECT 1 FROM file n
-                WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded')
+                WHERE n.directory = f.directory AND n.name = f.name AND n.status <> 'superseded'
+                    AND (n.content = f.content OR (n.size, n.mtime_ns) IS NOT (f.size, f.mtime_ns)))
             OR EXISTS (SELECT 1 FROM intent i WHERE i.file = f.id)
             OR (SELECT kind <> 'index' OR epoch <> ?2 FROM run WHERE run.id = f.present_since)))";
 

@@ -139,6 +139,15 @@ fn what_was_deleted_as_intended_is_offloaded() {
     broken.world.assert_nothing_aside();
 }
 
+/// It was deleted as intended, and the next file at its path got its inode's number: that is not the file that never went.
+#[test]
+fn another_file_with_its_inode_is_not_it() {
+    let broken = Broken::at(Reached::Deleting, |world, _| fs::write(world.path("dir/a"), "brand new").unwrap());
+    assert_eq!(broken.settle(), gone());
+    assert_eq!((broken.state(), broken.world.status("dir/a")), (IntentState::Offloaded, FileStatus::Offloaded));
+    assert_eq!(fs::read_to_string(broken.world.path("dir/a")).unwrap(), "brand new");
+}
+
 /// Gone, though nobody had begun to delete it: reported, and not called durable elsewhere.
 #[test]
 fn what_vanished_before_deletion_began_is_missing() {

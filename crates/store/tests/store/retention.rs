@@ -136,6 +136,20 @@ fn what_an_earlier_life_saw_stays() {
     assert_eq!(counts(&node, &vault), BTreeMap::from([("one", true), ("two", false), ("three", true)]));
 }
 
+/// Bytes decayed, and the file's permissions were changed before anybody noticed: an index run takes that for an edit, and the good bytes at
+/// the destinations for replaced. What kept its size and its time may not have been meant.
+#[test]
+fn what_decayed_bytes_replaced_stays() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("b", "four")]);
+    node.push(&volume, &vault);
+    node.index(&volume, &[("a", "two"), ("b", "three")]);
+    node.push(&volume, &vault);
+    let expected = [("one", true), ("two", true), ("three", true), ("four", false)];
+    assert_eq!(counts(&node, &vault), BTreeMap::from(expected));
+}
+
 /// A file that would not hold still is known by its last content only, which nobody replaced: that stays, and comes back.
 #[test]
 fn the_last_known_content_of_a_path_stays() {
