@@ -1,7 +1,7 @@
 //! Alarms: latched facts. While one stands on a destination, that one opens no gate.
 
 use crate::db::Cached;
-use crate::destination::lower_receipts;
+use crate::destination::{forget_vectors, lower_receipts, raise_generation};
 use crate::error::{Result, StoreError};
 use crate::ids::{AlarmId, ContentId, DestinationId, FileId, RunId, Timestamp, text_enum};
 use crate::runs::{EvidenceChange, Run, Tx};
@@ -163,9 +163,12 @@ impl Run<EvidenceChange> {
             }
             if kind == AlarmKind::RolledBack {
                 tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
-                // Without its heads, nobody could notice that it went back with another volume, too.
                 if let Some(destination) = destination {
+                    // Without its heads, nobody could notice that it went back with another volume, too.
                     lower_receipts(tx, destination)?;
+                    // What it told of may not be told there any more, and without its heads no verify finds that.
+                    let generation = raise_generation(tx, destination)?;
+                    forget_vectors(tx, "reset", destination, generation, reason)?;
                 }
             }
             Ok(())

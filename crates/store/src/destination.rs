@@ -277,14 +277,20 @@ fn forget(tx: &Tx<'_>, event: &str, destination: DestinationId, reason: &str) ->
     lower_receipts(tx, destination)?;
     tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
     let generation = raise_generation(tx, destination)?;
+    forget_vectors(tx, event, destination, generation, reason)?;
+    alarms::end(tx, AlarmKind::RolledBack, alarms::Subject::destination(destination))?;
+    log(tx, event, destination, generation, Some(reason))
+}
+
+/// Nothing is told there any more, until a push lists everything anew.
+pub(crate) fn forget_vectors(tx: &Tx<'_>, event: &str, destination: DestinationId, generation: i64, reason: &str) -> Result<()> {
     tx.sql.change(
         "INSERT INTO evidence_log (at, run, event, volume, destination, epoch, before, generation, reason)
          SELECT ?, ?, ?, volume, destination, epoch, component, ?, ? FROM vector WHERE destination = ?",
         (tx.now, tx.run, event, generation, reason, destination),
     )?;
     tx.sql.change("DELETE FROM vector WHERE destination = ?", [destination])?;
-    alarms::end(tx, AlarmKind::RolledBack, alarms::Subject::destination(destination))?;
-    log(tx, event, destination, generation, Some(reason))
+    Ok(())
 }
 
 /// Lowers every receipt of a destination to `stored`: to be proven again.

@@ -4,7 +4,8 @@ use crate::db::Cached;
 use crate::destination::{self, DestinationRecord, Incarnation};
 use crate::error::Result;
 use crate::files::{self, FileRecord, FileStatus};
-use crate::ids::{ContentId, DestinationId, FileId, RunId, Timestamp, VolumeId};
+use crate::heads;
+use crate::ids::{ContentId, DestinationId, FileId, HeadId, RunId, Timestamp, VolumeId};
 use crate::policy::Method;
 use crate::receipts::ReceiptLevel;
 use crate::store::{Store, current_epoch};
@@ -39,7 +40,7 @@ pub struct Evidence {
     pub destination_alarm: bool,
     /// An alarm stands on this content there.
     pub content_alarm: bool,
-    /// How far this node's changes are durable there.
+    /// How far this node's changes are durable there; not as far as anything, for a file that no segment there tells of.
     pub component: Option<RunId>,
     /// The best live receipt for the content there.
     pub receipt: Option<ReceiptFacts>,
@@ -70,6 +71,8 @@ struct AtDestination {
     /// Contents on which an alarm stands there; empty almost always.
     content_alarms: HashSet<ContentId>,
     component: Option<RunId>,
+    /// The last head there, if its segments withhold anything.
+    withholding: Option<HeadId>,
 }
 
 pub(crate) fn shared(tx: &Transaction<'_>, volume: VolumeId, destinations: &[DestinationId]) -> Result<Shared> {
@@ -88,6 +91,7 @@ pub(crate) fn shared(tx: &Transaction<'_>, volume: VolumeId, destinations: &[Des
             alarm: tx.row(standing, [id], |row| row.get(0))?,
             content_alarms: list(tx, contents, [id])?.into_iter().collect(),
             component: vectors::component(tx, volume, *id, epoch)?,
+            withholding: heads::withholding(tx, volume, *id, epoch)?,
         })
     };
     Ok(Shared {
@@ -107,7 +111,7 @@ fn list<T: rusqlite::types::FromSql>(tx: &Transaction<'_>, sql: &str, values: im
 impl Shared {
     /// Everything about one file.
     pub(crate) fn of(&self, tx: &Transaction<'_>, file: FileRecord) -> Result<(FileFacts, Vec<Evidence>)> {
-        let evidence = self.destinations.iter().map(|at| at.evidence(tx, file.content_id)).collect::<Result<Vec<_>>>()?;
+        let evidence = self.destinations.iter().map(|at| at.evidence(tx, &file)).collect::<Result<Vec<_>>>()?;
         let facts = FileFacts {
             relied_on_by: self.relied_on_by.clone(),
             alarm: self.file_alarms.contains(&file.id),
@@ -119,15 +123,22 @@ impl Shared {
 }
 
 impl AtDestination {
-    fn evidence(&self, tx: &Transaction<'_>, content: ContentId) -> Result<Evidence> {
+    fn evidence(&self, tx: &Transaction<'_>, file: &FileRecord) -> Result<Evidence> {
+        let receipt = self.live_receipt(tx, file.content_id)?;
+        // What was left out of a push holds its vector not back, and its content may be proven there since, for another file. By its name
+        // nobody would find it: so no push covers it.
+        let told = match (self.withholding, receipt) {
+            (Some(head), Some(_)) => !heads::withholds(tx, head, file.id)?,
+            _ => true,
+        };
         Ok(Evidence {
             destination: self.record.id,
             accepted: self.record.incarnation.clone(),
             answered: self.record.answered.clone(),
             destination_alarm: self.alarm,
-            content_alarm: self.content_alarms.contains(&content),
-            component: self.component,
-            receipt: self.live_receipt(tx, content)?,
+            content_alarm: self.content_alarms.contains(&file.content_id),
+            component: self.component.map(|component| if told { component } else { RunId(0) }),
+            receipt,
         })
     }
 

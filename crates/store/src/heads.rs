@@ -7,7 +7,7 @@ use crate::alarms::{self, AlarmKind, Subject};
 use crate::db::Cached;
 use crate::destination::{Probed, lower_receipts};
 use crate::error::{Result, StoreError};
-use crate::ids::{DestinationId, FileId, HeadId, RunId, VolumeId};
+use crate::ids::{DestinationId, EpochId, FileId, HeadId, RunId, VolumeId};
 use crate::runs::{Kind, Run, Sync, Tx};
 use crate::store::{NewEpoch, Store, current_epoch};
 use crate::witness::Witness;
@@ -106,6 +106,34 @@ pub(crate) fn seal(tx: &Tx<'_>, head: HeadId) -> Result<()> {
         [head],
     )?;
     Ok(())
+}
+
+/// The last head that a destination accepted of a volume, if there are files that its segments do not tell of.
+pub(crate) fn withholding(
+    tx: &Transaction<'_>,
+    volume: VolumeId,
+    destination: DestinationId,
+    epoch: EpochId,
+) -> Result<Option<HeadId>> {
+    let last =
+        "SELECT id FROM head WHERE destination = ? AND volume = ? AND epoch = ? AND sealed = 1 ORDER BY sequence DESC LIMIT 1";
+    let last: Option<HeadId> = tx.row(last, (destination, volume, epoch), |row| row.get(0)).optional()?;
+    let Some(head) = last else { return Ok(None) };
+    let any = tx.row("SELECT EXISTS (SELECT 1 FROM withheld WHERE head = ?)", [head], |row| row.get(0))?;
+    Ok(Some(head).filter(|_| any))
+}
+
+/// Whether a head's segments do not tell of a file, as it was then: its permissions may have changed since.
+pub(crate) fn withholds(tx: &Transaction<'_>, head: HeadId, file: FileId) -> Result<bool> {
+    // In this order: of a first push that sent hardly anything, nearly all files are withheld. Two, so that each finds its index.
+    let at_its_path = |status: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM file f CROSS JOIN file was CROSS JOIN withheld w WHERE f.id = ?2 AND was.directory = f.directory
+                AND was.name = f.name AND was.status {status} 'superseded' AND w.head = ?1 AND w.file = was.id)"
+        )
+    };
+    let sql = format!("SELECT {} OR {}", at_its_path("<>"), at_its_path("="));
+    Ok(tx.prepare_cached(&sql)?.query_row((head, file), |row| row.get(0))?)
 }
 
 /// Whether a rollback was recorded in the same words since the alarm that stands was raised.

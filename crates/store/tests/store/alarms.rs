@@ -147,8 +147,11 @@ fn a_second_rollback_lowers_what_was_proven_since_the_first() {
     // An acknowledgement has the heads of all volumes forgotten: what they would have told must be proven again, too.
     prove();
     let alarm = node.store.alarms(true).unwrap().remove(0);
+    assert!(node.component(&volume, &vault).is_some());
     node.change_evidence(&vault, |run| run.acknowledge(alarm.id, "a test says so"));
     assert_eq!(node.store.count_receipts(vault.id).unwrap(), (1, 0, 0));
+    // Nor is anything told there, until a push lists everything anew: a verify alone opens no gate.
+    assert_eq!(node.component(&volume, &vault), None);
 }
 
 /// Bytes that changed under unchanged metadata: the alarm ends when the file is found to be what it was, or recorded as what it is.

@@ -3,8 +3,8 @@
 use crate::support::{Node, Push, observe, proof, rel};
 use lastcopy_fs::{Content, RelPath, hash_bytes};
 use lastcopy_store::{
-    DestinationKind, EvidenceEvent, FileStatus, Layout, Location, Observation, Outcome, ProvenAt, Recovered, RunId, Seen,
-    StoreError, Totals, VolumeClaim,
+    DestinationKind, EvidenceEvent, FileId, FileStatus, Layout, Location, Observation, Observed, Outcome, ProvenAt, Recovered,
+    RunId, Seen, StoreError, Totals, VolumeClaim,
 };
 
 fn paths(push: &Push) -> Vec<String> {
@@ -252,6 +252,51 @@ fn an_excluded_file_holds_nothing_back_and_is_never_covered_by_a_receipt() {
     node.push_proving(&volume, &vault, |path| *path != rel("odd"));
     assert_eq!(node.component(&volume, &vault), Some(run));
     assert!(run < later);
+}
+
+/// A file was left out of a push, whose vector went past it; its content was proven there since, for another file or by a push that was cut
+/// short. The gate was open, and with the index lost nobody would have found what it deleted by its name.
+#[test]
+fn what_no_segment_tells_of_is_not_covered() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    let run = node.index(&volume, &[("fine", "one"), ("odd", "two")]);
+    let component = |path: &str| {
+        let file = node.store.file_at(volume.id(), &rel(path)).unwrap().unwrap();
+        let (_, evidence) = node.store.evidence(volume.id(), &[file.id], &[vault.id]).unwrap().remove(0);
+        evidence[0].component
+    };
+    let odd = node.store.file_at(volume.id(), &rel("odd")).unwrap().unwrap();
+    let seal = |sequence, withheld: &[FileId]| {
+        let push = Push::begin(&node.store, &volume, &vault);
+        push.prove(|path| *path == rel("fine"));
+        push.run.exclude(odd.id, "it cannot be read").unwrap();
+        let head = push.run.announce(&push.probed, &crate::support::head(sequence, push.run.id()), withheld).unwrap();
+        let claim = push.snapshot.claim(push.probed).unwrap();
+        push.run.finish_sync(claim, Some(head), &Outcome::Success, |_| String::new()).unwrap();
+    };
+    seal(1, &[odd.id]);
+    assert_eq!(node.component(&volume, &vault), Some(run));
+    let push = Push::begin(&node.store, &volume, &vault);
+    push.prove(|_| true);
+    drop(push);
+    assert_eq!(component("fine"), Some(run));
+    assert!(component("odd") < Some(run));
+    // Other permissions make a new row of it, present since the same run.
+    let index = node.store.begin_index(&volume).unwrap();
+    let found = Observation {
+        directory: RelPath::root(),
+        name: b"odd".to_vec(),
+        seen: Seen { mode: 0o600, ..crate::support::seen(3) },
+        content: hash_bytes(b"two"),
+    };
+    assert_eq!(index.observe(&[found]).unwrap(), [Observed::Unchanged]);
+    index.finish(&Outcome::Success, None).unwrap();
+    let touched = node.store.file_at(volume.id(), &rel("odd")).unwrap().unwrap();
+    assert_eq!((touched.id == odd.id, touched.present_since), (false, run));
+    assert!(component("odd") < Some(run));
+    seal(2, &[]);
+    assert!(component("odd") >= Some(run));
 }
 
 /// Writing an equal value moved evidence's age in an earlier system: a push with nothing to send made old proof look young.
