@@ -116,8 +116,8 @@ pub(crate) enum Command {
     },
     /// Check again what destinations hold
     ///
-    /// Reads every byte, unless told otherwise; the longest unchecked first where not everything is read. What a provider's own checksum
-    /// proved is compared with that instead, for as long as it stays the same.
+    /// Reads every byte, and the segments that name the files, unless told otherwise; the longest unchecked first where not everything is read.
+    /// What a provider's own checksum proved is compared with that instead, for as long as it stays the same.
     Verify {
         /// Destinations [default: all]
         #[arg(value_name = "DEST")]

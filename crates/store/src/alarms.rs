@@ -168,7 +168,7 @@ impl Run<EvidenceChange> {
                     lower_receipts(tx, destination)?;
                     // What it told of may not be told there any more, and without its heads no verify finds that.
                     let generation = raise_generation(tx, destination)?;
-                    forget_vectors(tx, "reset", destination, generation, reason)?;
+                    forget_vectors(tx, "reset", destination, None, generation, reason)?;
                 }
             }
             Ok(())

@@ -4,7 +4,7 @@ use crate::alarms::{self, AlarmKind};
 use crate::db::Cached;
 use crate::error::{Result, StoreError};
 use crate::gate::DestinationKind;
-use crate::ids::{DestinationId, RunId, Timestamp};
+use crate::ids::{DestinationId, RunId, Timestamp, VolumeId};
 use crate::runs::{EvidenceChange, Kind, Run, Sync, Tx};
 use crate::store::{Store, random_id};
 use lastcopy_fs::Id128;
@@ -277,19 +277,26 @@ fn forget(tx: &Tx<'_>, event: &str, destination: DestinationId, reason: &str) ->
     lower_receipts(tx, destination)?;
     tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ?", [destination])?;
     let generation = raise_generation(tx, destination)?;
-    forget_vectors(tx, event, destination, generation, reason)?;
+    forget_vectors(tx, event, destination, None, generation, reason)?;
     alarms::end(tx, AlarmKind::RolledBack, alarms::Subject::destination(destination))?;
     log(tx, event, destination, generation, Some(reason))
 }
 
-/// Nothing is told there any more, until a push lists everything anew.
-pub(crate) fn forget_vectors(tx: &Tx<'_>, event: &str, destination: DestinationId, generation: i64, reason: &str) -> Result<()> {
+/// Nothing is told there any more, of one volume or of all, until a push lists everything anew.
+pub(crate) fn forget_vectors(
+    tx: &Tx<'_>,
+    event: &str,
+    destination: DestinationId,
+    volume: Option<VolumeId>,
+    generation: i64,
+    reason: &str,
+) -> Result<()> {
     tx.sql.change(
         "INSERT INTO evidence_log (at, run, event, volume, destination, epoch, before, generation, reason)
-         SELECT ?, ?, ?, volume, destination, epoch, component, ?, ? FROM vector WHERE destination = ?",
-        (tx.now, tx.run, event, generation, reason, destination),
+         SELECT ?, ?, ?, volume, destination, epoch, component, ?, ? FROM vector WHERE destination = ? AND volume = ifnull(?, volume)",
+        (tx.now, tx.run, event, generation, reason, destination, volume),
     )?;
-    tx.sql.change("DELETE FROM vector WHERE destination = ?", [destination])?;
+    tx.sql.change("DELETE FROM vector WHERE destination = ? AND volume = ifnull(?, volume)", (destination, volume))?;
     Ok(())
 }
 

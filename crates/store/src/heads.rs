@@ -5,10 +5,10 @@
 
 use crate::alarms::{self, AlarmKind, Subject};
 use crate::db::Cached;
-use crate::destination::{Probed, lower_receipts};
+use crate::destination::{Probed, forget_vectors, lower_receipts, raise_generation};
 use crate::error::{Result, StoreError};
 use crate::ids::{DestinationId, EpochId, FileId, HeadId, RunId, VolumeId};
-use crate::runs::{Kind, Run, Sync, Tx};
+use crate::runs::{Kind, Run, Sync, Tx, Verify};
 use crate::store::{NewEpoch, Store, current_epoch};
 use crate::witness::Witness;
 use lastcopy_fs::Id128;
@@ -156,6 +156,23 @@ impl Store {
         self.read(|tx| known(tx, volume, destination))
     }
 
+    /// The heads of a pair whose segments together say everything, in the current epoch; the one that begins anew comes first.
+    pub fn chained_heads(&self, volume: VolumeId, destination: DestinationId) -> Result<Vec<Head>> {
+        let chained = "SELECT sequence, run, digest, segment_digest FROM head
+             WHERE destination = ?1 AND volume = ?2 AND epoch = ?3 AND sealed = 1 AND sequence > ifnull(
+                (SELECT max(sequence) FROM head WHERE destination = ?1 AND volume = ?2 AND epoch = ?3 AND forgotten = 1), 0)
+             ORDER BY sequence";
+        self.read(|tx| {
+            let (epoch, _) = current_epoch(tx)?;
+            let mut statement = tx.prepare_cached(chained)?;
+            let head = |row: &rusqlite::Row<'_>| {
+                Ok(Head { sequence: row.get(0)?, run: row.get(1)?, digest: row.get(2)?, segment_digest: row.get(3)? })
+            };
+            let heads = statement.query_map((destination, volume, epoch), head)?;
+            Ok(heads.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// Begins a new epoch because a destination holds a head that another life of this index wrote.
     pub fn superseded_by_head(&self, epoch: Id128, run: RunId, destination: &str) -> Result<NewEpoch> {
         let witness = Witness { node: self.node(), epoch, run, seq: 0, named: None };
@@ -200,6 +217,19 @@ impl<K: Kind> Run<K> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
             alarms::end(tx, AlarmKind::RolledBack, Subject::destination(probed.destination))
+        })
+    }
+}
+
+impl Run<Verify> {
+    /// Records that a segment is not there as it was written: with the index lost, nobody would find by their names what it told of. So the
+    /// next push lists everything anew, and until then no gate opens for the volume on this destination.
+    pub fn segment_lost(&self, probed: &Probed, volume: VolumeId, detail: &str) -> Result<()> {
+        self.write(|tx| {
+            probed.require_of(tx.run)?;
+            tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ? AND volume = ?", (probed.destination, volume))?;
+            let generation = raise_generation(tx, probed.destination)?;
+            forget_vectors(tx, "reset", probed.destination, Some(volume), generation, detail)
         })
     }
 }

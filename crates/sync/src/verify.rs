@@ -6,6 +6,7 @@ use crate::error::{DestinationError, SyncError};
 use crate::inbox::Inbox;
 use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
+use crate::segment::{Place as SegmentsOf, digest_of};
 use lastcopy_fs::Cancelled;
 use lastcopy_store::{
     ContentId, DestinationId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store,
@@ -65,6 +66,9 @@ pub struct VerifyReport {
     pub unverifiable: u64,
     /// Bytes that were read there.
     pub bytes_read: u64,
+    /// Volumes of which a segment is not there as it was written, and which one: until their next push, no file of theirs may be deleted on
+    /// this destination's word.
+    pub unlisted: Vec<(String, String)>,
     /// The first lost and unverifiable ones.
     pub first: Vec<(HeldItem, String)>,
 }
@@ -95,9 +99,10 @@ impl VerifyReport {
     }
 
     fn outcome(&self) -> Outcome {
-        match (self.lost, self.unverifiable) {
-            (0, 0) => Outcome::Success,
-            (lost, unverifiable) => Outcome::Partial(format!("{lost} lost, {unverifiable} unverifiable")),
+        match (self.lost, self.unverifiable, self.unlisted.first()) {
+            (0, 0, None) => Outcome::Success,
+            (0, 0, Some((_, damage))) => Outcome::Partial(damage.clone()),
+            (lost, unverifiable, _) => Outcome::Partial(format!("{lost} lost, {unverifiable} unverifiable")),
         }
     }
 }
@@ -127,9 +132,9 @@ impl Verification {
         };
         let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, &self.context)?;
         let (list, count, bytes) = self.list()?;
-        self.context.progress.phase("verifying", count, bytes);
         let depth = if self.extent == Extent::Quick { Depth::Presence } else { Depth::Bytes };
         let mut report = VerifyReport { run: Some(run.id()), ..VerifyReport::default() };
+        self.context.progress.phase("verifying", count, bytes);
         // Where nothing is ever read, nothing new would be learnt.
         let looks_again = depth == Depth::Bytes && !self.destination.capabilities().methods.is_empty();
         let mut open = Open { looks_again, ..Open::default() };
@@ -145,7 +150,56 @@ impl Verification {
         // Every place was looked at; or the verify was cut short, and what it did not reach excuses nothing.
         let Open { elsewhere, mut lost, .. } = open;
         elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail, &mut lost))?;
-        looked.map(|()| report)
+        looked?;
+        // What became of the contents is known by now, whatever comes of this.
+        if depth == Depth::Bytes {
+            volumes.iter().try_for_each(|volume| self.check_segments(run, &probed, volume, &mut report))?;
+        }
+        Ok(report)
+    }
+
+    /// Whether what names the files is there as it was written. Only the first segment that is not is told: all are written anew.
+    fn check_segments(
+        &self,
+        run: &Run<Verify>,
+        probed: &Probed,
+        volume: &HeadsOf,
+        report: &mut VerifyReport,
+    ) -> Result<(), SyncError> {
+        let heads = self.store.chained_heads(volume.id, self.record.id)?;
+        if heads.is_empty() {
+            return Ok(());
+        }
+        let place = SegmentsOf { volume: volume.uuid, epoch: self.store.epoch()? };
+        let there = self.context.runtime.block_on(self.destination.segments(&place))?;
+        for head in heads {
+            self.context.cancel.check()?;
+            let number = head.sequence;
+            let wrong = if there.contains(&number) {
+                match self.context.runtime.block_on(self.destination.segment(&place, number)) {
+                    Ok(mut segment) => {
+                        // From the device, where it lies on this machine.
+                        let read = lastcopy_fs::drop_from_cache(&segment).and_then(|()| digest_of(&mut segment));
+                        match read {
+                            Ok(digest) if digest == head.segment_digest => continue,
+                            Ok(_) => "is damaged".to_owned(),
+                            Err(error) => format!("cannot be read: {error}"),
+                        }
+                    }
+                    Err(error @ (DestinationError::Io { .. } | DestinationError::Damaged { .. })) => {
+                        format!("cannot be read: {error}")
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            } else {
+                "is not there".to_owned()
+            };
+            let detail = format!("segment {number}, which names files of `{}`, {wrong}", volume.name);
+            run.segment_lost(probed, volume.id, &detail)?;
+            report.unlisted.push((volume.name.clone(), detail));
+            return Ok(());
+        }
+        Ok(())
     }
 
     /// Looks at some items once, and records what is found.

@@ -76,7 +76,11 @@ fn verify(app: &App, name: &str, extent: Extent, volume: Option<&str>) -> Result
     if report.lost > 0 {
         app.output.note(&format!("  `lastcopy destination repair {name}` stores again what still exists elsewhere"));
     }
-    let bad = report.lost + report.unverifiable > 0;
+    for (volume, what) in &report.unlisted {
+        app.output.warn(&format!("{name}: {what}; no file is deleted on its word until it is listed anew"));
+        app.output.note(&format!("  `lastcopy sync {volume} --to {name}` lists it anew"));
+    }
+    let bad = report.lost + report.unverifiable > 0 || !report.unlisted.is_empty();
     app.output.summary("verify", run, if bad { "partial" } else { "success" }, fields(name, &report));
     Ok(if bad { Exit::Attention } else { Exit::Done })
 }
@@ -89,4 +93,5 @@ fn fields(destination: &str, report: &VerifyReport) -> Fields {
         .with("lost", report.lost)
         .with("unverifiable", report.unverifiable)
         .with("bytes_read", report.bytes_read)
+        .with("unlisted", report.unlisted.iter().map(|(volume, _)| volume.as_str()).collect::<Vec<_>>())
 }

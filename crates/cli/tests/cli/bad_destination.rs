@@ -220,6 +220,43 @@ fn one_that_is_full() {
     assert_same_tree(&home.tree("photos"), &photos);
 }
 
+/// Nothing read a segment again after it was written. One that rotted was found on the day on which the index was lost: the bytes were there,
+/// and nobody knew whose. A verify finds it, no gate opens on that destination meanwhile, and the next push lists everything anew.
+#[test]
+fn a_segment_that_rotted_is_written_anew() {
+    for damage in ["rots", "is gone"] {
+        let home = pushed();
+        let photos = home.tree("photos");
+        let usb = home.destination("usb");
+        let first = read_tree(&usb).into_keys().find(|path| path.to_str().unwrap().contains("/segments/")).unwrap();
+        let first = usb.join(first);
+        home.json(&["verify"]).expect(0);
+        match damage {
+            "rots" => {
+                let mut bytes = fs::read(&first).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::remove_file(&first).unwrap();
+                fs::write(&first, bytes).unwrap();
+            }
+            _ => fs::remove_file(&first).unwrap(),
+        }
+        home.json(&["verify", "--quick"]).expect(0);
+        let verified = home.json(&["verify"]).expect(1);
+        assert_eq!((verified.count("lost"), verified.summary()["unlisted"][0].as_str()), (0, Some("photos")), "{}", verified.ran);
+        let refused = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
+        assert_eq!(refused.count("offloaded"), 0);
+        home.json(&["verify"]).expect(0);
+        home.json(&["sync"]).expect(0);
+        home.json(&["offload", "photos", ".", "--yes"]).expect(0);
+        // On the worst day, everything is found by its name.
+        fs::remove_dir_all(home.path("data")).unwrap();
+        home.json(&["recover", "--from", &home.url("usb"), "--name", "usb", "--yes"]).expect(0);
+        home.json(&["restore", "photos"]).expect(0);
+        assert_same_tree(&home.tree("photos"), &photos);
+    }
+}
+
 /// An object was lost, and an older copy of the disk was mounted in its place, which has it. A repair took that one's for this one's, ended the
 /// alarm, and an offload deleted on it once the disk itself was back.
 #[test]
