@@ -116,7 +116,7 @@ pub(crate) enum Command {
     },
     /// Check again what destinations hold
     ///
-    /// Reads every byte, and the segments that name the files, unless told otherwise; the longest unchecked first where not everything is read.
+    /// Reads every byte, and the segments that name the files, unless told otherwise; with a budget, what was unchecked the longest.
     /// What a provider's own checksum proved is compared with that instead, for as long as it stays the same.
     Verify {
         /// Destinations [default: all]

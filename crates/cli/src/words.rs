@@ -66,9 +66,11 @@ pub(crate) fn detail(refusal: &Refusal, path: &RelPath, names: &Names) -> String
         Cause::Identity => format!("`{at}` was never initialised"),
         Cause::Alarm if refusal.destination.is_some() => format!("an alarm stands on `{at}`, or on this content there"),
         Cause::Alarm => "an alarm stands on this file: its bytes changed although nothing else did".into(),
-        Cause::NoEvidence if refusal.destination.is_some() => format!("nothing was ever proven to be at `{at}`"),
+        Cause::NoEvidence if refusal.destination.is_some() => {
+            format!("no push told `{at}` which files belong there, or none does any more")
+        }
         Cause::NoEvidence => "the policy asks nobody, or counts destinations that fail together".into(),
-        Cause::Behind => format!("the last push to `{at}` is older than this file"),
+        Cause::Behind => format!("the last push to `{at}` is older than this file, or left it out"),
         Cause::NoReceipt => format!("`{at}` has no receipt for this content"),
         Cause::Unverified => format!("`{at}` accepted it, but no accepted proof says that it holds these bytes"),
         Cause::Stale => format!("the last check at `{at}` is too old, or its time is not to be trusted"),

@@ -54,7 +54,10 @@ pub fn require_stored_when_synced(dir: &Dir) -> io::Result<()> {
     if filesystem_of(dir)? != FUSE {
         return Ok(());
     }
-    let refusal = refusal(of(dir.own_stat()?.mount, &listed()?));
+    let stat = dir.own_stat()?;
+    // Linux before 5.8 tells of no mount which one it is.
+    let mounted = if stat.mount == 0 { None } else { Some(of(stat.mount, &listed()?)) };
+    let refusal = mounted.and_then(refusal);
     refusal.map_or(Ok(()), |reason| Err(io::Error::new(io::ErrorKind::Unsupported, reason)))
 }
 

@@ -156,15 +156,15 @@ impl Store {
         self.read(|tx| known(tx, volume, destination))
     }
 
-    /// The heads of a pair whose segments together say everything, in the current epoch; the one that begins anew comes first.
-    pub fn chained_heads(&self, volume: VolumeId, destination: DestinationId) -> Result<Vec<Head>> {
-        let chained = "SELECT sequence, run, digest, segment_digest FROM head
+    /// The heads of a pair that were sealed in the current epoch since they were forgotten, the last one first.
+    pub fn sealed_heads(&self, volume: VolumeId, destination: DestinationId) -> Result<Vec<Head>> {
+        let sealed = "SELECT sequence, run, digest, segment_digest FROM head
              WHERE destination = ?1 AND volume = ?2 AND epoch = ?3 AND sealed = 1 AND sequence > ifnull(
                 (SELECT max(sequence) FROM head WHERE destination = ?1 AND volume = ?2 AND epoch = ?3 AND forgotten = 1), 0)
-             ORDER BY sequence";
+             ORDER BY sequence DESC";
         self.read(|tx| {
             let (epoch, _) = current_epoch(tx)?;
-            let mut statement = tx.prepare_cached(chained)?;
+            let mut statement = tx.prepare_cached(sealed)?;
             let head = |row: &rusqlite::Row<'_>| {
                 Ok(Head { sequence: row.get(0)?, run: row.get(1)?, digest: row.get(2)?, segment_digest: row.get(3)? })
             };
@@ -227,7 +227,6 @@ impl Run<Verify> {
     pub fn segment_lost(&self, probed: &Probed, volume: VolumeId, detail: &str) -> Result<()> {
         self.write(|tx| {
             probed.require_of(tx.run)?;
-            tx.sql.change("UPDATE head SET forgotten = 1 WHERE destination = ? AND volume = ?", (probed.destination, volume))?;
             let generation = raise_generation(tx, probed.destination)?;
             forget_vectors(tx, "reset", probed.destination, Some(volume), generation, detail)
         })

@@ -26,6 +26,9 @@ const PIECE: usize = 1 << 20;
 /// Bytes after which the device is asked to begin writing a large file.
 const WRITEBACK: u64 = 16 << 20;
 
+/// How often an object is read that is exchanged for another one meanwhile.
+const LOOKS: usize = 3;
+
 /// From this size on, a part that an interrupted push left is worth reading again.
 const RESUME_FROM: u64 = 64 << 20;
 
@@ -203,7 +206,7 @@ impl Medium for Local {
         let name = content.hash.to_string();
         let (mut file, resume) = match unfinished(&dir, name.as_bytes(), content)? {
             Some(found) => found,
-            None => (create_anew(&dir, name.as_bytes())?, 0),
+            None => (create_anew(&dir, name.as_bytes(), content)?, 0),
         };
         let mut buffer = vec![0; PIECE.min(usize::try_from(content.size).unwrap_or(PIECE).max(1))];
         let written = skip(bytes, resume, &mut buffer).and_then(|()| {
@@ -287,7 +290,7 @@ impl Medium for Local {
         progress: &dyn Progress,
     ) -> Result<Proof<ReadBack>, ProofError> {
         let (fan, name) = (fan(content.hash), content.hash.to_string());
-        loop {
+        for _ in 0..LOOKS {
             let file = self.open_object(content.hash)?;
             drop_from_cache(&file)?;
             let proof = Proof::read_file(content, &file, buffer, cancel, progress)?;
@@ -298,6 +301,7 @@ impl Medium for Local {
                 return Ok(proof);
             }
         }
+        Err(ProofError::Io(io::Error::other("it is exchanged again and again while it is read")))
     }
 
     fn copy_out(&self, hash: ContentHash, to: &mut dyn Write, cancel: &Cancel) -> io::Result<()> {
@@ -418,7 +422,7 @@ fn unfinished(dir: &Dir, name: &[u8], content: Content) -> io::Result<Option<(Fi
 }
 
 /// A new file, in place of one that is of no use. That one is never emptied: somebody may have published it under another name.
-fn create_anew(dir: &Dir, name: &[u8]) -> io::Result<File> {
+fn create_anew(dir: &Dir, name: &[u8], content: Content) -> io::Result<File> {
     let file = match dir.create_new(name, 0o644) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             dir.unlink(name)?;
@@ -426,8 +430,10 @@ fn create_anew(dir: &Dir, name: &[u8]) -> io::Result<File> {
         }
         answer => answer,
     }?;
-    // Where nothing can be locked, no part is gone on from.
-    drop(try_lock(&file));
+    if content.size >= RESUME_FROM {
+        // Where nothing can be locked, no part is gone on from.
+        drop(try_lock(&file));
+    }
     Ok(file)
 }
 

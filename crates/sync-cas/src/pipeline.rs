@@ -265,7 +265,9 @@ impl Pipeline<'_> {
     }
 
     fn read_back(&self, moving: Moving, buffer: &mut HashBuffer) {
-        let item = moving.item;
+        let Moving { item, staged } = moving;
+        // Who has it open has it locked, and some shares let nobody else read it then.
+        drop(staged);
         match self.medium.prove(item.content, buffer, &self.context.cancel, &lastcopy_fs::NoProgress) {
             Ok(proof) => self.proven(item, proof.into()),
             Err(ProofError::Differs { .. }) => self.replace(item, buffer),

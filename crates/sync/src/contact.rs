@@ -10,7 +10,7 @@ use lastcopy_store::{
 use std::time::Duration;
 
 /// How long to wait before asking a second time for a head that seems to have gone back: some storage lists late.
-const SECOND_LOOK: Duration = Duration::from_millis(500);
+pub(crate) const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// A volume whose heads are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]

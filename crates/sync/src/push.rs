@@ -303,6 +303,9 @@ impl Push {
     /// Writes what rebuilds the paths, then the head; both announced here before.
     fn seal(&self, run: &Run<Sync>, snapshot: &Snapshot, probed: &Probed) -> Result<Option<HeadId>, SyncError> {
         let known = self.store.known_heads(self.volume.id(), self.record.id)?;
+        // Where nothing is claimed, what earlier segments say may not be there any more: it is all said again.
+        let is_listed = self.store.own_component(self.volume.id(), self.record.id)?.is_some();
+        let follows = known.sealed.filter(|_| is_listed);
         let place = self.place()?;
         let author = Author {
             place,
@@ -311,11 +314,11 @@ impl Push {
             volume_name: self.volume.name().to_owned(),
             volume_path: self.volume.path().display().to_string(),
             // In every full segment: an announced one before it may never have arrived.
-            follows_epoch: if known.sealed.is_none() { self.store.followed_epoch(self.volume.id())? } else { None },
+            follows_epoch: if follows.is_none() { self.store.followed_epoch(self.volume.id())? } else { None },
             now: self.store.now(),
         };
         let sequence = known.highest + 1;
-        let Some(written) = segment::write(snapshot, probed, &self.layout(), &author, known.sealed, sequence)? else {
+        let Some(written) = segment::write(snapshot, probed, &self.layout(), &author, follows, sequence)? else {
             return Ok(None);
         };
         let head = run.announce(probed, &written.head, &written.withheld)?;

@@ -1,16 +1,16 @@
 //! Checking again what a destination holds.
 
-use crate::contact::{HeadsOf, contact};
+use crate::contact::{HeadsOf, SECOND_LOOK, contact, identify_again};
 use crate::destination::{Context, Depth, Destination, HeldItem, VerifySink};
 use crate::error::{DestinationError, SyncError};
 use crate::inbox::Inbox;
 use crate::pending::{NO_ANSWER, Pending};
 use crate::push::outcome_of;
-use crate::segment::{Place as SegmentsOf, digest_of};
+use crate::segment::{Header, Place as SegmentsOf, digest_of, read_header};
 use lastcopy_fs::Cancelled;
 use lastcopy_store::{
-    ContentId, DestinationId, DestinationRecord, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId, Store,
-    StoreError, Timestamp, Verify, VerifyOrder, Volume,
+    ContentId, DestinationId, DestinationRecord, Head, Location, Method, Outcome, Probed, Proven, ProvenAt, Receipt, Run, RunId,
+    Store, StoreError, Timestamp, Verify, VerifyOrder, Volume,
 };
 use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -152,13 +152,14 @@ impl Verification {
         elsewhere.into_iter().try_for_each(|(item, detail)| report.lost(run, &probed, item, detail, &mut lost))?;
         looked?;
         // What became of the contents is known by now, whatever comes of this.
-        if depth == Depth::Bytes {
+        if self.extent == Extent::All {
             volumes.iter().try_for_each(|volume| self.check_segments(run, &probed, volume, &mut report))?;
         }
         Ok(report)
     }
 
-    /// Whether what names the files is there as it was written. Only the first segment that is not is told: all are written anew.
+    /// Whether what names the files is there as it was written, from the last segment down to one that needs no earlier one. Only the first
+    /// that is not is told: all are written anew.
     fn check_segments(
         &self,
         run: &Run<Verify>,
@@ -166,40 +167,47 @@ impl Verification {
         volume: &HeadsOf,
         report: &mut VerifyReport,
     ) -> Result<(), SyncError> {
-        let heads = self.store.chained_heads(volume.id, self.record.id)?;
-        if heads.is_empty() {
-            return Ok(());
-        }
+        let heads = self.store.sealed_heads(volume.id, self.record.id)?;
         let place = SegmentsOf { volume: volume.uuid, epoch: self.store.epoch()? };
-        let there = self.context.runtime.block_on(self.destination.segments(&place))?;
+        if !heads.is_empty() {
+            self.context.progress.phase("reading segments", heads.len() as u64, 0);
+        }
         for head in heads {
-            self.context.cancel.check()?;
-            let number = head.sequence;
-            let wrong = if there.contains(&number) {
-                match self.context.runtime.block_on(self.destination.segment(&place, number)) {
-                    Ok(mut segment) => {
-                        // From the device, where it lies on this machine.
-                        let read = lastcopy_fs::drop_from_cache(&segment).and_then(|()| digest_of(&mut segment));
-                        match read {
-                            Ok(digest) if digest == head.segment_digest => continue,
-                            Ok(_) => "is damaged".to_owned(),
-                            Err(error) => format!("cannot be read: {error}"),
-                        }
-                    }
-                    Err(error @ (DestinationError::Io { .. } | DestinationError::Damaged { .. })) => {
-                        format!("cannot be read: {error}")
-                    }
-                    Err(error) => return Err(error.into()),
+            match self.check_segment(&place, &head)? {
+                Ok(header) if header.full => break,
+                Ok(_) => self.context.progress.advance(1, 0),
+                Err(wrong) => {
+                    // Somebody else's, and nobody's, are none of these.
+                    identify_again(run, &self.record, self.destination.as_ref(), &self.context)?;
+                    let detail = format!("segment {}, which names files of `{}`, {wrong}", head.sequence, volume.name);
+                    run.segment_lost(probed, volume.id, &detail)?;
+                    report.unlisted.push((volume.name.clone(), detail));
+                    break;
                 }
-            } else {
-                "is not there".to_owned()
-            };
-            let detail = format!("segment {number}, which names files of `{}`, {wrong}", volume.name);
-            run.segment_lost(probed, volume.id, &detail)?;
-            report.unlisted.push((volume.name.clone(), detail));
-            return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// The header of a segment that is as it was written, or what is wrong with it: looked at twice.
+    fn check_segment(&self, place: &SegmentsOf, head: &Head) -> Result<Result<Header, String>, SyncError> {
+        let look = || match self.context.runtime.block_on(self.destination.segment(place, head.sequence)) {
+            Ok(mut segment) => match lastcopy_fs::drop_from_cache(&segment).and_then(|()| digest_of(&mut segment)) {
+                Ok(digest) if digest == head.segment_digest => Ok(read_header(&segment)),
+                Ok(_) => Ok(Err("is damaged".to_owned())),
+                Err(error) => Ok(Err(format!("cannot be read: {error}"))),
+            },
+            Err(error @ DestinationError::Cancelled(_)) => Err(error),
+            Err(error) => Ok(Err(format!("cannot be read: {error}"))),
+        };
+        self.context.cancel.check()?;
+        match look()? {
+            Err(_) => {
+                std::thread::sleep(SECOND_LOOK);
+                Ok(look()?)
+            }
+            whole => Ok(whole),
+        }
     }
 
     /// Looks at some items once, and records what is found.

@@ -98,7 +98,9 @@ fn forgets(kind: AlarmKind) -> &'static str {
         AlarmKind::ContentChanged => "the next index takes its bytes for meant",
         AlarmKind::LostObject => "nobody is reminded of the lost copy any more",
         AlarmKind::IdentityChanged => "nobody is reminded of it any more",
-        AlarmKind::RolledBack => "what was remembered of its pushes is forgotten, and the next push lists everything anew",
+        AlarmKind::RolledBack => {
+            "what was remembered of its pushes is forgotten, and nothing is deleted on its word before a push lists everything anew"
+        }
     }
 }
 

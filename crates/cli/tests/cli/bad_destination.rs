@@ -226,6 +226,8 @@ fn one_that_is_full() {
 fn a_segment_that_rotted_is_written_anew() {
     for damage in ["rots", "is gone"] {
         let home = pushed();
+        copy_tree(&home.destination("usb"), &home.path("older"));
+        home.json(&["sync"]).expect(0);
         let photos = home.tree("photos");
         let usb = home.destination("usb");
         let first = read_tree(&usb).into_keys().find(|path| path.to_str().unwrap().contains("/segments/")).unwrap();
@@ -246,8 +248,15 @@ fn a_segment_that_rotted_is_written_anew() {
         assert_eq!((verified.count("lost"), verified.summary()["unlisted"][0].as_str()), (0, Some("photos")), "{}", verified.ran);
         let refused = home.json(&["offload", "photos", ".", "--yes"]).expect(1);
         assert_eq!(refused.count("offloaded"), 0);
-        home.json(&["verify"]).expect(0);
+        home.json(&["verify"]).expect(1);
+        // An older copy in its place is noticed still.
+        fs::rename(&usb, home.path("away")).unwrap();
+        fs::rename(home.path("older"), &usb).unwrap();
+        said(&home, &["sync"], 3, "rolled-back");
+        fs::rename(&usb, home.path("older")).unwrap();
+        fs::rename(home.path("away"), &usb).unwrap();
         home.json(&["sync"]).expect(0);
+        home.json(&["verify"]).expect(0);
         home.json(&["offload", "photos", ".", "--yes"]).expect(0);
         // On the worst day, everything is found by its name.
         fs::remove_dir_all(home.path("data")).unwrap();
