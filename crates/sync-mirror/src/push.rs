@@ -499,7 +499,10 @@ impl Pushing<'_> {
     }
 
     fn prove(&self, Sent { item, path }: Sent) -> Option<()> {
-        let detail = match self.look(item.content, &path, Against::Source(&item.source)) {
+        let look = || self.look(item.content, &path, Against::Source(&item.source));
+        // A connection that broke says nothing of what is there.
+        let looked = look().or_else(|blind| if matches!(blind, Blind::Io(_)) && !self.is_over() { look() } else { Err(blind) });
+        let detail = match looked {
             Ok(Look::Proven(proven)) => {
                 self.context.progress.advance(1, 0);
                 self.sink.proven(item, Location(path.into()), proven);

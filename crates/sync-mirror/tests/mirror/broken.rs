@@ -92,6 +92,9 @@ def serve(stream):
         if HOW == "dies at a look" or line in late: die()
         late.add(line)
         return stream.sendall(b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nOops\n")
+    if line.startswith(b"GET") and b"things/second" in line and HOW == "breaks off once" and line not in late:
+        late.add(line)
+        return stream.sendall(forward(head, body)[:-1])
     if line.startswith(b"GET") and b"things/first" in line and HOW == "opens nothing":
         return stream.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nNot Found\n")
     if copying and HOW == "drops a file":
@@ -376,6 +379,20 @@ fn it_dies_at_a_look() {
         node.behave("honest");
         assert_eq!(open(), 2, "{how}");
     }
+}
+
+/// rclone's own sftp server, under load, broke a connection off in the midst of what was read back, and the push said that it had failed.
+#[test]
+fn it_breaks_off_once() {
+    if no_rclone("broken::it_breaks_off_once") {
+        return;
+    }
+    let node = Node::new(Place::Sftp);
+    let horizon = node.rig.index().unwrap();
+    node.behave("breaks off once");
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Success, "{outcome:?}");
+    node.rig.converged(&node.site, horizon).unwrap();
 }
 
 /// A push moved the old version to the history, and then what it had sent itself, because it arrived damaged: onto the old version.
