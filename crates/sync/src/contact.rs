@@ -5,7 +5,7 @@ use crate::error::{DestinationError, SyncError};
 use crate::segment::{DamagedHead, FoundHead};
 use lastcopy_fs::Id128;
 use lastcopy_store::{
-    DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, Store, StoreError, Sync, VolumeId, VolumeRecord,
+    DestinationRecord, HeadVerdict, IdentityError, Kind, Probed, Run, Store, StoreError, Sync, Volume, VolumeId, VolumeRecord,
 };
 use std::time::Duration;
 
@@ -21,6 +21,12 @@ pub struct HeadsOf {
     pub uuid: Id128,
     /// Its name, for people.
     pub name: String,
+}
+
+impl From<&Volume> for HeadsOf {
+    fn from(volume: &Volume) -> Self {
+        Self { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() }
+    }
 }
 
 impl HeadsOf {

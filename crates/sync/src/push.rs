@@ -134,7 +134,7 @@ impl Push {
     }
 
     fn transfer(&self, run: &Run<Sync>, snapshot: &Snapshot) -> Result<(PushReport, Probed, Option<HeadId>), SyncError> {
-        let volume = HeadsOf { id: self.volume.id(), uuid: self.volume.uuid(), name: self.volume.name().to_owned() };
+        let volume = HeadsOf::from(&self.volume);
         let destination = self.destination.as_ref();
         let probed = contact(run, &self.record, destination, std::slice::from_ref(&volume), &self.context)?;
         let totals = snapshot.totals(&probed, &self.layout())?;

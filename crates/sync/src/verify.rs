@@ -127,7 +127,7 @@ impl Verification {
 
     fn check(&self, run: &Run<Verify>) -> Result<VerifyReport, SyncError> {
         let volumes: Vec<_> = match &self.volume {
-            Some(volume) => vec![HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() }],
+            Some(volume) => vec![HeadsOf::from(volume)],
             None => HeadsOf::all(&self.store)?,
         };
         let probed = contact(run, &self.record, self.destination.as_ref(), &volumes, &self.context)?;

@@ -388,7 +388,7 @@ impl<'a> Confirmer<'a> {
             app,
             destinations,
             store,
-            volume: HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() },
+            volume: HeadsOf::from(volume),
             // The files are counted where they are offloaded; asking about them is not counted again.
             context: Context { progress: Arc::new(NoProgress), ..app.context() },
             silent: RefCell::default(),

@@ -318,7 +318,7 @@ fn a_snapshot_of_another_node_counts_for_nobody_else() {
 fn confirmed(node: &Node, bytes: &[u8], depth: Depth) -> Vec<Answer> {
     let (store, context, destination) = (&node.rig.store, &node.rig.context, node.site.liar.as_ref());
     let (record, volume) = (node.rig.record(&node.site).unwrap(), &node.rig.volume);
-    let volume = HeadsOf { id: volume.id(), uuid: volume.uuid(), name: volume.name().to_owned() };
+    let volume = HeadsOf::from(volume);
     let file = (node.rig.present().unwrap()[0], lastcopy_fs::hash_bytes(bytes));
     Asking { store, volume: &volume, record: &record, destination, context }.ask(None, &[file], depth).unwrap()
 }

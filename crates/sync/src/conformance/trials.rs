@@ -231,7 +231,7 @@ impl Trial<'_> {
         let (rig, site, _, victim) = self.settled()?;
         let survivor = file_named(&rig, &site, b"1/larger")?;
         let files = [&victim, &survivor].map(|facts| (facts.file.id, facts.file.content));
-        let volume = HeadsOf { id: rig.volume.id(), uuid: rig.volume.uuid(), name: rig.volume.name().to_owned() };
+        let volume = HeadsOf::from(&rig.volume);
         let record = rig.record(&site).map_err(words)?;
         let (store, destination, context) = (&rig.store, site.liar.as_ref(), self.context);
         let ask = |depth| Asking { store, volume: &volume, record: &record, destination, context }.ask(None, &files, depth);
