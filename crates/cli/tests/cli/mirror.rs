@@ -508,7 +508,17 @@ fn a_repair_takes_nobodys_place() {
     }
     let verified = home.json(&["verify", "one"]).expect(0);
     assert_eq!((verified.count("lost"), verified.count("verified")), (0, 6));
-    // Two versions of one place are lost together, and nothing is there: each has its own in the end.
+    // Two versions of one place are lost together, and nothing is there: each has its own in the end. Once they were lost one after the
+    // other, at the very same place, and once a repair had given the older one another place already.
+    for bytes in ["first", "second"] {
+        home.write("photos", "twice lost", bytes.as_bytes());
+        home.run(&["index"]).expect(0);
+        home.run(&["sync"]).expect(0);
+        fs::remove_file(one.join("photos/twice lost")).unwrap();
+        home.json(&["verify", "one"]).expect(1);
+    }
+    assert_eq!(home.json(&["destination", "repair", "one", "--yes"]).expect(0).count("repaired"), 2);
+    assert_eq!(home.json(&["verify", "one"]).expect(0).count("lost"), 0);
     fs::remove_file(one.join("photos/edited")).unwrap();
     let mut kept = vec![one.join(".lastcopy/contents")];
     while let Some(dir) = kept.pop() {
