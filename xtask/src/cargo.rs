@@ -1,6 +1,6 @@
 //! Running cargo and other programs in the workspace.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,4 +55,17 @@ pub(crate) fn target() -> Result<PathBuf> {
     let text = output(cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"]))?;
     let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata")?;
     Ok(metadata.target_directory)
+}
+
+/// Builds programs of the workspace, for debugging. Gives the directory in which they are.
+///
+/// They are built as the tests of the whole workspace are, so that nothing is built a second time: what only tests depend on asks for
+/// features of libraries that they share with the programs, which cargo heeds only where a test is built, too. It is given the smallest.
+pub(crate) fn build(programs: &[&str]) -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--locked", "--workspace", "--exclude", "xtask", "--test", "stepper"]);
+    for program in programs {
+        build.args(["--bin", program]);
+    }
+    ensure!(build.status()?.success(), "{} failed", line(&build));
+    Ok(target()?.join("debug"))
 }

@@ -7,7 +7,7 @@ use crate::cargo::{cargo, line};
 use crate::proofs::{Arguments, Proof};
 use crate::tools::{Tools, has_subcommand};
 use crate::totals::Totals;
-use crate::{planted, references, tests};
+use crate::{planted, tests};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -34,13 +34,6 @@ const STEPS: &[Step] = &[
     Step {
         name: "documentation",
         run: |_| plain(&["doc", "--locked", "--no-deps", "--workspace"], &[("RUSTDOCFLAGS", "-D warnings")]),
-    },
-    Step {
-        name: "generated references",
-        run: |_| {
-            let totals = if references::check()? { Totals::FAILED } else { Totals::PASSED };
-            Ok(Done { totals, skipped: Vec::new() })
-        },
     },
     Step {
         name: "tests",

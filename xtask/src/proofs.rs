@@ -3,11 +3,11 @@
 //! Each has a quick form, which is what it does without arguments and what continuous integration runs, and a long one. Each prints
 //! what it skipped as `skipped: NAME: WHY`, and its totals as its last line.
 
-use crate::cargo::{cargo, line, target};
+use crate::cargo::{build, line};
 use crate::tests::Outcome;
 use crate::tools::Tools;
 use crate::totals::Totals;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -61,10 +61,7 @@ impl Proof {
     /// Builds it and the program that it looks at, and runs it. What does not count itself has failed.
     pub(crate) fn run(&self, tools: &Tools) -> Result<Outcome> {
         let (package, words, arguments) = self.program();
-        // Of the whole workspace, and so with the features that its tests are built with: nothing is built a second time.
-        let mut build = cargo(&["build", "--locked", "--workspace", "--exclude", "xtask", "--bin", "lastcopy", "--bin", package]);
-        ensure!(build.status()?.success(), "{} failed", line(&build));
-        let mut command = Command::new(target()?.join("debug").join(package));
+        let mut command = Command::new(build(&["lastcopy", package])?.join(package));
         command.args(words).args(arguments).env("PATH", tools.path()?).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot run {}", line(&command)))?;
         let mut totals = None;

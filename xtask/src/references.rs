@@ -1,10 +1,8 @@
 //! References under `docs/` that are generated from the code.
 
-use crate::cargo::{cargo, output, program, root};
-use crate::gates;
+use crate::cargo::{build, output, program, root};
 use anyhow::{Context, Result};
-use lastcopy_store::{Store, StoreOptions, system_clock};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file under `docs/`, and what it has to say.
 struct Reference {
@@ -52,40 +50,29 @@ fn docs() -> PathBuf {
     root().join("docs")
 }
 
+/// Both gate tables, as the code has them.
+pub(crate) fn gates() -> Result<String> {
+    of(&built()?, "gates")
+}
+
 fn all() -> Result<Vec<Reference>> {
-    let of_program = |which| output(cargo(&["run", "--locked", "--quiet", "--package", "lastcopy", "--", "reference", which]));
+    let lastcopy = built()?;
     Ok(vec![
-        Reference { file: "cli.md", text: of_program("cli")? },
-        Reference { file: "configuration.md", text: of_program("configuration")? },
-        Reference { file: "exit-codes.md", text: of_program("exit-codes")? },
-        Reference { file: "schema.sql", text: schema()? },
-        Reference { file: "gates.md", text: gates::render() },
+        Reference { file: "cli.md", text: of(&lastcopy, "cli")? },
+        Reference { file: "configuration.md", text: of(&lastcopy, "configuration")? },
+        Reference { file: "exit-codes.md", text: of(&lastcopy, "exit-codes")? },
+        Reference { file: "gates.md", text: of(&lastcopy, "gates")? },
+        Reference { file: "schema.sql", text: of(&lastcopy, "schema")? },
     ])
 }
 
-/// The schema of an index that was just made: all migrations, one after the other.
-fn schema() -> Result<String> {
-    let dir = tempfile::tempdir()?;
-    let options =
-        StoreOptions { path: dir.path().join("index.db"), node_name: "reference".into(), clock: system_clock(), create: true };
-    let (store, _) = Store::open(options)?;
-    Ok(format!(
-        "-- The schema of the index, as `lastcopy db schema` prints it.\n\
-         -- Generated from the code by `cargo xtask references`; do not edit.\n\n{}\n",
-        store.schema()?
-    ))
+/// The binary, which knows all of them: it has the parsers, the gates and the migrations.
+fn built() -> Result<PathBuf> {
+    Ok(build(&["lastcopy"])?.join("lastcopy"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The references that need no program to be built; `cargo xtask ci` checks the others, too.
-    #[test]
-    fn schema_and_gates_are_what_the_code_says() {
-        for (file, text) in [("schema.sql", schema().expect("an index")), ("gates.md", gates::render())] {
-            let found = std::fs::read_to_string(docs().join(file)).expect(file);
-            assert!(found == text, "docs/{file} is out of date: run `cargo xtask references`");
-        }
-    }
+fn of(lastcopy: &Path, which: &str) -> Result<String> {
+    let mut command = program(lastcopy);
+    command.args(["reference", which]);
+    output(command)
 }

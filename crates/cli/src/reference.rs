@@ -1,9 +1,11 @@
-//! Generated references: what the documentation says of the command line, the configuration and the exit codes is what the program does.
+//! Generated references: what the documentation says of the command line, the configuration, the exit codes, the gates and the schema is
+//! what the program does.
 
 use crate::args::Cli;
 use crate::config::reference as configuration;
-use crate::error::{Code, Exit};
+use crate::error::{CliError, Code, Exit};
 use clap::{Arg, Command, CommandFactory, ValueEnum};
+use lastcopy_store::{Store, StoreOptions, system_clock};
 use std::fmt::Write;
 
 /// Which reference.
@@ -15,15 +17,21 @@ pub(crate) enum Which {
     Configuration,
     /// Exit codes and error codes.
     ExitCodes,
+    /// Both gate tables.
+    Gates,
+    /// The schema of an index.
+    Schema,
 }
 
-/// The text of a reference, as Markdown.
-pub(crate) fn render(which: Which) -> String {
-    match which {
+/// The text of a reference: SQL for the schema, Markdown for the others.
+pub(crate) fn render(which: Which) -> Result<String, CliError> {
+    Ok(match which {
         Which::Cli => command_line(),
         Which::Configuration => configuration(),
         Which::ExitCodes => exit_codes(),
-    }
+        Which::Gates => gates(),
+        Which::Schema => schema()?,
+    })
 }
 
 /// Writing to a string cannot fail.
@@ -167,18 +175,63 @@ fn meaning(code: Code) -> &'static str {
     }
 }
 
+/// The tables with what their letters mean.
+fn gates() -> String {
+    format!(
+        "# The two gates\n\nGenerated from the code that decides by `cargo xtask references`; do not edit.\n\n\
+         ## The run gate: which runs may not go on at the same time\n\n\
+         A run that is to begin (row) is refused while another one (column) goes on\n\n\
+         - `V`: on the same volume,\n\
+         - `D`: on the same destination,\n\
+         - `P`: on the same volume and destination,\n\
+         - `R`: where the offload's policy requires the other's destination,\n\
+         - `·`: never.\n\n\
+         {}\n\
+         ## The offload gate: when a local copy may go\n\n\
+         What each lock of a destination wants; `explain` shows them as open (`✓`), closed (`✗`), or with nothing to judge (`·`).\n\n\
+         | lock | open while | what opens it |\n|---|---|---|\n\
+         | incarnation | who answered last at the destination is who was accepted there | bring it back; `destination init` or `adopt` |\n\
+         | alarm | no alarm stands on the destination, or on the content there | `alarms` |\n\
+         | coverage | a push of this volume there was complete | `sync` |\n\
+         | freshness | the last complete push there is no older than the file | `sync` |\n\
+         | receipt | the destination said that it holds the content, and was not found to have lost it | `sync` |\n\
+         | method | that was proven, by a method that the policy accepts | `verify` |\n\
+         | age | the last proof is no older than `max_evidence_age`, nor from a time to come | `verify` |\n\n{}",
+        lastcopy_store::run_gate_table(),
+        lastcopy_offload::offload_gate_table()
+    )
+}
+
+/// The schema of an index that was just made: all migrations, one after the other.
+fn schema() -> Result<String, CliError> {
+    let dir =
+        tempfile::tempdir().map_err(|error| CliError::new(Code::Io, format!("cannot make a temporary directory: {error}")))?;
+    let options =
+        StoreOptions { path: dir.path().join("index.db"), node_name: "reference".into(), clock: system_clock(), create: true };
+    let (store, _) = Store::open(options)?;
+    Ok(format!(
+        "-- The schema of the index, as `lastcopy db schema` prints it.\n\
+         -- Generated from the code by `cargo xtask references`; do not edit.\n\n{}\n",
+        store.schema()?
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_documentation_says_what_the_program_does() {
-        for (which, file) in
-            [(Which::Cli, "cli.md"), (Which::Configuration, "configuration.md"), (Which::ExitCodes, "exit-codes.md")]
-        {
+        for (which, file) in [
+            (Which::Cli, "cli.md"),
+            (Which::Configuration, "configuration.md"),
+            (Which::ExitCodes, "exit-codes.md"),
+            (Which::Gates, "gates.md"),
+            (Which::Schema, "schema.sql"),
+        ] {
             let path = format!("{}/../../docs/{file}", env!("CARGO_MANIFEST_DIR"));
             let found = std::fs::read_to_string(&path).expect(&path);
-            assert!(found == render(which), "docs/{file} is out of date: run `cargo xtask references`");
+            assert!(found == render(which).expect(file), "docs/{file} is out of date: run `cargo xtask references`");
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Bench;
 use super::child::{quiet, timed};
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ pub(crate) fn cool(dir: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             cool(&entry.path())?;
         } else {
-            lastcopy_fs::drop_from_cache(File::open(entry.path())?)?;
+            fadvise(File::open(entry.path())?, 0, None, Advice::DontNeed)?;
         }
     }
     Ok(())

@@ -149,7 +149,7 @@ pub(crate) fn run(app: &App, command: Command) -> Result<Exit> {
             clap_mangen::Man::new(page_of(&command)?).render(&mut text).map_err(broken)?;
             print(app, &text)
         }
-        Command::Reference { which } => print(app, crate::reference::render(which).as_bytes()),
+        Command::Reference { which } => print(app, crate::reference::render(which)?.as_bytes()),
     }
 }
 
