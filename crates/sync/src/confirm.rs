@@ -47,13 +47,15 @@ impl Asking<'_> {
         };
         let items = self.items(contents, depth)?;
         let asked: Vec<_> = items.iter().flatten().cloned().collect();
-        let all_unknown = |why: String| Ok(vec![Answer::Unknown(why); contents.len()]);
         let context = self.context.counting_for(self.store, self.record)?;
         let findings = check_held(self.destination, &asked, depth, &context)?;
         match self.still_there(run) {
             Ok(()) => {}
             Err(SyncError::Store(error)) => return Err(error.into()),
-            Err(error) => return all_unknown(format!("it went away, or was exchanged, while it was asked: {error}")),
+            Err(error) => {
+                let why = format!("it went away, or was exchanged, while it was asked: {error}");
+                return Ok(vec![Answer::Unknown(why); contents.len()]);
+            }
         }
         let mut findings = findings.into_iter();
         let mut answers = Vec::with_capacity(contents.len());
