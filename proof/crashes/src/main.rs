@@ -140,7 +140,7 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let binary = match &cli.binary {
         Some(binary) => std::path::absolute(binary)?,
-        None => beside()?,
+        None => lastcopy_scene::beside()?,
     };
     let workers = Workers::new(dir.path(), &binary, cli.workers.unwrap_or(cores))?;
     let mut place = Place::new(&dir.path().join("again"), &binary)?;
@@ -174,14 +174,4 @@ fn run(cli: &Cli) -> Result<Totals, Box<dyn Error>> {
             edits::sweep(&workers, extent, which.workload, *edit, &say)?
         }
     })
-}
-
-/// The program that was built beside this one.
-fn beside() -> Result<PathBuf, Box<dyn Error>> {
-    let beside = std::env::current_exe()?.with_file_name("lastcopy");
-    if beside.is_file() {
-        Ok(beside)
-    } else {
-        Err(format!("there is no {}; build it first, or name one with --binary", beside.display()).into())
-    }
 }

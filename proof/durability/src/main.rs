@@ -1,18 +1,18 @@
 //! The order audit and the power cuts, from the command line.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lastcopy_durability::{Setting, Totals, mounts_of_our_own, order, power};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(about = "Whether what lastcopy counts on is durable before it deletes anything", disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     proof: Proof,
-    /// The built program [default: the workspace's, which is built first]
+    /// The built program [default: the one beside this one]
     #[arg(long, global = true)]
     binary: Option<PathBuf>,
 }
@@ -62,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<Totals> {
     }
     let binary = match &arguments.binary {
         Some(binary) => std::path::absolute(binary)?,
-        None => build()?,
+        None => lastcopy_scene::beside()?,
     };
     let setting = Setting { binary, may_mount };
     match &arguments.proof {
@@ -71,13 +71,4 @@ fn run(arguments: &Arguments) -> Result<Totals> {
             power::cut(&setting, if *long { power::Extent::EveryCall } else { power::Extent::Cuts(*cuts) })
         }
     }
-}
-
-/// Builds the program beside this one, as this one was built.
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--locked", "--quiet", "--package", "lastcopy"]).status().context("cargo")?;
-    let binary = std::env::current_exe()?.with_file_name("lastcopy");
-    ensure!(built.success() && binary.is_file(), "lastcopy could not be built; name it with --binary");
-    Ok(binary)
 }

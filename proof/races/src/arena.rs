@@ -88,11 +88,11 @@ impl Arena {
 
     /// Starts the program.
     pub(crate) fn start(&self, words: &[&str]) -> Result<Running> {
-        let program = std::env::current_exe()?.with_file_name("lastcopy");
+        let program = lastcopy_scene::beside()?;
         let mut command = Command::new(&program);
         command.arg("--config").arg(self.config()).args(["--progress", "never", "--yes", "--json"]).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().with_context(|| format!("cannot run {}; build it first", program.display()))?;
+        let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
         Ok(Running { words: words.join(" "), child })
     }
 }

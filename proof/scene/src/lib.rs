@@ -31,6 +31,16 @@ impl SceneError {
 /// What could be looked at.
 pub type Result<T> = std::result::Result<T, SceneError>;
 
+/// The lastcopy that was built beside the program that asks.
+pub fn beside() -> io::Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("lastcopy");
+    if beside.is_file() {
+        Ok(beside)
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no {}: build it first", beside.display())))
+    }
+}
+
 /// Where a program is that writes destinations; nothing if it is not installed.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
