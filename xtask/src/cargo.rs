@@ -57,15 +57,18 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(metadata.target_directory)
 }
 
-/// Builds programs of the workspace, for debugging. Gives the directory in which they are.
+/// The words that build programs of the workspace, for debugging.
 ///
 /// They are built as the tests of the whole workspace are, so that nothing is built a second time: what only tests depend on asks for
 /// features of libraries that they share with the programs, which cargo heeds only where a test is built, too. It is given the smallest.
+pub(crate) fn building<'a>(programs: &[&'a str]) -> Vec<&'a str> {
+    let workspace = ["build", "--locked", "--workspace", "--exclude", "xtask", "--test", "stepper"];
+    workspace.into_iter().chain(programs.iter().flat_map(|program| ["--bin", program])).collect()
+}
+
+/// Builds programs of the workspace. Gives the directory in which they are.
 pub(crate) fn build(programs: &[&str]) -> Result<PathBuf> {
-    let mut build = cargo(&["build", "--locked", "--workspace", "--exclude", "xtask", "--test", "stepper"]);
-    for program in programs {
-        build.args(["--bin", program]);
-    }
+    let mut build = cargo(&building(programs));
     ensure!(build.status()?.success(), "{} failed", line(&build));
     Ok(target()?.join("debug"))
 }
