@@ -409,6 +409,8 @@ fn what_arrives_damaged_replaces_no_old_version() {
     node.behave("flips a byte");
     let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
     assert_eq!(status, RunStatus::Partial, "{outcome:?}");
+    // Both are in the history. (The move itself replaces nothing, either: where its place is taken, what arrived would stay where it is.)
+    assert!(!node.made.root().join("things/second").exists(), "nothing stays under a name that says something else");
     node.behave("honest");
     assert!(holds(&node.site, hash_bytes(b"bytes of the second")).unwrap());
     let verified = node.rig.verify(&node.site, Extent::All).unwrap().unwrap();
