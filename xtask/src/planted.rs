@@ -302,8 +302,9 @@ impl Scratch {
             return Ok(Fate::DoesNotCompile);
         }
         let tests: Vec<_> = bug.tests.iter().map(String::as_str).collect();
+        let runs = if bug.place.run.is_some() { RUNS } else { 1 };
         let mut passed = 0;
-        for _ in 0..if bug.place.run.is_some() { RUNS } else { 1 } {
+        for _ in 0..runs {
             let (totals, ended) = self.test(&bug.place, &tests)?;
             if totals.failed > 0 || ended.is_none() {
                 return Ok(Fate::Caught);

@@ -57,13 +57,12 @@ pub(crate) fn gates() -> Result<String> {
 
 fn all() -> Result<Vec<Reference>> {
     let lastcopy = built()?;
-    Ok(vec![
-        Reference { file: "cli.md", text: of(&lastcopy, "cli")? },
-        Reference { file: "configuration.md", text: of(&lastcopy, "configuration")? },
-        Reference { file: "exit-codes.md", text: of(&lastcopy, "exit-codes")? },
-        Reference { file: "gates.md", text: of(&lastcopy, "gates")? },
-        Reference { file: "schema.sql", text: of(&lastcopy, "schema")? },
-    ])
+    let files = ["cli.md", "configuration.md", "exit-codes.md", "gates.md", "schema.sql"];
+    let reference = |file: &'static str| {
+        let which = file.split_once('.').map_or(file, |(name, _)| name);
+        Ok(Reference { file, text: of(&lastcopy, which)? })
+    };
+    files.into_iter().map(reference).collect()
 }
 
 /// The binary, which knows all of them: it has the parsers, the gates and the migrations.

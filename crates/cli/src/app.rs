@@ -132,10 +132,7 @@ impl App {
         if let Some(dir) = self.nothing.get() {
             return Ok(dir.path());
         }
-        let dir = tempfile::tempdir().map_err(|error| {
-            CliError::new(Code::Io, format!("a temporary directory: {error}"))
-                .hint("is there space where temporary files go (TMPDIR)?")
-        })?;
+        let dir = temporary_dir()?;
         Ok(self.nothing.get_or_init(|| dir).path())
     }
 
@@ -669,4 +666,11 @@ fn stop_on_signals(runtime: &tokio::runtime::Runtime, cancel: Cancel) {
             cancel.cancel();
         }
     });
+}
+
+/// A directory that goes with the command.
+pub(crate) fn temporary_dir() -> Result<TempDir> {
+    tempfile::tempdir().map_err(|error| {
+        CliError::new(Code::Io, format!("a temporary directory: {error}")).hint("is there space where temporary files go (TMPDIR)?")
+    })
 }

@@ -1,6 +1,7 @@
 //! Generated references: what the documentation says of the command line, the configuration, the exit codes, the gates and the schema is
 //! what the program does.
 
+use crate::app::temporary_dir;
 use crate::args::Cli;
 use crate::config::reference as configuration;
 use crate::error::{CliError, Code, Exit};
@@ -204,8 +205,7 @@ fn gates() -> String {
 
 /// The schema of an index that was just made: all migrations, one after the other.
 fn schema() -> Result<String, CliError> {
-    let dir =
-        tempfile::tempdir().map_err(|error| CliError::new(Code::Io, format!("cannot make a temporary directory: {error}")))?;
+    let dir = temporary_dir()?;
     let options =
         StoreOptions { path: dir.path().join("index.db"), node_name: "reference".into(), clock: system_clock(), create: true };
     let (store, _) = Store::open(options)?;

@@ -242,6 +242,19 @@ fn broken_by(node: &Node, how: &str, expected: RunStatus, says: &str) {
     node.rig.converged(&node.site, horizon).unwrap();
 }
 
+/// What passes by itself costs a push nothing.
+fn fails_no_push(test: &str, place: Place, how: &str) {
+    if no_rclone(test) {
+        return;
+    }
+    let node = Node::new(place);
+    let horizon = node.rig.index().unwrap();
+    node.behave(how);
+    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
+    assert_eq!(status, RunStatus::Success, "{how}: {outcome:?}");
+    node.rig.converged(&node.site, horizon).unwrap();
+}
+
 macro_rules! broken {
     ($($name:ident: $place:ident, $how:literal, $status:ident, $says:literal;)*) => {$(
         #[test]
@@ -384,15 +397,7 @@ fn it_dies_at_a_look() {
 /// rclone's own sftp server, under load, broke a connection off in the midst of what was read back, and the push said that it had failed.
 #[test]
 fn it_breaks_off_once() {
-    if no_rclone("broken::it_breaks_off_once") {
-        return;
-    }
-    let node = Node::new(Place::Sftp);
-    let horizon = node.rig.index().unwrap();
-    node.behave("breaks off once");
-    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
-    assert_eq!(status, RunStatus::Success, "{outcome:?}");
-    node.rig.converged(&node.site, horizon).unwrap();
+    fails_no_push("broken::it_breaks_off_once", Place::Sftp, "breaks off once");
 }
 
 /// A push moved the old version to the history, and then what it had sent itself, because it arrived damaged: onto the old version.
@@ -423,15 +428,7 @@ fn what_arrives_damaged_replaces_no_old_version() {
 /// rclone's own sftp server, under load, did not know a file that it had just stored, and rclone said that sending it failed.
 #[test]
 fn it_shows_late_what_it_stored() {
-    if no_rclone("broken::it_shows_late_what_it_stored") {
-        return;
-    }
-    let node = Node::new(Place::Local);
-    let horizon = node.rig.index().unwrap();
-    node.behave("shows late");
-    let Pushing { outcome, status } = node.rig.push(&node.site).unwrap();
-    assert_eq!(status, RunStatus::Success, "{outcome:?}");
-    node.rig.converged(&node.site, horizon).unwrap();
+    fails_no_push("broken::it_shows_late_what_it_stored", Place::Local, "shows late");
 }
 
 /// A server moved a version to the history, answered that it had not, and showed neither place. Once it shows what it did, a verify finds it: it was
