@@ -214,6 +214,8 @@ fn what_rclone_keeps_here_proves_nothing() {
     let mut with_cache = Command::new(std::env::current_exe().unwrap());
     with_cache.args(["--exact", CACHED]).env("RCLONE_CACHE_DIR", cache.path()).env("RCLONE_CONFIG", "/dev/null");
     with_cache.env("RCLONE_VFS_CACHE_MODE", "full").env("RCLONE_VFS_FAST_FINGERPRINT", "true");
+    // rclone 1.75 keeps a file open for a while after it is read, and notes what is in the cache only then: kopia has ended it before.
+    with_cache.env("RCLONE_VFS_HANDLE_CACHING", "0");
     let ended = with_cache.output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
 }
