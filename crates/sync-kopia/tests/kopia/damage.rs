@@ -260,7 +260,10 @@ fn what_is_away_is_not_lost() {
     let held: Vec<_> = node.made.held().unwrap().into_iter().map(|content| (content, node.made.object(content).unwrap())).collect();
     fs::rename(&root, &away).unwrap();
     fs::create_dir(&root).unwrap();
-    let (_runtime, context) = crate::context();
+    let (runtime, context) = crate::context();
+    // Its server still runs, and remembers what there was.
+    let places = runtime.block_on(node.made.kopia().places());
+    assert!(matches!(places, Err(DestinationError::Unreachable { .. })), "{places:?}");
     let items: Vec<_> = held
         .into_iter()
         .zip(1..)
