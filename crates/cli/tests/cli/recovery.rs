@@ -275,6 +275,51 @@ fn what_is_known_already_stops_no_other_volume() {
     }
 }
 
+/// The machine that an index was recovered from lives, after all, and pushes on.
+#[test]
+fn what_a_life_tells_after_it_was_recovered_is_news() {
+    let (home, _) = with_history(&Setup::usual());
+    let machine = Home::empty();
+    let (usb, to) = (home.url("usb"), machine.path("volumes"));
+    let recover = || machine.json(&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"]);
+    recover().expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    assert_eq!(recover().expect(3).error_code(), "refused");
+    home.write("photos", "later", &content("later"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    assert_eq!(recover().expect(0).count("volumes"), 1);
+    machine.json(&["restore", "photos", "later"]).expect(0);
+    assert_eq!(fs::read(to.join("photos/later")).unwrap(), content("later"));
+    assert_eq!(recover().expect(3).error_code(), "refused");
+}
+
+/// The same, where the machine that took over has files of its own by then: what it knows by the recovery alone follows the later word.
+#[test]
+fn what_only_a_recovery_told_follows_the_later_one() {
+    let home = Home::new(&Setup::usual());
+    for path in ["a", "b"] {
+        home.write("photos", path, &content(path));
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let machine = Home::empty();
+    let (usb, to) = (home.url("usb"), machine.path("volumes"));
+    let recover = || machine.json(&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"]);
+    recover().expect(0);
+    machine.json(&["restore", "photos", "a"]).expect(0);
+    write(&to.join("photos/own"), &content("own"));
+    machine.json(&["index"]).expect(0);
+    home.write("photos", "b", &content("newer"));
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    recover().expect(0);
+    machine.json(&["restore", "photos"]).expect(0);
+    for (path, text) in [("a", "a"), ("b", "newer"), ("own", "own")] {
+        assert_eq!(fs::read(to.join("photos").join(path)).unwrap(), content(text), "{path}");
+    }
+}
+
 /// Places that `volume add` refuses were written into the configuration, and no command took it any more.
 #[test]
 fn a_recovery_writes_no_configuration_that_nobody_takes() {
@@ -1116,6 +1161,21 @@ fn an_index_learns_of_a_second_destination() {
     assert_eq!(counts(&late, "nas"), (0, 2, 0));
     assert_eq!(fs::read(to.join("photos/a")).unwrap(), b"newer");
     assert_eq!(recover(&nas, "nas").expect(3).error_code(), "refused", "there is nothing to learn");
+
+    // Or where all that is known of it is who it is.
+    let adopting = Home::empty();
+    let to = adopting.path("volumes");
+    let recover =
+        |from: &str, name: &str| adopting.json(&["recover", "--from", from, "--to", to.to_str().unwrap(), "--name", name, "--yes"]);
+    recover(&usb, "usb").expect(0);
+    recover(&usb, "usb").expect(0);
+    adopting.run(&["restore", "photos"]).expect(0);
+    assert_eq!(recover(&usb, "usb").expect(3).error_code(), "refused", "files of it are here by now");
+    let known = fs::read_to_string(adopting.config()).unwrap();
+    adopting.write_config(&format!("{known}\n[destinations.nas]\nkind = \"cas\"\nurl = {nas:?}\n"));
+    adopting.run(&["destination", "adopt", "nas", "--yes"]).expect(0);
+    recover(&nas, "nas").expect(0);
+    assert_eq!(counts(&adopting, "nas"), (0, 2, 0));
 }
 
 /// The reference never said that a digest needs a directory, and the program did.

@@ -169,6 +169,20 @@ fn what_cannot_be_reached_is_not_damaged() {
     assert_eq!(store.file_at(volume.id(), &rel("changed")).unwrap().unwrap().content, crate::support::content("four"));
 }
 
+/// Nor is what another one does not have that came into its place.
+#[test]
+fn what_another_one_cannot_give_is_not_damaged() {
+    let world = lost();
+    segments(&world).iter().for_each(|segment| damage(segment));
+    let (vault, context) = (world.cas("vault"), world.context());
+    let there = world.record("vault").incarnation.unwrap();
+    let before = Incarnation::new("who was there before");
+    let look = |met| recoverable(Recovering { destination: vault.as_ref(), met, context: &context });
+    assert!(!look(&there).unwrap().damaged.is_empty());
+    let refused = look(&before).unwrap_err().to_string();
+    assert!(refused.contains("who was there before"), "{refused}");
+}
+
 /// Nor is what one call failed to give: it is asked for again, also where a damaged segment has those before it looked for. All that they told
 /// was unknown then.
 #[test]
