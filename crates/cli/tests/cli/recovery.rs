@@ -728,6 +728,34 @@ fn a_destination_that_was_rolled_back_is_refused() {
     assert_eq!(home.json(&["restore", "photos"]).expect(0).count("restored"), 2);
 }
 
+/// Segments begin anew after a rollback, and name a deleted file only as missing. Whoever had heard of it before hears that, too.
+#[test]
+fn what_was_deleted_before_segments_began_anew_is_not_recovered() {
+    let home = Home::new(&Setup::usual());
+    for path in ["stays", "goes"] {
+        home.write("photos", path, &content(path));
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let machine = Home::empty();
+    let (usb, to) = (home.url("usb"), machine.path("volumes"));
+    let recover = || machine.json(&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"]);
+    recover().expect(0);
+    copy_tree(&home.destination("usb"), &home.path("backup"));
+    fs::remove_file(home.volume("photos").join("goes")).unwrap();
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    fs::remove_dir_all(home.destination("usb")).unwrap();
+    copy_tree(&home.path("backup"), &home.destination("usb"));
+    home.json(&["sync"]).expect(3);
+    let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
+    home.run(&["alarms", "ack", &alarm, "--reason", "restored from a backup", "--yes"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    recover().expect(0);
+    assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), 1);
+    assert!(!to.join("photos/goes").exists());
+}
+
 /// Segments begin anew after a rollback, and the newest bytes of a file are not there, because it changed while they were sent. It comes back
 /// as it was before.
 #[test]
