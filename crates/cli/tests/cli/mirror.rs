@@ -399,7 +399,12 @@ fn a_version_in_the_history_is_recovered_from_there() {
     home.write("photos", "other", b"other");
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
+    is_known_again(&one, b"before");
 
+    // Then something does need the place.
+    home.write("photos", "a", b"newest");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
     is_known_again(&one, b"before");
 }
 
@@ -463,6 +468,7 @@ fn is_known_again(mirror: &Path, bytes: &[u8]) {
     let machine = Home::empty();
     let (from, to) = (format!("file://{}", mirror.display()), machine.path("volumes"));
     machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
     let (content, elsewhere) = (lastcopy_fs::hash_bytes(bytes).hash.to_string(), machine.path("elsewhere"));
     machine.run(&["restore", "photos", "--content", &content, "--to", elsewhere.to_str().unwrap()]).expect(0);
     let found = read_tree(&elsewhere);
