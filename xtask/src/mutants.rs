@@ -22,8 +22,8 @@ pub(crate) struct MutantsArgs {
     packages: Vec<String>,
 }
 
-/// Seconds after which tests hang, which is noticed, too. Three times what those of the mirrors take on a slow machine: what ended only for want of time
-/// was noticed by nobody.
+/// Seconds after which tests hang, which is noticed, too. Several times what they take on a slow machine: what ended only for want of time was noticed by
+/// nobody.
 const PATIENCE: &str = "900";
 
 /// Modules of a crate, and who else notices what becomes of them, in this order.
@@ -58,10 +58,9 @@ const ALL: &[Modules] = &[
     Modules {
         package: "lastcopy-restore",
         files: &["receipts", "recover"],
-        // The whole program's tests of it take seconds, and those of the mirrors minutes.
         above: &[
+            Tests { packages: &["lastcopy-histories"], only: &[] },
             Tests { packages: &["lastcopy"], only: &["recover", "mirror::"] },
-            Tests { packages: &["lastcopy-sync-mirror", "lastcopy-histories"], only: &[] },
         ],
     },
 ];

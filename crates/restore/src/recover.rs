@@ -396,7 +396,6 @@ impl Filling<'_, '_> {
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
         let never_had = !earlier && kept.is_some_and(|kept| !kept.has_had(&path, status));
-        let at_its_path = location.0.is_empty() || location == self.layout.location(&path);
         let place = place_of(&path, location, status, &self.layout);
         if earlier {
             // It counts for the path only if nobody else says anything of it, and the path tells no place for it.
@@ -413,9 +412,9 @@ impl Filling<'_, '_> {
                 self.report.earlier.remove(at);
             }
             self.report.elsewhere.remove(&path);
-            if self.report.names_all || !at_its_path || status == FileStatus::Missing {
-                self.report.elsewhere.extend(place.map(|at| (path.clone(), (content, at))));
-            }
+            let tells_more = |at: &Location| status == FileStatus::Missing || *at != self.layout.location(&path);
+            let told = place.filter(|at| self.report.names_all || tells_more(at));
+            self.report.elsewhere.extend(told.map(|at| (path.clone(), (content, at))));
         }
         Recovered { path, content, mtime_ns, mode, status, yields: earlier || never_had, index_first }
     }

@@ -9,7 +9,7 @@ use crate::tree::{assert_same_tree, read_tree};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A volume that is pushed to a mirror; everything that starts rclone is counted.
 fn mirrored(lines: &str) -> Home {
@@ -446,6 +446,26 @@ fn what_was_never_pushed_takes_no_place() {
     if no_rclone("mirror::what_was_never_pushed_takes_no_place") {
         return;
     }
+    let (_home, one) = with_an_older_version_at_a_path();
+    is_known_again(&one, b"before");
+}
+
+/// Where somebody removed it there, and something else took the place, it is not looked for any more.
+#[test]
+fn what_was_pushed_takes_a_place() {
+    if no_rclone("mirror::what_was_pushed_takes_a_place") {
+        return;
+    }
+    let (home, one) = with_an_older_version_at_a_path();
+    fs::remove_file(one.join("photos/a")).unwrap();
+    home.write("photos", "a", b"newest");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
+    is_known_again(&one, b"newest");
+}
+
+/// A mirror that names what a path held before, at that very path. Nothing else lies there.
+fn with_an_older_version_at_a_path() -> (Home, PathBuf) {
     let home = twice_mirrored(&[("a", "before"), ("stays", "here")]);
     let config = fs::read_to_string(home.config()).unwrap();
     home.write_config(&format!("{config}[volumes.photos.offload]\nrequire = [\"one\", \"two\"]\n"));
@@ -459,8 +479,7 @@ fn what_was_never_pushed_takes_no_place() {
     home.write("photos", "other", b"other");
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
-
-    is_known_again(&one, b"before");
+    (home, one)
 }
 
 /// Another machine knows a content by a mirror alone, and gets it from there.
