@@ -244,4 +244,18 @@ impl Home {
     pub(crate) fn json(&self, arguments: &[&str]) -> Json {
         self.run(&[&["--json"], arguments].concat()).into_json()
     }
+
+    /// Recovers what a destination tells of, where `volume` says that volumes are.
+    #[track_caller]
+    pub(crate) fn recover(&self, url: &str, more: &[&str]) -> Json {
+        let to = self.path("volumes");
+        self.json(&[&["recover", "--from", url, "--to", to.to_str().unwrap(), "--yes"], more].concat())
+    }
+
+    /// Acknowledges the alarm that stands.
+    #[track_caller]
+    pub(crate) fn acknowledge(&self, reason: &str) {
+        let alarm = self.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
+        self.run(&["alarms", "ack", &alarm, "--reason", reason, "--yes"]).expect(0);
+    }
 }

@@ -331,8 +331,7 @@ fn an_index_learns_of_a_second_mirror() {
     let machine = Home::empty();
     let to = machine.path("volumes");
     for name in ["one", "two"] {
-        let from = format!("file://{}", home.destination(name).display());
-        machine.json(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--name", name, "--yes"]).expect(0);
+        machine.recover(&home.url(name), &["--name", name]).expect(0);
     }
     for (name, count) in [("one", 4), ("two", 3)] {
         let verified = machine.json(&["verify", name]).expect(0);
@@ -371,8 +370,7 @@ fn what_moved_after_it_was_offloaded_is_found_by_the_mirror_alone() {
     assert_eq!(home.json(&["sync", "--to", "one"]).expect(0).count("stored"), 0);
 
     let machine = Home::empty();
-    let (from, to) = (format!("file://{}", one.display()), machine.path("volumes"));
-    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.recover(&home.url("one"), &[]).expect(0);
     for path in ["foo/x", "bar/y"] {
         let elsewhere = machine.path(path);
         machine.json(&["restore", "photos", path, "--to", elsewhere.to_str().unwrap()]).expect(0);
@@ -397,12 +395,6 @@ fn a_version_in_the_history_is_recovered_from_there() {
     home.run(&["sync"]).expect(0);
     begins_anew(&home, &one);
     home.write("photos", "other", b"other");
-    home.run(&["index"]).expect(0);
-    home.run(&["sync", "--to", "one"]).expect(0);
-    is_known_again(&one, b"before");
-
-    // Then something does need the place.
-    home.write("photos", "a", b"newest");
     home.run(&["index"]).expect(0);
     home.run(&["sync", "--to", "one"]).expect(0);
     is_known_again(&one, b"before");
@@ -433,10 +425,9 @@ fn how_a_path_stood_takes_no_place() {
     home.run(&["sync", "--to", "one"]).expect(1);
 
     let machine = Home::empty();
-    let (from, to) = (format!("file://{}", home.destination("one").display()), machine.path("volumes"));
-    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.recover(&home.url("one"), &[]).expect(0);
     machine.run(&["restore", "photos"]).expect(0);
-    assert_eq!(fs::read(to.join("photos/a")).unwrap(), b"two");
+    assert_eq!(fs::read(machine.volume("photos").join("a")).unwrap(), b"two");
     assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
 }
 
@@ -485,8 +476,7 @@ fn with_an_older_version_at_a_path() -> (Home, PathBuf) {
 /// Another machine knows a content by a mirror alone, and gets it from there.
 fn is_known_again(mirror: &Path, bytes: &[u8]) {
     let machine = Home::empty();
-    let (from, to) = (format!("file://{}", mirror.display()), machine.path("volumes"));
-    machine.run(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.recover(&format!("file://{}", mirror.display()), &[]).expect(0);
     assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
     let (content, elsewhere) = (lastcopy_fs::hash_bytes(bytes).hash.to_string(), machine.path("elsewhere"));
     machine.run(&["restore", "photos", "--content", &content, "--to", elsewhere.to_str().unwrap()]).expect(0);
@@ -500,8 +490,7 @@ fn begins_anew(home: &Home, mirror: &Path) {
     let heads = read_tree(&ours).into_keys().filter(|path| path.ends_with("head.json")).map(|path| ours.join(path));
     heads.for_each(|head| fs::remove_dir_all(head.parent().unwrap()).unwrap());
     home.run(&["sync", "--to", "one"]).expect(3);
-    let alarm = home.json(&["alarms"]).of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &alarm, "--reason", "somebody cleaned up", "--yes"]).expect(0);
+    home.acknowledge("somebody cleaned up");
 }
 
 /// A version was lost, and its place has something else by now: a newer version, a directory, or a file where it needs a directory. A repair

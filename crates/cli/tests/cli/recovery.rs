@@ -127,9 +127,7 @@ fn an_index_is_rebuilt_from_a_destination_alone() {
 fn a_machine_is_rebuilt_from_a_destination_alone() {
     let (home, tree) = with_history(&Setup::usual());
     let machine = Home::empty();
-    let from = home.url("usb");
-    let to = machine.path("volumes");
-    let lost = machine.json(&["recover", "--from", &from, "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    let lost = machine.recover(&home.url("usb"), &[]).expect(0);
     assert_eq!(lost.summary()["destination"], "recovered");
     let restored = machine.json(&["restore", "photos"]).expect(0);
     assert_eq!(restored.count("restored"), tree.len() as u64);
@@ -223,9 +221,8 @@ fn of_several_volumes_one_is_recovered() {
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
     let machine = Home::empty();
-    let (usb, to) = (home.url("usb"), machine.path("volumes"));
-    let recover =
-        |more: &[&str]| machine.json(&[&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"], more].concat());
+    let usb = home.url("usb");
+    let recover = |more: &[&str]| machine.recover(&usb, more);
     recover(&["--volume", "music"]).expect(0);
     assert!(!machine.volume("photos").exists());
     machine.json(&["restore", "music"]).expect(0);
@@ -250,8 +247,7 @@ fn what_is_known_already_stops_no_other_volume() {
     home.run(&["sync"]).expect(0);
     let machine = Home::empty();
     let (usb, to) = (home.url("usb"), machine.path("volumes"));
-    let recover =
-        |more: &[&str]| machine.json(&[&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"], more].concat());
+    let recover = |more: &[&str]| machine.recover(&usb, more);
     recover(&["--volume", "photos"]).expect(0);
     machine.json(&["restore", "photos"]).expect(0);
     // Stopped when the paths of the other volume were known, and no receipt; then something comes to its disk.
@@ -275,13 +271,25 @@ fn what_is_known_already_stops_no_other_volume() {
     }
 }
 
+/// A volume of some files that was pushed, and another machine that recovered it.
+fn recovered_elsewhere(paths: &[&str]) -> (Home, Home) {
+    let home = Home::new(&Setup::usual());
+    for path in paths {
+        home.write("photos", path, &content(path));
+    }
+    home.run(&["index"]).expect(0);
+    home.run(&["sync"]).expect(0);
+    let machine = Home::empty();
+    machine.recover(&home.url("usb"), &[]).expect(0);
+    (home, machine)
+}
+
 /// The machine that an index was recovered from lives, after all, and pushes on.
 #[test]
 fn what_a_life_tells_after_it_was_recovered_is_news() {
     let (home, _) = with_history(&Setup::usual());
     let machine = Home::empty();
-    let (usb, to) = (home.url("usb"), machine.path("volumes"));
-    let recover = || machine.json(&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"]);
+    let recover = || machine.recover(&home.url("usb"), &[]);
     recover().expect(0);
     machine.json(&["restore", "photos"]).expect(0);
     assert_eq!(recover().expect(3).error_code(), "refused");
@@ -290,33 +298,24 @@ fn what_a_life_tells_after_it_was_recovered_is_news() {
     home.run(&["sync"]).expect(0);
     assert_eq!(recover().expect(0).count("volumes"), 1);
     machine.json(&["restore", "photos", "later"]).expect(0);
-    assert_eq!(fs::read(to.join("photos/later")).unwrap(), content("later"));
+    assert_eq!(fs::read(machine.volume("photos").join("later")).unwrap(), content("later"));
     assert_eq!(recover().expect(3).error_code(), "refused");
 }
 
 /// The same, where the machine that took over has files of its own by then: what it knows by the recovery alone follows the later word.
 #[test]
 fn what_only_a_recovery_told_follows_the_later_one() {
-    let home = Home::new(&Setup::usual());
-    for path in ["a", "b"] {
-        home.write("photos", path, &content(path));
-    }
-    home.run(&["index"]).expect(0);
-    home.run(&["sync"]).expect(0);
-    let machine = Home::empty();
-    let (usb, to) = (home.url("usb"), machine.path("volumes"));
-    let recover = || machine.json(&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"]);
-    recover().expect(0);
+    let (home, machine) = recovered_elsewhere(&["a", "b"]);
     machine.json(&["restore", "photos", "a"]).expect(0);
-    write(&to.join("photos/own"), &content("own"));
+    machine.write("photos", "own", &content("own"));
     machine.json(&["index"]).expect(0);
     home.write("photos", "b", &content("newer"));
     home.run(&["index"]).expect(0);
     home.run(&["sync"]).expect(0);
-    recover().expect(0);
+    machine.recover(&home.url("usb"), &[]).expect(0);
     machine.json(&["restore", "photos"]).expect(0);
     for (path, text) in [("a", "a"), ("b", "newer"), ("own", "own")] {
-        assert_eq!(fs::read(to.join("photos").join(path)).unwrap(), content(text), "{path}");
+        assert_eq!(fs::read(machine.volume("photos").join(path)).unwrap(), content(text), "{path}");
     }
 }
 
@@ -389,9 +388,7 @@ fn a_recovery_accepts_nothing_for_a_person() {
     let (another, _) = with_history(&Setup::usual());
     let machine = Home::empty();
     let to = machine.path("volumes");
-    let recover = |from: &str, more: &[&str]| {
-        machine.json(&[&["recover", "--from", from, "--to", to.to_str().unwrap(), "--yes"], more].concat())
-    };
+    let recover = |from: &str, more: &[&str]| machine.recover(from, more);
     let (usb, nas) = (home.url("usb"), home.url("nas"));
     recover(&usb, &["--name", "usb"]).expect(0);
     machine.json(&["verify", "usb"]).expect(0);
@@ -459,8 +456,7 @@ fn a_damaged_head_does_not_stop_the_recovery_of_another_volume() {
     home.run(&["sync", "letters"]).expect(0);
     fs::write(volumes.join(head), "{}").unwrap();
     let machine = Home::empty();
-    let to = machine.path("volumes");
-    let recovered = machine.json(&["recover", "--from", &home.url("usb"), "--to", to.to_str().unwrap(), "--yes"]).expect(1);
+    let recovered = machine.recover(&home.url("usb"), &[]).expect(1);
     assert!(recovered.ran.stderr.contains("is damaged"), "{}", recovered.ran);
     machine.json(&["restore", "letters"]).expect(0);
     assert_same_tree(&machine.tree("letters"), &home.tree("letters"));
@@ -675,8 +671,7 @@ fn a_second_copy_of_the_index_is_noticed() {
 
     // Who recovers from there gets what either one had.
     let machine = Home::empty();
-    let to = machine.path("volumes");
-    machine.json(&["recover", "--from", &home.url("usb"), "--to", to.to_str().unwrap(), "--yes"]).expect(0);
+    machine.recover(&home.url("usb"), &[]).expect(0);
     machine.json(&["restore", "photos"]).expect(0);
     first.extend(clone.tree("photos"));
     assert_same_tree(&machine.tree("photos"), &first);
@@ -717,8 +712,7 @@ fn a_destination_that_was_rolled_back_is_refused() {
     // The old one for good, on a person's word: what it lacks is found, and sent again.
     put_back("backup");
     home.json(&["sync"]).expect(3);
-    let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &alarm, "--reason", "restored from a backup", "--yes"]).expect(0);
+    home.acknowledge("restored from a backup");
     assert_eq!(home.json(&["sync"]).expect(0).count("verified"), 2);
     assert_eq!(fs::read(home.object("usb", &content("new"))).unwrap(), content("new"));
     assert_eq!(home.json(&["offload", "photos", ".", "--yes"]).expect(0).count("offloaded"), 2);
@@ -731,16 +725,7 @@ fn a_destination_that_was_rolled_back_is_refused() {
 /// Segments begin anew after a rollback, and name a deleted file only as missing. Whoever had heard of it before hears that, too.
 #[test]
 fn what_was_deleted_before_segments_began_anew_is_not_recovered() {
-    let home = Home::new(&Setup::usual());
-    for path in ["stays", "goes"] {
-        home.write("photos", path, &content(path));
-    }
-    home.run(&["index"]).expect(0);
-    home.run(&["sync"]).expect(0);
-    let machine = Home::empty();
-    let (usb, to) = (home.url("usb"), machine.path("volumes"));
-    let recover = || machine.json(&["recover", "--from", &usb, "--to", to.to_str().unwrap(), "--yes"]);
-    recover().expect(0);
+    let (home, machine) = recovered_elsewhere(&["stays", "goes"]);
     copy_tree(&home.destination("usb"), &home.path("backup"));
     fs::remove_file(home.volume("photos").join("goes")).unwrap();
     home.run(&["index"]).expect(0);
@@ -748,12 +733,11 @@ fn what_was_deleted_before_segments_began_anew_is_not_recovered() {
     fs::remove_dir_all(home.destination("usb")).unwrap();
     copy_tree(&home.path("backup"), &home.destination("usb"));
     home.json(&["sync"]).expect(3);
-    let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &alarm, "--reason", "restored from a backup", "--yes"]).expect(0);
+    home.acknowledge("restored from a backup");
     home.run(&["sync"]).expect(0);
-    recover().expect(0);
+    machine.recover(&home.url("usb"), &[]).expect(0);
     assert_eq!(machine.json(&["restore", "photos"]).expect(0).count("restored"), 1);
-    assert!(!to.join("photos/goes").exists());
+    assert!(!machine.volume("photos").join("goes").exists());
 }
 
 /// Segments begin anew after a rollback, and the newest bytes of a file are not there, because it changed while they were sent. It comes back
@@ -766,8 +750,7 @@ fn a_file_whose_newest_bytes_are_withheld_comes_back_as_it_stood() {
     home.run(&["sync"]).expect(0);
     fs::remove_dir_all(home.destination("usb").join("volumes")).unwrap();
     home.json(&["sync"]).expect(3);
-    let alarm = home.json(&["alarms"]).expect(1).of("alarm").next().unwrap()["id"].to_string();
-    home.run(&["alarms", "ack", &alarm, "--reason", "somebody cleaned up", "--yes"]).expect(0);
+    home.acknowledge("somebody cleaned up");
     home.run(&["verify", "--all"]).expect(0);
     home.write("photos", "a", b"two");
     home.run(&["index"]).expect(0);
@@ -1166,9 +1149,7 @@ fn an_index_learns_of_a_second_destination() {
 
     let machine = Home::empty();
     let to = machine.path("volumes");
-    let recover = |from: &str, more: &[&str]| {
-        machine.json(&[&["recover", "--from", from, "--to", to.to_str().unwrap(), "--yes"], more].concat())
-    };
+    let recover = |from: &str, more: &[&str]| machine.recover(from, more);
     let (usb, nas) = (home.url("usb"), home.url("nas"));
     recover(&usb, &["--name", "usb"]).expect(0);
     let refused = recover(&nas, &["--name", "usb"]).expect(3);
@@ -1181,8 +1162,7 @@ fn an_index_learns_of_a_second_destination() {
     // Also once files are here, where nothing is known of it yet.
     let late = Home::empty();
     let to = late.path("volumes");
-    let recover =
-        |from: &str, name: &str| late.json(&["recover", "--from", from, "--to", to.to_str().unwrap(), "--name", name, "--yes"]);
+    let recover = |from: &str, name: &str| late.recover(from, &["--name", name]);
     recover(&usb, "usb").expect(0);
     late.run(&["restore", "photos"]).expect(0);
     recover(&nas, "nas").expect(0);
@@ -1192,9 +1172,7 @@ fn an_index_learns_of_a_second_destination() {
 
     // Or where all that is known of it is who it is.
     let adopting = Home::empty();
-    let to = adopting.path("volumes");
-    let recover =
-        |from: &str, name: &str| adopting.json(&["recover", "--from", from, "--to", to.to_str().unwrap(), "--name", name, "--yes"]);
+    let recover = |from: &str, name: &str| adopting.recover(from, &["--name", name]);
     recover(&usb, "usb").expect(0);
     recover(&usb, "usb").expect(0);
     adopting.run(&["restore", "photos"]).expect(0);
