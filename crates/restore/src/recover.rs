@@ -96,8 +96,9 @@ pub struct RecoverReport {
     pub segments: u64,
     /// Segments that are damaged or gone, and what that means.
     pub damaged: Vec<String>,
-    /// Paths whose contents lie at other places than they would tell, or that are missing here, where files lie at their paths.
-    pub elsewhere: BTreeMap<RelPath, (Content, Location)>,
+    /// Paths whose contents lie at other places than they would tell, or that are missing here, where files lie at their paths. Without a
+    /// place, the destination did not hold it when that was written.
+    pub elsewhere: BTreeMap<RelPath, (Content, Option<Location>)>,
     /// What paths held before, by the places where the destination has it, if not by its digest.
     pub earlier: BTreeMap<Location, Content>,
     /// `elsewhere` names every path that the destination has: the index knew the volume already, and may know others.
@@ -396,14 +397,15 @@ impl Filling<'_, '_> {
             FileStatus::Missing | FileStatus::Superseded => FileStatus::Missing,
         };
         let never_had = !earlier && kept.is_some_and(|kept| !kept.has_had(&path, status));
-        let place = place_of(&path, location, status, &self.layout);
+        let place = (!location.0.is_empty()).then_some(location);
+        // Where files lie at their paths, each that is held has a place.
+        let tells = place.is_some() || self.layout != Layout::ByContent && status == FileStatus::Offloaded;
         if earlier {
             // It counts for the path only if nobody else says anything of it, and the path tells no place for it.
-            if let Some(at) = place {
-                match self.report.elsewhere.entry(path.clone()) {
-                    Entry::Vacant(free) => drop(free.insert((content, at))),
-                    Entry::Occupied(_) => drop(self.report.earlier.insert(at, content)),
-                }
+            match (self.report.elsewhere.entry(path.clone()), place) {
+                (Entry::Vacant(free), place) if tells => drop(free.insert((content, place))),
+                (Entry::Occupied(_), Some(at)) => drop(self.report.earlier.insert(at, content)),
+                (Entry::Vacant(_) | Entry::Occupied(_), _) => {}
             }
         } else if !never_had {
             // Where the index has the last word on a path, the destination still has it on what it holds. What it holds there now, it had
@@ -412,20 +414,12 @@ impl Filling<'_, '_> {
                 self.report.earlier.remove(at);
             }
             self.report.elsewhere.remove(&path);
-            let tells_more = |at: &Location| status == FileStatus::Missing || *at != self.layout.location(&path);
-            let told = place.filter(|at| self.report.names_all || tells_more(at));
-            self.report.elsewhere.extend(told.map(|at| (path.clone(), (content, at))));
+            let lies_at_its_path = status != FileStatus::Missing && place.as_ref() == Some(&self.layout.location(&path));
+            if tells && (self.report.names_all || !lies_at_its_path) {
+                self.report.elsewhere.insert(path.clone(), (content, place));
+            }
         }
         Recovered { path, content, mtime_ns, mode, status, yields: earlier || never_had, index_first }
-    }
-}
-
-/// Where files lie at their paths, the place of what a line says. Of a missing one, the line has to say it.
-fn place_of(path: &RelPath, said: Location, status: FileStatus, layout: &Layout) -> Option<Location> {
-    match (said.0.is_empty(), layout) {
-        (false, _) => Some(said),
-        (true, Layout::ByContent) => None,
-        (true, Layout::ByPath { .. }) => (status == FileStatus::Offloaded).then(|| layout.location(path)),
     }
 }
 

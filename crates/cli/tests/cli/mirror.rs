@@ -381,6 +381,36 @@ fn what_moved_after_it_was_offloaded_is_found_by_the_mirror_alone() {
     assert_eq!(machine.json(&["verify"]).expect(0).count("lost"), 0);
 }
 
+/// A mirror that was told of files when they were offloaded already never had them, and its segments name no place for them. A recovery counted
+/// on them at their paths all the same, and the next check called them lost. What a person has put there since is found.
+#[test]
+fn what_a_mirror_never_had_is_not_expected_there() {
+    if no_rclone("mirror::what_a_mirror_never_had_is_not_expected_there") {
+        return;
+    }
+    let home = twice_mirrored(&[("stays", "here")]);
+    let config = fs::read_to_string(home.config()).unwrap();
+    home.write_config(&format!("{config}[volumes.photos.offload]\nrequire = [\"one\"]\n"));
+    home.write("photos", "apart", b"at one of them");
+    home.write("photos", "by hand", b"since");
+    home.run(&["index"]).expect(0);
+    home.run(&["sync", "--to", "one"]).expect(0);
+    home.run(&["offload", "photos", "apart", "by hand", "--yes"]).expect(0);
+    home.run(&["sync", "--to", "two"]).expect(0);
+    fs::write(home.destination("two").join("photos/by hand"), "since").unwrap();
+
+    let knows_nothing = Home::empty();
+    let knows_the_volume = Home::empty();
+    knows_the_volume.recover(&home.url("one"), &["--name", "one"]).expect(0);
+    for machine in [knows_nothing, knows_the_volume] {
+        let recovered = machine.recover(&home.url("two"), &["--name", "two"]).expect(0);
+        assert_eq!(recovered.summary()["contents"], 2, "{recovered:?}");
+        let verified = machine.json(&["verify", "two"]).expect(0);
+        assert_eq!((verified.count("verified"), verified.count("lost")), (2, 0));
+        machine.run(&["restore", "photos", "by hand"]).expect(0);
+    }
+}
+
 /// The segments that told of a version are gone with a rollback that was acknowledged. The one that begins anew says where in the history it
 /// lies, and the version is known by that.
 #[test]

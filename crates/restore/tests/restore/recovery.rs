@@ -642,6 +642,21 @@ fn a_line_that_cannot_be_true_stops_nothing() {
     }
 }
 
+/// A segment that reads well, and is not the one that its head names, says nothing: not by its own digest, either.
+#[test]
+fn a_segment_that_was_exchanged_is_not_believed() {
+    let world = lost();
+    let head = segments(&world)[1].parent().unwrap().with_file_name("head.json");
+    let names_the_right_one = fs::read(&head).unwrap();
+    forge(&world, &line("lie", "one", 3));
+    fs::write(&head, names_the_right_one).unwrap();
+    let (store, volume, found) = begin_anew(&world);
+    let run = store.begin_restore(Some(&volume)).unwrap();
+    let report = world.recover_volume(run, "vault", &found).unwrap();
+    assert_eq!((report.files, report.segments, report.damaged.len()), (3, 1, 1), "{:?}", report.damaged);
+    assert!(store.file_at(volume.id(), &rel("lie")).unwrap().is_none());
+}
+
 /// A content that lies somewhere else than its path says is there under that name; nothing else would ever look for it.
 #[test]
 fn what_lies_elsewhere_is_told() {
@@ -652,7 +667,7 @@ fn what_lies_elsewhere_is_told() {
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
     let report = world.recover_volume(run, "vault", &found).unwrap();
-    let one = (crate::support::content("one"), Location(b"trash/moved".to_vec()));
+    let one = (crate::support::content("one"), Some(Location(b"trash/moved".to_vec())));
     assert_eq!(report.elsewhere, BTreeMap::from([(rel("moved"), one)]));
     assert_eq!((report.damaged, report.files), (Vec::new(), 6));
 }
