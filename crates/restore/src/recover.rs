@@ -402,10 +402,10 @@ impl Filling<'_, '_> {
         let tells = place.is_some() || self.layout != Layout::ByContent && status == FileStatus::Offloaded;
         if earlier {
             // It counts for the path only if nobody else says anything of it, and the path tells no place for it.
-            match (self.report.elsewhere.entry(path.clone()), place) {
-                (Entry::Vacant(free), place) if tells => drop(free.insert((content, place))),
-                (Entry::Occupied(_), Some(at)) => drop(self.report.earlier.insert(at, content)),
-                (Entry::Vacant(_) | Entry::Occupied(_), _) => {}
+            match self.report.elsewhere.entry(path.clone()) {
+                Entry::Vacant(free) if tells => drop(free.insert((content, place))),
+                Entry::Vacant(_) => {}
+                Entry::Occupied(_) => self.report.earlier.extend(place.map(|at| (at, content))),
             }
         } else if !never_had {
             // Where the index has the last word on a path, the destination still has it on what it holds. What it holds there now, it had

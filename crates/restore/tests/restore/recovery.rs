@@ -662,14 +662,16 @@ fn a_segment_that_was_exchanged_is_not_believed() {
 fn what_lies_elsewhere_is_told() {
     let world = lost();
     let elsewhere = |path: &str| line(path, "one", 3).replace("\"path\"", "\"location\":\"trash/moved\",\"path\"");
-    // The last word on a path counts.
-    forge(&world, &(elsewhere("moved") + &elsewhere("back again") + &line("back again", "one", 3)));
+    let stood = |line: String| line.replace("\"path\"", "\"earlier\":true,\"path\"");
+    // The last word on a path counts; how it stood, if that is all that anybody says.
+    let lines = [elsewhere("moved"), elsewhere("back again"), line("back again", "one", 3)];
+    forge(&world, &(lines.concat() + &stood(elsewhere("stood")) + &stood(line("stood at its digest", "one", 3))));
     let (store, volume, found) = begin_anew(&world);
     let run = store.begin_restore(Some(&volume)).unwrap();
     let report = world.recover_volume(run, "vault", &found).unwrap();
     let one = (crate::support::content("one"), Some(Location(b"trash/moved".to_vec())));
-    assert_eq!(report.elsewhere, BTreeMap::from([(rel("moved"), one)]));
-    assert_eq!((report.damaged, report.files), (Vec::new(), 6));
+    assert_eq!(report.elsewhere, BTreeMap::from([(rel("moved"), one.clone()), (rel("stood"), one)]));
+    assert_eq!((report.damaged, report.files), (Vec::new(), 8));
 }
 
 /// A segment named files of ours: a marker, and a file that an offload would have set aside. A restore would have put them there.
