@@ -18,7 +18,10 @@ complain() {
 # Whether a file hashes to a digest.
 is() { [ "$(b3sum --no-names <"$1")" = "$2" ]; }
 
-jq -e '.format == 1 and .kind == "cas"' "$from/.lastcopy-destination.json" >/dev/null
+jq -e '.format == 1 and .kind == "cas"' "$from/.lastcopy-destination.json" >/dev/null || {
+    complain "$from: no destination of kind cas, in format 1. In a mirror, files lie at their paths; a repository of kopia's, kopia restores"
+    exit 1
+}
 mkdir -p "$to"
 files=$to/.files last=$to/.last part=$to/.part
 

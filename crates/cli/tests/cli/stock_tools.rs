@@ -206,10 +206,13 @@ fn what_is_no_destination_is_refused() {
         return skipped("stock_tools::what_is_no_destination_is_refused", &format!("{program} is not installed"));
     }
     let home = Home::empty();
-    for place in [home.path("nothing"), home.path("volumes")] {
+    let mirror = home.path("mirror");
+    fs::create_dir(&mirror).unwrap();
+    fs::write(mirror.join(".lastcopy-destination.json"), r#"{"format": 1, "kind": "mirror"}"#).unwrap();
+    for place in [home.path("nothing"), home.path("volumes"), mirror] {
         let output = recover(&place, &home.path("target"));
         assert!(!output.status.success());
-        assert!(!output.stderr.is_empty());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no destination of kind cas"), "{output:?}");
         assert!(!home.path("target").exists());
     }
 }
