@@ -3,8 +3,9 @@
 use crate::support::{World, rel, tree};
 use lastcopy_offload::{OffloadError, SettleReport, settle};
 use lastcopy_store::{FileStatus, IntentId, IntentState, Leaving, Offload, Outcome, Run, RunId, Timestamp};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
 
 /// How far an offload of one file had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,13 +140,21 @@ fn what_was_deleted_as_intended_is_offloaded() {
     broken.world.assert_nothing_aside();
 }
 
-/// It was deleted as intended, and the next file at its path got its inode's number: that is not the file that never went.
+/// It was deleted as intended, and the next file at its path got its inode's number: that is not the file that never went, also where it has
+/// its size, or its time.
 #[test]
 fn another_file_with_its_inode_is_not_it() {
-    let broken = Broken::at(Reached::Deleting, |world, _| fs::write(world.path("dir/a"), "brand new").unwrap());
-    assert_eq!(broken.settle(), gone());
-    assert_eq!((broken.state(), broken.world.status("dir/a")), (IntentState::Offloaded, FileStatus::Offloaded));
-    assert_eq!(fs::read_to_string(broken.world.path("dir/a")).unwrap(), "brand new");
+    for (text, is_later) in [("brand new", true), ("new", true), ("brand new", false)] {
+        let broken = Broken::at(Reached::Deleting, |world, _| {
+            let file = File::options().write(true).open(world.path("dir/a")).unwrap();
+            let mtime = file.metadata().unwrap().modified().unwrap();
+            file.write_all_at(text.as_bytes(), 0).unwrap();
+            file.set_modified(mtime + Duration::from_secs(u64::from(is_later))).unwrap();
+        });
+        assert_eq!(broken.settle(), gone());
+        assert_eq!((broken.state(), broken.world.status("dir/a")), (IntentState::Offloaded, FileStatus::Offloaded));
+        assert_eq!(fs::read_to_string(broken.world.path("dir/a")).unwrap(), text);
+    }
 }
 
 /// Gone, though nobody had begun to delete it: reported, and not called durable elsewhere.
