@@ -416,6 +416,12 @@ fn fill(
             }
             Err(error) => return Err(error),
         };
+        let nowhere = app.store()?.survey_volume(open.id())?.uncovered_offloaded;
+        if nowhere > 0 {
+            let nowhere = plural(nowhere, "offloaded file", "offloaded files");
+            app.output.warn(&format!("{}: {nowhere} that no destination is known to hold", open.name()));
+            app.output.note("  `lastcopy recover --from URL` of another destination that was in use tells what that one holds");
+        }
     }
     app.output.note(&format!("  next: `lastcopy verify {name}` proves what it holds, `lastcopy restore VOLUME` brings files back"));
     let fields = Fields::new().with("destination", name).with("volumes", taken.len()).with("contents", contents);

@@ -402,9 +402,11 @@ fn what_a_mirror_never_had_is_not_expected_there() {
     let knows_nothing = Home::empty();
     let knows_the_volume = Home::empty();
     knows_the_volume.recover(&home.url("one"), &["--name", "one"]).expect(0);
-    for machine in [knows_nothing, knows_the_volume] {
+    for (machine, apart_is_nowhere) in [(knows_nothing, true), (knows_the_volume, false)] {
         let recovered = machine.recover(&home.url("two"), &["--name", "two"]).expect(0);
         assert_eq!(recovered.summary()["contents"], 2, "{recovered:?}");
+        let warned = recovered.ran.stderr.contains("1 offloaded file that no destination is known to hold");
+        assert_eq!(warned, apart_is_nowhere, "{recovered:?}");
         let verified = machine.json(&["verify", "two"]).expect(0);
         assert_eq!((verified.count("verified"), verified.count("lost")), (2, 0));
         machine.run(&["restore", "photos", "by hand"]).expect(0);
