@@ -97,8 +97,13 @@ fn there_since(
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let findings = check_held(destination, &items, Depth::Presence, context)?;
-    // What gives no answer may be there; nothing is proven anyway.
-    let there = items.into_iter().zip(findings).filter(|(_, finding)| !matches!(finding, Finding::Lost(_)));
-    Ok(there.map(|(item, _)| (item.content, item.location)).collect())
+    context.progress.phase("looking", items.len() as u64, 0);
+    let mut there = Vec::new();
+    for batch in items.chunks(BATCH) {
+        let findings = check_held(destination, batch, Depth::Presence, context)?;
+        // What gives no answer may be there; nothing is proven anyway.
+        let seen = batch.iter().zip(findings).filter(|(_, finding)| !matches!(finding, Finding::Lost(_)));
+        there.extend(seen.map(|(item, _)| (item.content, item.location.clone())));
+    }
+    Ok(there)
 }
