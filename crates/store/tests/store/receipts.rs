@@ -503,6 +503,18 @@ fn a_place_holds_one_content() {
     assert_eq!(own("one").unwrap().level, ReceiptLevel::Verified);
 }
 
+/// What the next segment would tell of, after a head.
+fn told_since(node: &Node, volume: &Volume, vault: &DestinationRecord, head: lastcopy_store::HeadId) -> Vec<lastcopy_fs::RelPath> {
+    let push = Push::begin(&node.store, volume, vault);
+    let mut paths = Vec::new();
+    let mut each = |line: lastcopy_store::Line| {
+        paths.push(line.path);
+        Ok(())
+    };
+    push.snapshot.lines(&push.probed, &lastcopy_store::Layout::ByContent, Some(head), &mut each).unwrap();
+    paths
+}
+
 /// A file that would not hold still has no row that counts after those of its versions. An old version that was moved was told last, and came
 /// back in place of the newer one.
 #[test]
@@ -521,13 +533,71 @@ fn of_a_path_only_the_last_version_is_told_again() {
         assert_eq!(push.run.moving(&push.probed, &from, &to).unwrap().len(), 1);
         push.run.moved(&push.probed, node.content(moved), &from, &to, Ok(()), node.store.now()).unwrap();
         drop(push);
-        let push = Push::begin(&node.store, &volume, &vault);
-        let mut paths = Vec::new();
-        let mut each = |line: lastcopy_store::Line| {
-            paths.push(line.path);
-            Ok(())
-        };
-        push.snapshot.lines(&push.probed, &lastcopy_store::Layout::ByContent, Some(head), &mut each).unwrap();
+        let paths = told_since(&node, &volume, &vault, head);
         assert_eq!(paths.contains(&rel("a")), told, "{moved}: {paths:?}");
     }
+}
+
+/// What is gone from here, and was stored again at another place there, is told with that place, or a recovery would look at the old one. What
+/// came back to where it was is told already.
+#[test]
+fn a_repair_is_told_again_where_it_moved_something() {
+    for (stored_again, told) in [("photos/a", false), ("photos/a again", true)] {
+        let node = Node::new();
+        let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+        node.index(&volume, &[("a", "one")]);
+        let push = Push::begin(&node.store, &volume, &vault);
+        push.run.record(&push.probed, &[at(&node, "one", "photos/a")]).unwrap();
+        drop(push);
+        node.index_gone(&volume, "a");
+        let push = Push::begin(&node.store, &volume, &vault);
+        let head = push.run.announce(&push.probed, &crate::support::head(1, push.run.id()), &[]).unwrap();
+        push.run.lost(&push.probed, node.content("one"), &Location(b"photos/a".to_vec()), "not there").unwrap();
+        drop(push);
+        node.change_evidence(&vault, |run| {
+            let probed = run.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+            run.repaired(&probed, &[at(&node, "one", stored_again)])
+        });
+        let telling = told_since(&node, &volume, &vault, head);
+        assert_eq!(telling == [rel("a")], told, "stored again as {stored_again}: {telling:?}");
+    }
+}
+
+/// That a destination lost something is known until that is proven again; a proof at another place leaves the hole where it is.
+#[test]
+fn what_was_lost_is_known_until_it_is_proven_again() {
+    let (node, _, vault) = pushed();
+    let other = node.destination("other");
+    let lost = || [node.store.has_lost(vault.id).unwrap(), node.store.has_lost(other.id).unwrap()];
+    assert_eq!(lost(), [false, false]);
+    let verify = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    verify.lost(&probed, node.content("one"), &Location::default(), "not there").unwrap();
+    assert_eq!(lost(), [true, false]);
+    verify.record(&probed, &[at(&node, "one", "another place")]).unwrap();
+    assert_eq!(lost(), [true, false]);
+    verify.record(&probed, &[at(&node, "one", "")]).unwrap();
+    assert_eq!(lost(), [false, false]);
+}
+
+/// Where files lie by their paths, a verify that finds one gone looks at the other places of the same content before it calls that lost. Not at
+/// those that were lost before, unless this one was, too: then any may be back.
+#[test]
+fn another_place_may_hold_what_is_gone_from_one() {
+    let node = Node::new();
+    let (volume, vault) = (node.volume("photos"), node.destination("vault"));
+    node.index(&volume, &[("a", "one"), ("copy of a", "one")]);
+    let verify = node.store.begin_verify(vault.id, None).unwrap();
+    let probed = verify.probed(vault.id, vault.incarnation.as_ref()).unwrap();
+    let places = [Location(b"photos/a".to_vec()), Location(b"photos/copy of a".to_vec())];
+    let may_be_elsewhere = || places.each_ref().map(|place| verify.may_be_elsewhere(&probed, node.content("one"), place).unwrap());
+    verify.record(&probed, &[at(&node, "one", "photos/a")]).unwrap();
+    assert_eq!(may_be_elsewhere(), [false, false], "it was never anywhere else");
+    verify.record(&probed, &[at(&node, "one", "photos/copy of a")]).unwrap();
+    assert_eq!(may_be_elsewhere(), [true, true]);
+    verify.doubted(&places.clone().map(|place| (node.content("one"), place)), &probed).unwrap();
+    verify.lost(&probed, node.content("one"), &places[1], "not there").unwrap();
+    assert_eq!(may_be_elsewhere(), [false, true], "the copy was lost before");
+    verify.lost(&probed, node.content("one"), &places[0], "not there").unwrap();
+    assert_eq!(may_be_elsewhere(), [true, true], "both were");
 }

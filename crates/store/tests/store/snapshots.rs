@@ -243,7 +243,9 @@ fn an_excluded_file_holds_nothing_back_and_is_never_covered_by_a_receipt() {
     let push = Push::begin(&node.store, &volume, &vault);
     push.prove(|path| *path == rel("fine"));
     push.run.exclude(odd.id, "its name cannot be stored").unwrap();
+    let excluding = push.run.id();
     assert!(push.finish().advanced);
+    assert_eq!(node.store.excluded_by(excluding).unwrap(), [(rel("odd"), "its name cannot be stored".to_owned())]);
     assert_eq!(node.component(&volume, &vault), Some(run));
     assert_eq!(node.store.receipts_of(odd.content_id).unwrap(), []);
 
@@ -252,6 +254,9 @@ fn an_excluded_file_holds_nothing_back_and_is_never_covered_by_a_receipt() {
     node.push_proving(&volume, &vault, |path| *path != rel("odd"));
     assert_eq!(node.component(&volume, &vault), Some(run));
     assert!(run < later);
+    // What is gone is no file to exclude.
+    node.index_gone(&volume, "odd");
+    assert_eq!(node.store.excluded_by(excluding).unwrap(), []);
 }
 
 /// A file was left out of a push, whose vector went past it; its content was proven there since, for another file or by a push that was cut
