@@ -174,6 +174,15 @@ impl Dir {
         self.take_plainly(name, to, to_name)
     }
 
+    /// Lets two entries of one file system bear each other's names, atomically: neither name is free at any moment. Says whether the file
+    /// system knows that; if not, nothing happened.
+    pub fn exchange(&self, name: &[u8], other: &Dir, other_name: &[u8]) -> io::Result<bool> {
+        match rustix::fs::renameat_with(&self.fd, component(name)?, &other.fd, component(other_name)?, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+            answer => Ok(answer.map(|()| true)?),
+        }
+    }
+
     /// Says whether the file system knows such a rename.
     fn rename_unless_taken(&self, name: &CStr, to: &Dir, to_name: &CStr) -> io::Result<bool> {
         match rustix::fs::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE) {
@@ -351,6 +360,24 @@ mod tests {
         assert!(holds(&inside) && holds(&root) && holds(&temp.path().join("elsewhere")));
         assert!(!holds(&temp.path().join("root-beside")) && !holds(temp.path()));
         assert!(!lies_in(&inside, &temp.path().join("missing")).expect("looked at"));
+    }
+
+    #[test]
+    fn what_is_exchanged_is_there_under_both_names() {
+        let temp = tempfile::tempdir().expect("temp");
+        let at = |name: &str| temp.path().join(name);
+        std::fs::write(at("a"), "one").expect("write");
+        std::fs::create_dir_all(at("below/b")).expect("mkdir");
+        let dir = Dir::open(temp.path()).expect("open");
+        let below = dir.open_dir(&path("below"), Mounts::Stay).expect("open");
+        assert!(dir.exchange(b"a", &below, b"b").expect("exchanged"));
+        assert_eq!((at("a").is_dir(), std::fs::read_to_string(at("below/b")).expect("read")), (true, "one".into()));
+        let nothing = dir.exchange(b"missing", &below, b"b").expect_err("there is no such name");
+        assert_eq!(nothing.kind(), io::ErrorKind::NotFound);
+        assert_eq!(std::fs::read_to_string(at("below/b")).expect("read"), "one");
+        // A directory cannot come below itself: refused like by a file system that does not know it.
+        assert!(!dir.exchange(b"below", &below, b"b").expect("asked"));
+        assert!(at("below/b").is_file());
     }
 
     /// Also where the kernel cannot refuse to replace.

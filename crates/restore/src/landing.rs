@@ -113,7 +113,7 @@ impl Landing {
     }
 
     /// Gives landed files their modes, makes them durable, moves each to its place without replacing anything, and makes that durable. With `keep`, what is in
-    /// the way is moved to the kept files first.
+    /// the way is moved to the kept files.
     pub(crate) fn place(&self, landed: &[Landed], keep: bool) -> io::Result<Vec<Placed>> {
         let singly = landed.len() <= SYNC_SINGLY;
         for landed in landed {
@@ -160,9 +160,10 @@ impl Landing {
             }
             let to = self.root.create_dir_all(&parent, 0o755, &mut |dir| changed.changed(dir))?;
             if keep && to.entry(name)?.is_some() {
-                self.keep(&to, name, &landed.path, changed)?;
+                self.replace(landed, &to, name, changed)?;
+            } else {
+                self.incoming.rename_new(&landed.temporary, &to, name)?;
             }
-            self.incoming.rename_new(&landed.temporary, &to, name)?;
             changed.changed(&to)?;
             to.entry(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
         })();
@@ -175,13 +176,23 @@ impl Landing {
         }
     }
 
-    /// Moves what is in the way to the kept files.
-    fn keep(&self, dir: &Dir, name: &[u8], path: &RelPath, changed: &mut DirSync) -> io::Result<()> {
-        let kept = RelPath::new(format!("{VOLUME_DIR}/kept/{}", self.run)).map_err(io::Error::other)?.join_path(path);
+    /// Puts a landed file in the place of what is in the way, which goes to the kept files. By an exchange from there, so that whoever is
+    /// killed or loses power leaves one of the two in the place, and the other one where nothing is ever deleted.
+    fn replace(&self, landed: &Landed, dir: &Dir, name: &[u8], changed: &mut DirSync) -> io::Result<()> {
+        let kept = RelPath::new(format!("{VOLUME_DIR}/kept/{}", self.run)).map_err(io::Error::other)?.join_path(&landed.path);
         let (parent, kept_name) = kept.split().ok_or(io::ErrorKind::InvalidInput)?;
-        let to = self.root.create_dir_all(&parent, 0o700, &mut |dir| changed.changed(dir))?;
-        dir.take(name, &to, kept_name)?;
-        changed.changed(&to)
+        let aside = self.root.create_dir_all(&parent, 0o700, &mut |dir| changed.changed(dir))?;
+        changed.changed(&aside)?;
+        self.incoming.take(&landed.temporary, &aside, kept_name)?;
+        let exchanged = aside.exchange(kept_name, dir, name);
+        if matches!(exchanged, Ok(true)) {
+            return Ok(());
+        }
+        aside.take(kept_name, &self.incoming, &landed.temporary)?;
+        exchanged?;
+        // A file system that cannot exchange names: the place is free for a moment.
+        dir.take(name, &aside, kept_name)?;
+        self.incoming.rename_new(&landed.temporary, dir, name)
     }
 
     /// Throws away what earlier runs left on its way when they were killed: copies of what destinations hold. Only where no other run

@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 pub enum Edit {
     /// Puts a new file in the file's place, by a rename; or makes one where there is none.
     Replace,
-    /// The same, on a file system without a rename that refuses to replace.
+    /// The same, on a file system without a rename that refuses to replace or that exchanges.
     ReplacePlainly,
     /// Writes into the file, unless somebody has a lease of it.
     Write,
@@ -51,7 +51,7 @@ impl Edit {
     }
 
     fn surroundings(self, meanwhile: &(dyn Fn() + Sync)) -> Surroundings<'_> {
-        Surroundings { meanwhile, no_exclusive_rename: self == Self::ReplacePlainly, ..Surroundings::default() }
+        Surroundings { meanwhile, only_plain_renames: self == Self::ReplacePlainly, ..Surroundings::default() }
     }
 }
 

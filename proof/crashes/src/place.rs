@@ -66,9 +66,8 @@ impl Place {
     /// What is wrong at the very moment at which the command ended.
     pub fn look(&self, workload: &Workload) -> Result<Vec<String>> {
         let mut wrong = self.expected(workload)?.check(&self.home)?;
-        if let Some(gone) = workload.stays.filter(|file| !self.home.root().join(file).exists()) {
-            wrong.push(format!("{gone} is gone"));
-        }
+        let gone = workload.stays.iter().filter(|file| !self.home.root().join(file).exists());
+        wrong.extend(gone.map(|file| format!("{file} is gone")));
         if let Some(file) = workload.whole.map(|file| self.home.root().join(file))
             && file.exists()
         {

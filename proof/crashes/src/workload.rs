@@ -68,8 +68,8 @@ pub struct Workload {
     pub command: Step,
     /// The file that a person changes meanwhile, where that is tried.
     pub edited: &'static str,
-    /// A file of the home that must be there all the time.
-    pub stays: Option<&'static str>,
+    /// Files of the home that must be there all the time.
+    pub stays: &'static [&'static str],
     /// A file of the home that must be a whole index whenever it exists.
     pub whole: Option<&'static str>,
     /// What a person runs next. It brings the work to its end, wherever the command was cut short, and if it was not.
@@ -294,6 +294,8 @@ fn partly_offloaded(preparing: &mut Preparing<'_>) -> Result<()> {
     preparing.run("sync", 0)
 }
 
+/// Where the index lies in a home.
+const INDEX: &str = "data/lastcopy/index.db";
 const WRITTEN_OVER: [&str; 2] = ["a.txt", "2019/b"];
 
 /// Pushed, and then changed by a person who wants the old bytes back.
@@ -332,7 +334,7 @@ const BASE: Workload = Workload {
     lead: &[],
     command: zero("index"),
     edited: "2019/b",
-    stays: Some("data/lastcopy/index.db"),
+    stays: &[INDEX],
     whole: None,
     recover: &[],
     goal: Goal::Pushed,
@@ -423,6 +425,8 @@ pub const WORKLOADS: &[Workload] = &[
         name: "restore-in-place",
         about: "files that a person changed get their old bytes back, and the new ones are kept",
         prepare: written_over,
+        // A program that looks for a file finds one version of it.
+        stays: &[INDEX, "volumes/photos/a.txt", "volumes/photos/2019/b"],
         leaving: |path| WRITTEN_OVER.iter().any(|one| path == Path::new(one)),
         command: zero("restore photos a.txt 2019/b --in-place"),
         recover: &[zero("restore photos a.txt 2019/b --in-place"), NEXT_INDEX],
@@ -484,7 +488,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "recover",
         about: "an index that was lost is rebuilt from a destination",
         prepare: index_lost,
-        stays: None,
+        stays: &[],
         leaving: |path| path.starts_with("2019"),
         command: zero("recover --from file://{home}/destinations/usb --yes"),
         // It refuses once the volume is known again.

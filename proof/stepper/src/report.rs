@@ -38,8 +38,9 @@ pub enum Plan {
 pub struct Surroundings<'a> {
     /// What somebody does while the program waits, where the plan says so.
     pub meanwhile: &'a (dyn Fn() + Sync),
-    /// Whether file systems are such that have no rename which refuses to replace: every call that asks for that fails with `EINVAL`.
-    pub no_exclusive_rename: bool,
+    /// Whether file systems are such that have no rename which refuses to replace, and none which exchanges: every call that asks for
+    /// that fails with `EINVAL`.
+    pub only_plain_renames: bool,
     /// Instead of the calls that change something, those count that read files or names below this directory, as the kernel shows it.
     pub reads_below: Option<&'a Path>,
     /// How long it may take. Then all of it is killed, and [`Ended::Endless`] is said of it.
@@ -51,13 +52,13 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Default for Surroundings<'_> {
     fn default() -> Self {
-        Self { meanwhile: &|| {}, no_exclusive_rename: false, reads_below: None, patience: PATIENCE }
+        Self { meanwhile: &|| {}, only_plain_renames: false, reads_below: None, patience: PATIENCE }
     }
 }
 
 impl fmt::Debug for Surroundings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").field("no_exclusive_rename", &self.no_exclusive_rename).finish_non_exhaustive()
+        f.debug_struct("Surroundings").field("only_plain_renames", &self.only_plain_renames).finish_non_exhaustive()
     }
 }
 

@@ -287,8 +287,9 @@ impl Tracer<'_> {
 
     /// Whether file systems such as these do not know what a call asks for.
     fn is_unknown(&self, call: &Call) -> bool {
-        let exclusive = call.name == "renameat2" && call.flags.is_some_and(|flags| flags & u64::from(libc::RENAME_NOREPLACE) != 0);
-        self.surroundings.no_exclusive_rename && exclusive
+        let flags = u64::from(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE);
+        let asks = call.name == "renameat2" && call.flags.is_some_and(|asked| asked & flags != 0);
+        self.surroundings.only_plain_renames && asks
     }
 
     fn fail(&mut self, thread: pid_t, place: usize, registers: user_regs_struct, errno: i32) -> io::Result<()> {

@@ -33,7 +33,7 @@ fn a_rename_that_must_not_replace_is_unknown_where_it_is_said_so() {
     let with = shell.run(script, Plan::Count);
     assert_eq!(exclusive(&with).first(), Some(&Some(0)));
     let shell = Shell::new();
-    let surroundings = Surroundings { no_exclusive_rename: true, ..Surroundings::default() };
+    let surroundings = Surroundings { only_plain_renames: true, ..Surroundings::default() };
     let without = shell.run_among(script, Plan::Count, surroundings);
     assert_eq!(exclusive(&without).first(), Some(&Some(-22)));
     assert_eq!((without.ended, without.injected), (Ended::Exited(0), 0));
