@@ -135,7 +135,8 @@ fn swapped(spread: u64, chance: &mut Chance) -> Duration {
 
 fn swap(arena: &Arena, number: u64, time: Duration) -> io::Result<()> {
     let name = Arena::directory(number % DIRECTORIES);
-    let (path, away) = (arena.volume().join(&name), arena.outside().join(&name));
+    // A name for each attack: what stayed away of an earlier one is in nobody's way.
+    let (path, away) = (arena.volume().join(&name), arena.outside().join(format!("{name}-{number}")));
     fs::rename(&path, &away)?;
     // Relative: an absolute one would begin at another mount, which is a guard of its own.
     let swapped = std::os::unix::fs::symlink(Path::new("../decoys").join(&name), &path);
