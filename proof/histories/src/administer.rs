@@ -270,9 +270,10 @@ impl World {
                 self.reach("paths were recovered from a destination");
             }
             let mut state = self.state();
-            // Faults damage objects and whole repositories, never a segment.
-            let honest = state.armed[&state.places[&from]].lying().is_none();
-            if let Some(damage) = report.damaged.first().filter(|_| honest) {
+            // Faults damage objects, never a segment alone: one that its head names is gone only where everything went meanwhile.
+            let disk = state.places[&from];
+            let untouched = state.armed[&disk].lying().is_none() && !state.step.emptied.contains(&disk);
+            if let Some(damage) = report.damaged.first().filter(|_| untouched) {
                 state.violated(format!("a recovery calls damaged what nobody touched: {damage}"));
             }
             drop(state);
@@ -288,8 +289,8 @@ impl World {
             }
         }
         let mut state = self.state();
-        // Before this, it is one that was not recovered to the end: a person has to do that again. So it is where a liar's segments could not
-        // be read.
+        // Before this, it is one that was not recovered to the end: a person has to do that again. So it is where segments of a liar, or
+        // of a disk that was emptied meanwhile, could not be read.
         if !state.crashed && recovered.iter().all(|(_, report)| report.damaged.is_empty()) {
             state.accepted.offloaded = told_by(&state, from);
         }

@@ -113,6 +113,7 @@ impl World {
     fn to_disk(&self, state: &mut State, disk: Dest, comes: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let root = state.real[&disk].clone();
         look_before(state, disk, &root)?;
+        state.step.emptied.insert(disk);
         let gone = self.base.join("saved/gone");
         remove_tree(&gone)?;
         if root.exists() {

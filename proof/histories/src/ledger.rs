@@ -114,6 +114,8 @@ pub(crate) struct Step {
     pub(crate) in_place: BTreeSet<Vol>,
     /// Destinations of which a person said in this step who they are.
     pub(crate) accepting: BTreeSet<Dest>,
+    /// Disks from which everything went.
+    pub(crate) emptied: BTreeSet<Dest>,
     /// Offloads.
     pub(crate) offloads: Vec<Offloading>,
     /// Who was asked what.
